@@ -1,0 +1,47 @@
+# One function per kind of target, so that a folder's CMakeLists.txt is a list of files.
+
+# nest_add_library(NAME [PCH_FROM target] SOURCES... [LINK libs...] [DEPENDS targets...])
+# A static library of the compiler, linked to libMLIR and libLLVM only.
+function(nest_add_library name)
+  cmake_parse_arguments(ARG "OWN_PCH" "" "SOURCES;LINK;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
+  target_include_directories(${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}>)
+  if(ARG_DEPENDS)
+    add_dependencies(${name} ${ARG_DEPENDS})
+  endif()
+  if(ARG_OWN_PCH)
+    target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+  elseif(TARGET NestDialect)
+    target_precompile_headers(${name} REUSE_FROM NestDialect)
+  endif()
+endfunction()
+
+# nest_add_tool(NAME SOURCES... LINK libs...): an installed executable.
+function(nest_add_tool name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} MLIR LLVM)
+  target_precompile_headers(${name} REUSE_FROM NestDialect)
+  # -fPIC, not CMake's -fPIE, so that the precompiled header fits.
+  target_compile_options(${name} PRIVATE -fPIC)
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF
+    INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}:${LLVM_LIBRARY_DIR}"
+    BUILD_RPATH "${LLVM_LIBRARY_DIR}")
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+# nest_tablegen(TARGET TD OUTPUT -gen-flag [OUTPUT -gen-flag ...]) with further
+# pairs; all outputs land beside the .td in the build tree.
+function(nest_tablegen target td)
+  set(LLVM_TARGET_DEFINITIONS ${td})
+  set(rest ${ARGN})
+  while(rest)
+    list(POP_FRONT rest out)
+    list(POP_FRONT rest flags)
+    separate_arguments(flags NATIVE_COMMAND "${flags}")
+    mlir_tablegen(${out} ${flags})
+  endwhile()
+  add_public_tablegen_target(${target})
+endfunction()

@@ -1,0 +1,27 @@
+//===- Kernel.h - the kernel dialect -----------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_DIALECT_KERNEL_H
+#define NESTC_DIALECT_KERNEL_H
+
+#include "dialect/Nest.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+
+#include "dialect/KernelDialect.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/KernelOps.h.inc"
+
+namespace nestc::kernel {
+
+/// Registers the bufferisation models of the kernel operations.
+void registerBufferizationModels(mlir::DialectRegistry &registry);
+
+} // namespace nestc::kernel
+
+#endif // NESTC_DIALECT_KERNEL_H

@@ -1,0 +1,2 @@
+#include "dialect/Kernel.h"
+void nestc::kernel::registerBufferizationModels(mlir::DialectRegistry &) {}

@@ -1,0 +1,53 @@
+//===- Nest.h - the nest dialect ---------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_DIALECT_NEST_H
+#define NESTC_DIALECT_NEST_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/IR/TensorEncoding.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialect/NestDialect.h.inc"
+#include "dialect/NestEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialect/NestAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/NestOps.h.inc"
+
+namespace nestc::nest {
+
+/// Names of discardable attributes; docs/Spec.md, "Modules and entries".
+inline constexpr llvm::StringLiteral kEntryAttr = "nest.entry";
+inline constexpr llvm::StringLiteral kNameAttr = "nest.name";
+inline constexpr llvm::StringLiteral kCacheAttr = "nest.cache";
+inline constexpr llvm::StringLiteral kWeightAttr = "nest.weight";
+inline constexpr llvm::StringLiteral kSpecializedAttr = "nest.specialized";
+inline constexpr llvm::StringLiteral kModelAttr = "nest.model";
+inline constexpr llvm::StringLiteral kSourceAttr = "nest.source";
+inline constexpr llvm::StringLiteral kSubmodelsAttr = "nest.submodels";
+
+/// The encoding of a tensor type, or null when it lies on no axis.
+OnAttr getOn(mlir::Type type);
+
+/// The axis of dimension `dim` of `type`; empty when it lies on none.
+llvm::StringRef getAxis(mlir::Type type, unsigned dim);
+
+/// `type` without its encoding.
+mlir::RankedTensorType dropAxes(mlir::RankedTensorType type);
+
+} // namespace nestc::nest
+
+#endif // NESTC_DIALECT_NEST_H

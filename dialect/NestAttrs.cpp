@@ -1,0 +1,229 @@
+//===- NestAttrs.cpp - axes, masks, rope -----------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/Nest.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace nestc::nest;
+
+#include "dialect/NestEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialect/NestAttrs.cpp.inc"
+
+void NestDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialect/NestAttrs.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// on
+//===----------------------------------------------------------------------===//
+
+OnAttr OnAttr::getOrNull(MLIRContext *context, ArrayRef<StringAttr> axes,
+                         ArrayRef<int64_t> inner) {
+  if (llvm::all_of(axes, [](StringAttr axis) { return axis.empty(); }))
+    return {};
+  return get(context, axes, inner);
+}
+
+Attribute OnAttr::parse(AsmParser &parser, Type) {
+  SmallVector<StringAttr> axes;
+  SmallVector<int64_t> inner;
+  auto parseDim = [&]() -> ParseResult {
+    std::string name;
+    StringRef keyword;
+    if (succeeded(parser.parseOptionalKeyword(&keyword)))
+      name = keyword == "_" ? "" : keyword.str();
+    else if (parser.parseString(&name))
+      return failure();
+    int64_t size = 1;
+    if (succeeded(parser.parseOptionalStar()) && parser.parseInteger(size))
+      return failure();
+    axes.push_back(StringAttr::get(parser.getContext(), name));
+    inner.push_back(size);
+    return success();
+  };
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
+                                     parseDim))
+    return {};
+  return parser.getChecked<OnAttr>(loc, parser.getContext(), axes, inner);
+}
+
+void OnAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  llvm::interleaveComma(
+      llvm::zip(getAxes(), getInner()), printer.getStream(), [&](auto dim) {
+        auto [axis, inner] = dim;
+        if (axis.empty())
+          printer << '_';
+        else
+          printer.printKeywordOrString(axis.getValue());
+        if (inner != 1)
+          printer << " * " << inner;
+      });
+  printer << '>';
+}
+
+LogicalResult OnAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                             ArrayRef<StringAttr> axes,
+                             ArrayRef<int64_t> inner) {
+  if (axes.size() != inner.size())
+    return emitError() << "[C1] #nest.on has " << axes.size()
+                       << " axes but " << inner.size() << " inner sizes";
+  return success();
+}
+
+LogicalResult
+OnAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
+                       function_ref<InFlightDiagnostic()> emitError) const {
+  if (shape.size() != getAxes().size())
+    return emitError() << "[C2] #nest.on names " << getAxes().size()
+                       << " dimensions; the tensor has " << shape.size();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// mask
+//===----------------------------------------------------------------------===//
+
+Attribute MaskAttr::parse(AsmParser &parser, Type) {
+  SMLoc loc = parser.getCurrentLocation();
+  bool causal = false;
+  int64_t window = 0;
+  auto parseItem = [&]() -> ParseResult {
+    StringRef word;
+    SMLoc at = parser.getCurrentLocation();
+    if (parser.parseKeyword(&word))
+      return failure();
+    if (word == "causal") {
+      causal = true;
+      return success();
+    }
+    if (word == "window")
+      return failure(parser.parseEqual() || parser.parseInteger(window));
+    return parser.emitError(at, "unknown mask item '")
+           << word << "'; legal are causal, window = N";
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
+                                     parseItem))
+    return {};
+  return parser.getChecked<MaskAttr>(loc, parser.getContext(), causal, window);
+}
+
+void MaskAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  if (getCausal())
+    printer << "causal";
+  if (getWindow())
+    printer << (getCausal() ? ", " : "") << "window = " << getWindow();
+  printer << '>';
+}
+
+LogicalResult MaskAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                               bool causal, int64_t window) {
+  if (window < 0)
+    return emitError() << "[C3] a window is a positive number of keys, or 0 "
+                          "for none; got "
+                       << window;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// rope
+//===----------------------------------------------------------------------===//
+
+RopeAttr RopeAttr::get(MLIRContext *context, int64_t headDim,
+                       ArrayRef<float> frequencies, float magnitude) {
+  Builder builder(context);
+  return get(context, headDim, builder.getDenseF32ArrayAttr(frequencies),
+             builder.getF32FloatAttr(magnitude));
+}
+
+float RopeAttr::getMagnitudeF32() const {
+  return getMagnitude().getValue().convertToFloat();
+}
+
+Attribute RopeAttr::parse(AsmParser &parser, Type) {
+  SMLoc loc = parser.getCurrentLocation();
+  int64_t headDim = 0;
+  double magnitude = 1.0;
+  SmallVector<float> frequencies;
+  auto parseFrequency = [&]() -> ParseResult {
+    double value = 0;
+    if (parser.parseFloat(value))
+      return failure();
+    frequencies.push_back(static_cast<float>(value));
+    return success();
+  };
+  if (parser.parseLess() || parser.parseKeyword("head_dim") ||
+      parser.parseEqual() || parser.parseInteger(headDim) ||
+      parser.parseComma() || parser.parseKeyword("frequencies") ||
+      parser.parseEqual() ||
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                     parseFrequency))
+    return {};
+  if (succeeded(parser.parseOptionalComma()) &&
+      (parser.parseKeyword("magnitude") || parser.parseEqual() ||
+       parser.parseFloat(magnitude)))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  Builder builder(parser.getContext());
+  return parser.getChecked<RopeAttr>(
+      loc, parser.getContext(), headDim,
+      builder.getDenseF32ArrayAttr(frequencies),
+      builder.getF32FloatAttr(static_cast<float>(magnitude)));
+}
+
+void RopeAttr::print(AsmPrinter &printer) const {
+  // APFloat prints the shortest text that reads back as the same f32.
+  auto printFloat = [&](float value) { printer.printFloat(APFloat(value)); };
+  printer << "<head_dim = " << getHeadDim() << ", frequencies = [";
+  llvm::interleaveComma(getFrequencies().asArrayRef(), printer.getStream(),
+                        printFloat);
+  printer << ']';
+  if (getMagnitudeF32() != 1.0f) {
+    printer << ", magnitude = ";
+    printFloat(getMagnitudeF32());
+  }
+  printer << '>';
+}
+
+LogicalResult RopeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                               int64_t headDim, DenseF32ArrayAttr frequencies,
+                               FloatAttr magnitude) {
+  if (headDim <= 0 || frequencies.empty() ||
+      static_cast<int64_t>(frequencies.size()) > headDim / 2)
+    return emitError() << "[C4] rope needs 1 to head_dim / 2 frequencies; got "
+                       << frequencies.size() << " for head_dim " << headDim;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+OnAttr nestc::nest::getOn(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? dyn_cast_or_null<OnAttr>(tensor.getEncoding()) : OnAttr();
+}
+
+StringRef nestc::nest::getAxis(Type type, unsigned dim) {
+  OnAttr on = getOn(type);
+  return on ? on.getAxes()[dim].getValue() : StringRef();
+}
+
+RankedTensorType nestc::nest::dropAxes(RankedTensorType type) {
+  return RankedTensorType::get(type.getShape(), type.getElementType());
+}

@@ -1,0 +1,203 @@
+//===- NestOps.td - graph operations -*- tablegen -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NEST_OPS_TD
+#define NEST_OPS_TD
+
+include "dialect/NestAttrs.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+// Constraints that the verifier checks carry the numbers of docs/Spec.md.
+
+class Nest_Op<string opMnemonic, list<Trait> traits = []>
+    : Op<Nest_Dialect, opMnemonic, traits> {
+  let hasVerifier = 1;
+}
+
+// A pure function of its operands.
+class Nest_GraphOp<string opMnemonic, list<Trait> traits = []>
+    : Nest_Op<opMnemonic, !listconcat([Pure], traits)>;
+
+def Nest_MatrixType : TensorOf<[F32, BF16, F16]>;
+def Nest_StreamType : TensorOf<[F32]>;
+def Nest_IdsType : TensorOf<[I32]>;
+
+//===----------------------------------------------------------------------===//
+// Axes and weights
+//===----------------------------------------------------------------------===//
+
+def Nest_AxisOp : Nest_Op<"axis", [Symbol]> {
+  let summary = "Declares a nested axis";
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$size,
+                       DenseI64ArrayAttr:$levels);
+  let assemblyFormat = "$sym_name `size` $size `levels` $levels attr-dict";
+  let extraClassDeclaration = [{
+    /// Types name axes, and symbol-dce does not see types.
+    bool canDiscardOnUseEmpty() { return false; }
+  }];
+}
+
+def Nest_WeightOp : Nest_Op<"weight", [Symbol]> {
+  let summary = "Names a tensor of the checkpoint";
+  let description = [{
+    Data stays in the file. `key` (default: the symbol's name) is the tensor's
+    key, `stored` its type there, `offsets`/`sizes` a box of it (default: all).
+    The box is reshaped in row-major order to `type` and converted to its
+    element type.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Nest_MatrixType>:$type,
+                       OptionalAttr<StrAttr>:$key,
+                       OptionalAttr<TypeAttrOf<Nest_MatrixType>>:$stored,
+                       OptionalAttr<DenseI64ArrayAttr>:$offsets,
+                       OptionalAttr<DenseI64ArrayAttr>:$sizes);
+  let assemblyFormat = [{
+    $sym_name (`key` $key^)? (`stored` $stored^)?
+    (`box` $offsets^ $sizes)? `:` $type attr-dict
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensorType() {
+      return ::mlir::cast<::mlir::RankedTensorType>(getType());
+    }
+    /// The key in the safetensors file.
+    ::llvm::StringRef getKeyOrName() { return getKey().value_or(getSymName()); }
+    /// The type in the file: `stored`, or the type without its encoding.
+    ::mlir::RankedTensorType getStoredType();
+    bool canDiscardOnUseEmpty() { return true; }
+  }];
+}
+
+def Nest_GetOp : Nest_GraphOp<"get", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "A weight, or a prefix of it: the only place where a width enters";
+  let arguments = (ins FlatSymbolRefAttr:$weight, Variadic<Index>:$extents);
+  let results = (outs Nest_MatrixType:$result);
+  let assemblyFormat = "$weight (`[` $extents^ `]`)? attr-dict `:` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Rows to rows. Streams are [batch, rows, width], f32.
+//===----------------------------------------------------------------------===//
+
+def Nest_EmbedOp : Nest_GraphOp<"embed"> {
+  let summary = "Rows of a table, times a scale";
+  let arguments = (ins Nest_IdsType:$ids, Nest_MatrixType:$table,
+                       DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$ids `,` $table attr-dict `:` functional-type(operands, results)";
+}
+
+def Nest_LinearOp : Nest_GraphOp<"linear"> {
+  let summary = "x w^T (+ bias): operands in w's element type, accumulated in f32";
+  let arguments = (ins Nest_StreamType:$x, Nest_MatrixType:$w,
+                       Optional<Nest_StreamType>:$bias);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = [{
+    $x `,` $w (`bias` `(` $bias^ `)`)? attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def Nest_NormOp : Nest_GraphOp<"norm", [AttrSizedOperandSegments]> {
+  let summary = "Root-mean-square or layer norm over groups of the last dimension";
+  let description = [{
+    `group` consecutive elements are normalised together (default: all of the
+    last dimension); the weight has one element for each element of a group.
+  }];
+  let arguments = (ins Nest_NormKindAttr:$kind, Nest_StreamType:$x,
+                       Optional<Nest_StreamType>:$w, Optional<Nest_StreamType>:$bias,
+                       F32Attr:$epsilon, OptionalAttr<I64Attr>:$group);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = [{
+    $kind $x (`weight` `(` $w^ `)`)? (`bias` `(` $bias^ `)`)? `epsilon` $epsilon (`group` $group^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def Nest_ActOp : Nest_GraphOp<"act", [SameOperandsAndResultType]> {
+  let summary = "An activation, element by element";
+  let arguments = (ins Nest_ActivationAttr:$kind, Nest_StreamType:$x);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$kind $x attr-dict `:` type($result)";
+}
+
+def Nest_GluOp : Nest_GraphOp<"glu", [SameOperandsAndResultType]> {
+  let summary = "act(gate) * up, element by element";
+  let arguments = (ins Nest_ActivationAttr:$kind, Nest_StreamType:$gate,
+                       Nest_StreamType:$up);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
+}
+
+def Nest_RopeOp : Nest_GraphOp<"rope"> {
+  let summary = "Turns pairs of elements of each head by the row's position";
+  let arguments = (ins Nest_StreamType:$x, Nest_IdsType:$positions, Nest_RopeAttr:$rope);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x `,` $positions `by` $rope attr-dict `:` functional-type(operands, results)";
+}
+
+def Nest_LastOp : Nest_GraphOp<"last"> {
+  let summary = "The last row of every sequence";
+  let arguments = (ins Nest_StreamType:$x);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Attention. Caches are values: [batch, KV heads, capacity, head width].
+//===----------------------------------------------------------------------===//
+
+def Nest_CacheAppendOp : Nest_GraphOp<"cache_append"> {
+  let summary = "The cache with rows of keys or values written behind `lengths`";
+  let arguments = (ins Nest_MatrixType:$cache, Nest_StreamType:$rows, Nest_IdsType:$lengths);
+  let results = (outs Nest_MatrixType:$result);
+  let assemblyFormat = "$cache `,` $rows `,` $lengths attr-dict `:` functional-type(operands, results)";
+}
+
+def Nest_AttentionOp : Nest_GraphOp<"attention"> {
+  let summary = "softmax(scale q k^T) v under a mask, query heads in groups";
+  let description = [{
+    `lengths` are the rows that each cache held before this call's rows were
+    appended: query row t of sequence b has cache index lengths[b] + t.
+  }];
+  let arguments = (ins Nest_StreamType:$q, Nest_MatrixType:$k, Nest_MatrixType:$v,
+                       Nest_IdsType:$lengths, F32Attr:$scale, Nest_MaskAttr:$mask);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `,` $lengths `scale` $scale $mask attr-dict
+    `:` functional-type(operands, results)
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Depth
+//===----------------------------------------------------------------------===//
+
+def Nest_LayerOp : Nest_Op<"layer", [RecursiveMemoryEffects, SingleBlock, AttrSizedOperandSegments]> {
+  let summary = "One layer: what `skip` removes";
+  let description = [{
+    Results are the streams after the layer, then the carried values (caches).
+    A skipped layer is the identity on both. The body captures freely.
+  }];
+  let arguments = (ins I64Attr:$index, Variadic<Nest_StreamType>:$streams,
+                       Variadic<Nest_MatrixType>:$carried);
+  let results = (outs Variadic<AnyType>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    ::mlir::Block &getBlock() { return getBody().front(); }
+  }];
+}
+
+def Nest_YieldOp : Op<Nest_Dialect, "yield", [Pure, Terminator, HasParent<"LayerOp">]> {
+  let summary = "Ends the body of a layer";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+
+#endif // NEST_OPS_TD

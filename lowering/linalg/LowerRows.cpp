@@ -1,0 +1,280 @@
+//===- LowerRows.cpp - rows to rows, in linalg -------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/linalg/Lower.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace nestc::nest;
+using nestc::linalg_lowering::convertFloat;
+using nestc::linalg_lowering::Emitter;
+using nestc::linalg_lowering::ScalarBuilder;
+
+namespace {
+
+Value add(ScalarBuilder &b, Value x, Value y) {
+  return arith::AddFOp::create(b, x, y);
+}
+Value sub(ScalarBuilder &b, Value x, Value y) {
+  return arith::SubFOp::create(b, x, y);
+}
+Value mul(ScalarBuilder &b, Value x, Value y) {
+  return arith::MulFOp::create(b, x, y);
+}
+Value constant(ScalarBuilder &b, float value) {
+  return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+}
+
+int64_t rankOf(Value tensor) {
+  return cast<RankedTensorType>(tensor.getType()).getRank();
+}
+
+Value activate(ScalarBuilder &b, Activation kind, Value x) {
+  switch (kind) {
+  case Activation::silu: {
+    // x / (1 + e^-x)
+    Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+    return arith::DivFOp::create(b, x, add(b, constant(b, 1.0f), e));
+  }
+  case Activation::gelu: {
+    // x / 2 * (1 + erf(x / sqrt 2))
+    Value e = math::ErfOp::create(b, mul(b, x, constant(b, 0.70710678f)));
+    return mul(b, mul(b, x, constant(b, 0.5f)), add(b, e, constant(b, 1.0f)));
+  }
+  case Activation::gelu_tanh: {
+    // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+    Value cube = mul(b, mul(b, x, x), mul(b, x, constant(b, 0.044715f)));
+    Value t = math::TanhOp::create(
+        b, mul(b, constant(b, 0.79788456f), add(b, x, cube)));
+    return mul(b, mul(b, x, constant(b, 0.5f)), add(b, t, constant(b, 1.0f)));
+  }
+  case Activation::relu:
+    // A NaN stays one.
+    return arith::MaximumFOp::create(b, x, constant(b, 0.0f));
+  case Activation::relu2: {
+    Value r = arith::MaximumFOp::create(b, x, constant(b, 0.0f));
+    return mul(b, r, r);
+  }
+  case Activation::tanh:
+    return math::TanhOp::create(b, x);
+  }
+  llvm_unreachable("the enum has no other value");
+}
+} // namespace
+
+// A gather: linalg.generic with tensor.extract bufferises, tensor.gather does
+// not. Ids outside the table are the caller's error, as for any index.
+Value nestc::linalg_lowering::lower(EmbedOp op, Emitter &e) {
+  Value table = op.getTable();
+  float scale = op.getScale().convertToFloat();
+  Emitter::Sizes sizes = e.sizes(op.getIds());
+  sizes.push_back(e.sizes(table)[1]);
+  unsigned rank = sizes.size();
+  SmallVector<unsigned> row = llvm::to_vector(llvm::seq<unsigned>(0, rank - 1));
+  return e.generic(
+      op.getIds(), e.empty(sizes, e.b.getF32Type()),
+      {e.map(rank, row), e.b.getMultiDimIdentityMap(rank)},
+      [&](ScalarBuilder &b, ValueRange args) -> Value {
+        Value id = arith::IndexCastOp::create(b, b.getIndexType(), args[0]);
+        Value column = linalg::IndexOp::create(b, rank - 1);
+        Value x = convertFloat(
+            b, tensor::ExtractOp::create(b, table, ValueRange{id, column}),
+            b.getF32Type());
+        return scale == 1.0f ? x : mul(b, x, constant(b, scale));
+      });
+}
+
+// linalg.contract extends both operands to the accumulator's type.
+Value nestc::linalg_lowering::lower(LinearOp op, Emitter &e) {
+  Value x = op.getX(), w = op.getW();
+  Type type = cast<RankedTensorType>(w.getType()).getElementType();
+  if (!type.isF32())
+    x = e.elementwise(x, type, [&](ScalarBuilder &b, ValueRange args) {
+      return convertFloat(b, args[0], type);
+    });
+  // Dimensions: the rows', then n, then k.
+  unsigned rank = rankOf(x), n = rank - 1, k = rank;
+  SmallVector<unsigned> in = llvm::to_vector(llvm::seq<unsigned>(0, n));
+  SmallVector<unsigned> out(in);
+  in.push_back(k);
+  out.push_back(n);
+  Emitter::Sizes sizes = e.sizes(x);
+  sizes.back() = e.sizes(w)[0];
+  Value init = e.filled(sizes, 0.0f);
+  Value y =
+      linalg::ContractOp::create(
+          e.b, TypeRange{init.getType()}, ValueRange{x, w}, ValueRange{init},
+          e.b.getAffineMapArrayAttr({e.map(rank + 1, in),
+                                     e.map(rank + 1, {n, k}),
+                                     e.map(rank + 1, out)}))
+          .getResult(0);
+  if (!op.getBias())
+    return y;
+  AffineMap all = e.b.getMultiDimIdentityMap(rank);
+  return e.generic({y, op.getBias()}, e.empty(sizes, e.b.getF32Type()),
+                   {all, e.map(rank, {n}), all},
+                   [&](ScalarBuilder &b, ValueRange args) {
+                     return add(b, args[0], args[1]);
+                   });
+}
+
+Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
+  Value x = op.getX();
+  bool grouped = op.getGroup().has_value();
+  if (grouped) {
+    int64_t group = *op.getGroup();
+    x = e.splitLast(
+        x, {e.divide(e.sizes(x).back(), group), e.b.getIndexAttr(group)});
+  }
+  Emitter::Sizes sizes = e.sizes(x);
+  unsigned rank = sizes.size();
+  Emitter::Sizes rows(sizes.begin(), sizes.end() - 1);
+  AffineMap all = e.b.getMultiDimIdentityMap(rank);
+  AffineMap row =
+      e.map(rank, llvm::to_vector(llvm::seq<unsigned>(0, rank - 1)));
+  AffineMap column = e.map(rank, {rank - 1});
+  Type f32 = e.b.getF32Type();
+
+  Value count;
+  if (std::optional<int64_t> width = getConstantIntValue(sizes.back()))
+    count = e.f32(*width);
+  else
+    count = arith::SIToFPOp::create(
+        e.b, f32,
+        arith::IndexCastOp::create(e.b, e.b.getI64Type(),
+                                   e.index(sizes.back())));
+
+  // Two passes for the variance: the one-pass formula cancels.
+  bool layer = op.getKind() == NormKind::layer;
+  if (layer) {
+    Value sum = e.generic(x, e.filled(rows, 0.0f), {all, row},
+                          [&](ScalarBuilder &b, ValueRange args) {
+                            return add(b, args[1], args[0]);
+                          });
+    Value mean =
+        e.elementwise(sum, f32, [&](ScalarBuilder &b, ValueRange args) {
+          return arith::DivFOp::create(b, args[0], count).getResult();
+        });
+    x = e.generic({x, mean}, e.empty(sizes, f32), {all, row, all},
+                  [&](ScalarBuilder &b, ValueRange args) {
+                    return sub(b, args[0], args[1]);
+                  });
+  }
+  Value squares = e.generic(x, e.filled(rows, 0.0f), {all, row},
+                            [&](ScalarBuilder &b, ValueRange args) {
+                              return add(b, args[1], mul(b, args[0], args[0]));
+                            });
+  float epsilon = op.getEpsilon().convertToFloat();
+  Value scale =
+      e.elementwise(squares, f32, [&](ScalarBuilder &b, ValueRange args) {
+        Value mean = arith::DivFOp::create(b, args[0], count);
+        return math::RsqrtOp::create(b, add(b, mean, constant(b, epsilon)))
+            .getResult();
+      });
+
+  SmallVector<Value> inputs{x, scale};
+  SmallVector<AffineMap> maps{all, row};
+  for (Value vector : {op.getW(), op.getBias()})
+    if (vector) {
+      inputs.push_back(vector);
+      maps.push_back(column);
+    }
+  maps.push_back(all);
+  Value y = e.generic(inputs, e.empty(sizes, f32), maps,
+                      [&](ScalarBuilder &b, ValueRange args) {
+                        Value y = mul(b, args[0], args[1]);
+                        unsigned next = 2;
+                        if (op.getW())
+                          y = mul(b, y, args[next++]);
+                        if (op.getBias())
+                          y = add(b, y, args[next++]);
+                        return y;
+                      });
+  return grouped ? e.joinLast(y, 2) : y;
+}
+
+Value nestc::linalg_lowering::lower(ActOp op, Emitter &e) {
+  return e.elementwise(op.getX(), e.b.getF32Type(),
+                       [&](ScalarBuilder &b, ValueRange args) {
+                         return activate(b, op.getKind(), args[0]);
+                       });
+}
+
+Value nestc::linalg_lowering::lower(GluOp op, Emitter &e) {
+  return e.elementwise({op.getGate(), op.getUp()}, e.b.getF32Type(),
+                       [&](ScalarBuilder &b, ValueRange args) {
+                         return mul(b, activate(b, op.getKind(), args[0]),
+                                    args[1]);
+                       });
+}
+
+// Angles are f32 products of the position and the frequency, one table of
+// cosines and one of sines for all heads.
+Value nestc::linalg_lowering::lower(RopeOp op, Emitter &e) {
+  RopeAttr rope = op.getRope();
+  int64_t head = rope.getHeadDim();
+  ArrayRef<float> values = rope.getFrequencies().asArrayRef();
+  int64_t n = values.size();
+  Type f32 = e.b.getF32Type();
+  Value frequencies = arith::ConstantOp::create(
+      e.b, DenseElementsAttr::get(RankedTensorType::get({n}, f32), values));
+
+  Emitter::Sizes sizes = e.sizes(op.getPositions());
+  unsigned rows = sizes.size();
+  sizes.push_back(e.b.getIndexAttr(n));
+  SmallVector<unsigned> rowDims = llvm::to_vector(llvm::seq<unsigned>(0, rows));
+  float magnitude = rope.getMagnitudeF32();
+  auto table = [&](bool cosine) {
+    return e.generic(
+        {op.getPositions(), frequencies}, e.empty(sizes, f32),
+        {e.map(rows + 1, rowDims), e.map(rows + 1, {rows}),
+         e.b.getMultiDimIdentityMap(rows + 1)},
+        [&](ScalarBuilder &b, ValueRange args) {
+          Value angle =
+              mul(b, arith::SIToFPOp::create(b, f32, args[0]), args[1]);
+          Value turn = cosine ? math::CosOp::create(b, angle).getResult()
+                              : math::SinOp::create(b, angle).getResult();
+          return magnitude == 1.0f ? turn
+                                   : mul(b, turn, constant(b, magnitude));
+        });
+  };
+  Value cosines = table(true), sines = table(false);
+
+  // [.., heads * head] -> [.., heads, head]; tables have no dimension of heads.
+  Value x = e.splitLast(op.getX(), {e.divide(e.sizes(op.getX()).back(), head),
+                                    e.b.getIndexAttr(head)});
+  unsigned rank = rows + 2;
+  Value low = e.slice(x, rank - 1, e.b.getIndexAttr(0), e.b.getIndexAttr(n));
+  Value high = e.slice(x, rank - 1, e.b.getIndexAttr(n), e.b.getIndexAttr(n));
+  AffineMap all = e.b.getMultiDimIdentityMap(rank);
+  SmallVector<unsigned> tableDims(rowDims);
+  tableDims.push_back(rank - 1);
+  AffineMap byRow = e.map(rank, tableDims);
+  auto turn = [&](bool first) {
+    return e.generic(
+        {low, high, cosines, sines}, e.empty(e.sizes(low), f32),
+        {all, all, byRow, byRow, all}, [&](ScalarBuilder &b, ValueRange args) {
+          if (first)
+            return sub(b, mul(b, args[0], args[2]), mul(b, args[1], args[3]));
+          return add(b, mul(b, args[1], args[2]), mul(b, args[0], args[3]));
+        });
+  };
+  Value newLow = turn(true), newHigh = turn(false);
+  // What is not turned stays in x.
+  Value y = e.insert(newLow, x, rank - 1, e.b.getIndexAttr(0));
+  y = e.insert(newHigh, y, rank - 1, e.b.getIndexAttr(n));
+  return e.joinLast(y, 2);
+}
+
+Value nestc::linalg_lowering::lower(LastOp op, Emitter &e) {
+  Value rows = e.index(e.sizes(op.getX())[1]);
+  Value last = arith::SubIOp::create(e.b, rows, e.index(1));
+  return e.slice(op.getX(), 1, last, e.b.getIndexAttr(1));
+}

@@ -1,0 +1,314 @@
+//===- PackageWriter.cpp - writes a package directory -----*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/package/PackageWriter.h"
+
+#include "dialect/Kernel.h"
+#include "dialect/Nest.h"
+#include "lowering/runtime/Files.h"
+#include "lowering/runtime/Safetensors.h"
+#include "lowering/runtime/Sha256.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+
+#include <algorithm>
+
+using namespace mlir;
+
+namespace nestc {
+
+static rt::DType toDType(Type type) {
+  if (type.isBF16())
+    return rt::DType::BF16;
+  if (type.isF16())
+    return rt::DType::F16;
+  if (type.isInteger(32))
+    return rt::DType::I32;
+  return rt::DType::F32;
+}
+
+std::vector<PackagedWeight> collectWeights(ModuleOp module) {
+  std::vector<PackagedWeight> weights;
+  for (auto weight : module.getOps<nest::WeightOp>()) {
+    RankedTensorType type = weight.getTensorType();
+    RankedTensorType stored = weight.getStoredType();
+    PackagedWeight packaged;
+    packaged.name = weight.getSymName().str();
+    packaged.key = weight.getKeyOrName().str();
+    packaged.storedType = toDType(stored.getElementType());
+    packaged.type = toDType(type.getElementType());
+    packaged.storedShape = stored.getShape().vec();
+    packaged.shape = type.getShape().vec();
+    if (auto offsets = weight.getOffsets())
+      packaged.offsets.assign(offsets->begin(), offsets->end());
+    else
+      packaged.offsets.assign(stored.getRank(), 0);
+    if (auto sizes = weight.getSizes())
+      packaged.sizes.assign(sizes->begin(), sizes->end());
+    else
+      packaged.sizes = packaged.storedShape;
+    weights.push_back(std::move(packaged));
+  }
+  return weights;
+}
+
+void describeModel(ModuleOp module, rt::Manifest &manifest) {
+  auto model = module->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
+  auto text = [&](StringRef key) {
+    auto attr = model ? model.getAs<StringAttr>(key) : StringAttr();
+    return attr ? attr.str() : std::string();
+  };
+  auto number = [&](StringRef key) {
+    auto attr = model ? model.getAs<IntegerAttr>(key) : IntegerAttr();
+    return attr ? attr.getInt() : 0;
+  };
+  manifest.model.family = text("family");
+  manifest.model.modelType = text("model_type");
+  manifest.model.dtype = text("dtype");
+  manifest.model.vocabSize = number("vocab_size");
+  manifest.model.maxLength = number("max_length");
+  manifest.model.numLayers = number("num_layers");
+  if (auto ids = model ? model.getAs<DenseI64ArrayAttr>("eos_token_ids")
+                       : DenseI64ArrayAttr())
+    manifest.model.eosTokenIds = ids.asArrayRef().vec();
+}
+
+//===----------------------------------------------------------------------===//
+// Entries
+//===----------------------------------------------------------------------===//
+
+/// A buffer as the manifest has it: dynamic dimension 0 is B, 1 is T.
+static rt::Manifest::Buffer describeBuffer(MemRefType type, StringRef name,
+                                           bool cache) {
+  rt::Manifest::Buffer buffer;
+  buffer.name = name.str();
+  buffer.dtype = toDType(type.getElementType());
+  buffer.cache = cache;
+  for (auto [dim, size] : llvm::enumerate(type.getShape()))
+    buffer.shape.push_back(ShapedType::isDynamic(size)
+                               ? rt::ManifestDim::dynamic(dim == 0 ? 0 : 1)
+                               : rt::ManifestDim::of(size));
+  return buffer;
+}
+
+rt::Status describeEntries(ModuleOp module,
+                           const std::vector<PackagedWeight> &weights,
+                           rt::Manifest &manifest) {
+  llvm::StringMap<int64_t> indices;
+  for (auto [index, weight] : llvm::enumerate(weights))
+    indices[weight.name] = index;
+
+  for (auto function : module.getOps<func::FuncOp>()) {
+    auto name = function->getAttrOfType<StringAttr>(nest::kEntryAttr);
+    if (!name)
+      continue;
+    rt::Manifest::Entry entry;
+    entry.name = name.str();
+    entry.symbol = "nest_entry_" + entry.name;
+    entry.dims = {"B", "T"};
+    for (BlockArgument argument : function.getArguments()) {
+      unsigned number = argument.getArgNumber();
+      auto attribute = [&](StringRef key) {
+        return function.getArgAttrOfType<StringAttr>(number, key);
+      };
+      auto type = dyn_cast<MemRefType>(argument.getType());
+      if (!type)
+        return rt::Error("entry '" + entry.name + "'",
+                         "argument " + std::to_string(number) +
+                             " is no buffer");
+      if (StringAttr cache = attribute(nest::kCacheAttr)) {
+        entry.inputs.push_back(describeBuffer(type, cache, true));
+      } else if (StringAttr weight = attribute(nest::kWeightAttr)) {
+        auto found = indices.find(weight.getValue());
+        if (found == indices.end())
+          return rt::Error("entry '" + entry.name + "'",
+                           "there is no weight '" + weight.str() + "'");
+        entry.weights.push_back(found->second);
+      } else if (StringAttr buffer = attribute(nest::kNameAttr)) {
+        auto &list = function.getArgAttr(number, "nest.output") ? entry.outputs
+                                                                : entry.inputs;
+        list.push_back(describeBuffer(type, buffer, false));
+      } else if (!function.getArgAttr(number, "kernel.arena")) {
+        return rt::Error("entry '" + entry.name + "'",
+                         "argument " + std::to_string(number) + " has no name",
+                         "name it by nest.name or nest.cache");
+      }
+    }
+    if (auto arena = function->getAttrOfType<DictionaryAttr>("kernel.arena")) {
+      auto bytes = [&](StringRef key) {
+        auto attr = arena.getAs<IntegerAttr>(key);
+        return attr ? attr.getInt() : 0;
+      };
+      entry.arena = {bytes("per_row"), bytes("per_sequence"), bytes("fixed")};
+    }
+    manifest.entries.push_back(std::move(entry));
+  }
+  return rt::Status::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+/// Calls `visit(first element, count)` for the contiguous runs of the box, in
+/// row-major order.
+static rt::Status
+forEachRun(const PackagedWeight &weight,
+           llvm::function_ref<rt::Status(int64_t, int64_t)> visit) {
+  // Trailing dimensions that are taken whole join one run.
+  size_t rank = weight.storedShape.size();
+  size_t split = rank;
+  int64_t run = 1;
+  while (split > 0) {
+    --split;
+    run *= weight.sizes[split];
+    if (weight.sizes[split] != weight.storedShape[split])
+      break;
+  }
+  if (llvm::is_contained(weight.sizes, 0))
+    return rt::Status::success();
+  std::vector<int64_t> strides(rank, 1);
+  for (size_t dim = rank; dim-- > 1;)
+    strides[dim - 1] = strides[dim] * weight.storedShape[dim];
+  std::vector<int64_t> position(split, 0);
+  while (true) {
+    int64_t first = 0;
+    for (size_t dim = 0; dim < rank; ++dim)
+      first += (weight.offsets[dim] + (dim < split ? position[dim] : 0)) *
+               strides[dim];
+    NEST_RT_TRY(visit(first, run));
+    size_t dim = split;
+    while (dim > 0 && ++position[dim - 1] == weight.sizes[dim - 1])
+      position[--dim] = 0;
+    if (dim == 0)
+      return rt::Status::success();
+  }
+}
+
+/// Streams the box of a stored tensor in the type of the package.
+static rt::Status produceWeight(const PackagedWeight &weight,
+                                const rt::TensorInfo &tensor,
+                                const std::string &place,
+                                const rt::ByteSink &sink) {
+  constexpr int64_t kChunk = 1 << 16; // elements
+  unsigned from = rt::byteSize(weight.storedType);
+  unsigned to = rt::byteSize(weight.type);
+  const char *data = static_cast<const char *>(tensor.data);
+  std::vector<char> buffer;
+  return forEachRun(weight, [&](int64_t first, int64_t count) -> rt::Status {
+    if (weight.storedType == weight.type)
+      return sink(data + first * from, count * from);
+    for (int64_t done = 0; done < count; done += kChunk) {
+      int64_t step = std::min(kChunk, count - done);
+      buffer.resize(step * to);
+      if (!rt::convertElements(weight.storedType, data + (first + done) * from,
+                               weight.type, buffer.data(), step))
+        return rt::Error(place,
+                         std::string("cannot be converted from ") +
+                             rt::name(weight.storedType) + " to " +
+                             rt::name(weight.type),
+                         "f32, bf16 and f16 convert into each other");
+      NEST_RT_TRY(sink(buffer.data(), buffer.size()));
+    }
+    return rt::Status::success();
+  });
+}
+
+/// The stored tensor of `weight`, checked against what the module says of it.
+static rt::Expected<const rt::TensorInfo *>
+findStored(const rt::Checkpoint &checkpoint, const PackagedWeight &weight) {
+  NEST_RT_ASSIGN(const rt::TensorInfo *tensor, checkpoint.get(weight.key));
+  if (tensor->dtype != weight.storedType || tensor->shape != weight.storedShape)
+    return rt::Error(checkpoint.placeOf(*tensor),
+                     std::string("is ") + rt::name(tensor->dtype) + " " +
+                         rt::shapeString(tensor->shape),
+                     std::string("the module was made for ") +
+                         rt::name(weight.storedType) + " " +
+                         rt::shapeString(weight.storedShape) +
+                         "; import the checkpoint again");
+  return tensor;
+}
+
+static rt::Status copyFile(const std::string &from, const std::string &to) {
+  NEST_RT_ASSIGN(rt::MappedFile source, rt::MappedFile::open(from));
+  NEST_RT_ASSIGN(rt::OutputFile target, rt::OutputFile::create(to));
+  NEST_RT_TRY(target.write(source.text()));
+  return target.close();
+}
+
+rt::Status writePackage(PackageRequest request) {
+  rt::Manifest &manifest = request.manifest;
+  NEST_RT_ASSIGN(rt::Checkpoint checkpoint,
+                 rt::Checkpoint::open(request.checkpoint));
+  NEST_RT_ASSIGN(rt::AtomicDirectory directory,
+                 rt::AtomicDirectory::create(request.output));
+  const std::string root = directory.tempPath();
+
+  rt::SafetensorsWriter writer;
+  for (const PackagedWeight &weight : request.weights) {
+    NEST_RT_ASSIGN(const rt::TensorInfo *tensor,
+                   findStored(checkpoint, weight));
+    std::string place = checkpoint.placeOf(*tensor);
+    NEST_RT_ASSIGN([[maybe_unused]] size_t index,
+                   writer.add(weight.name, weight.type, weight.shape,
+                              [&weight, tensor, place](const auto &sink) {
+                                return produceWeight(weight, *tensor, place,
+                                                     sink);
+                              }));
+  }
+  writer.layout();
+  std::string weightsPath = rt::joinPath(root, "weights.safetensors");
+  {
+    NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(weightsPath));
+    uint64_t total = writer.fileBytes();
+    NEST_RT_TRY(writer.write(
+        [&](const void *data, size_t size) { return file.write(data, size); },
+        weightsPath,
+        [&](uint64_t done) {
+          if (request.progress)
+            request.progress(done, total);
+        }));
+    NEST_RT_TRY(file.close());
+  }
+  manifest.files = {{"weights.safetensors",
+                     static_cast<int64_t>(writer.fileBytes()),
+                     rt::sha256(writer.headerText())}};
+  manifest.weights.clear();
+  for (auto [index, weight] : llvm::enumerate(request.weights)) {
+    rt::Manifest::Weight entry;
+    entry.name = weight.name;
+    entry.offset = writer.offset(index);
+    entry.dtype = weight.type;
+    entry.shape = weight.shape;
+    if (weight.shape.size() == 2)
+      entry.rowStride = weight.shape[1];
+    manifest.weights.push_back(std::move(entry));
+  }
+
+  std::string codePath = rt::joinPath(root, "code.so");
+  NEST_RT_TRY(copyFile(request.codeFile, codePath));
+  {
+    NEST_RT_ASSIGN(rt::MappedFile code, rt::MappedFile::open(codePath));
+    manifest.code = {"code.so", rt::sha256(code.text())};
+  }
+  std::string tokenizer = rt::joinPath(request.checkpoint, "tokenizer.json");
+  if (rt::fileExists(tokenizer))
+    NEST_RT_TRY(copyFile(tokenizer, rt::joinPath(root, "tokenizer.json")));
+
+  std::string manifestPath = rt::joinPath(root, "manifest.json");
+  NEST_RT_TRY(manifest.validate(manifestPath));
+  {
+    NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(manifestPath));
+    NEST_RT_TRY(file.write(manifest.serialise()));
+    NEST_RT_TRY(file.close());
+  }
+  return directory.commit();
+}
+
+} // namespace nestc

@@ -1,0 +1,59 @@
+//===- PackageWriter.h - writes a package directory ----------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_PACKAGE_PACKAGEWRITER_H
+#define NESTC_LOWERING_PACKAGE_PACKAGEWRITER_H
+
+#include "lowering/runtime/Error.h"
+#include "lowering/runtime/Manifest.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace nestc {
+
+/// Where the bytes of one weight come from: a `nest.weight`, taken down before
+/// kernels are formed.
+struct PackagedWeight {
+  std::string name, key;
+  rt::DType storedType, type;
+  std::vector<int64_t> storedShape, offsets, sizes, shape;
+};
+
+/// The weights of a specialised module, in the module's order.
+std::vector<PackagedWeight> collectWeights(mlir::ModuleOp module);
+
+/// Fills the model's facts and the weights' sizes from a specialised module.
+void describeModel(mlir::ModuleOp module, rt::Manifest &manifest);
+
+/// Adds every entry of a module after kernel-outline: inputs, outputs, weights
+/// (as indices into `weights`) and arena.
+rt::Status describeEntries(mlir::ModuleOp module,
+                           const std::vector<PackagedWeight> &weights,
+                           rt::Manifest &manifest);
+
+struct PackageRequest {
+  std::string output;     ///< the package directory
+  std::string checkpoint; ///< directory that holds the weights
+  std::string codeFile;   ///< a finished shared object, copied in
+  rt::Manifest manifest;  ///< all but code, files and weights
+  std::vector<PackagedWeight> weights;
+  /// Bytes of weights written so far, of how many; may be empty.
+  std::function<void(uint64_t, uint64_t)> progress;
+};
+
+/// Writes manifest, code, weights (streamed, only what is needed) and the
+/// checkpoint's tokenizer, and moves the directory into place when complete.
+rt::Status writePackage(PackageRequest request);
+
+} // namespace nestc
+
+#endif // NESTC_LOWERING_PACKAGE_PACKAGEWRITER_H

@@ -1,0 +1,603 @@
+//===- Manifest.cpp - what a package says about itself ----------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/runtime/Manifest.h"
+#include "lowering/runtime/Files.h"
+
+#include <algorithm>
+#include <set>
+
+using namespace nestc::rt;
+
+/// Limits on counts, so that nothing untrusted makes us allocate without end.
+static constexpr size_t maxBuffers = size_t(1) << 20;
+static constexpr int64_t maxArena = int64_t(1) << 50;
+
+//===----------------------------------------------------------------------===//
+// Queries
+//===----------------------------------------------------------------------===//
+
+uint64_t Manifest::Weight::extent() const {
+  uint64_t elements = static_cast<uint64_t>(elementCount(shape).value_or(0));
+  if (elements && shape.size() == 2)
+    elements = static_cast<uint64_t>((shape[0] - 1) * rowStride + shape[1]);
+  return elements * byteSize(dtype);
+}
+
+static const Manifest::Buffer *
+findBuffer(const std::vector<Manifest::Buffer> &buffers,
+           std::string_view name) {
+  for (const Manifest::Buffer &buffer : buffers)
+    if (buffer.name == name)
+      return &buffer;
+  return nullptr;
+}
+
+const Manifest::Buffer *
+Manifest::Entry::findInput(std::string_view name) const {
+  return findBuffer(inputs, name);
+}
+
+const Manifest::Buffer *
+Manifest::Entry::findOutput(std::string_view name) const {
+  return findBuffer(outputs, name);
+}
+
+int Manifest::Entry::dim(std::string_view name) const {
+  auto it = std::find(dims.begin(), dims.end(), name);
+  return it == dims.end() ? -1 : static_cast<int>(it - dims.begin());
+}
+
+std::optional<uint64_t>
+Manifest::Entry::arenaBytes(const std::vector<int64_t> &dimValues) const {
+  auto value = [&](const char *name) {
+    int index = dim(name);
+    return index < 0 ? int64_t(1) : dimValues[static_cast<size_t>(index)];
+  };
+  int64_t batch = value("B"), rows, perRow, perSequence, total;
+  if (__builtin_mul_overflow(batch, value("T"), &rows) ||
+      __builtin_mul_overflow(rows, arena.perRow, &perRow) ||
+      __builtin_mul_overflow(batch, arena.perSequence, &perSequence) ||
+      __builtin_add_overflow(perRow, perSequence, &total) ||
+      __builtin_add_overflow(total, arena.fixed, &total))
+    return std::nullopt;
+  return static_cast<uint64_t>(total);
+}
+
+std::vector<int64_t>
+Manifest::Entry::shapeOf(const Buffer &buffer,
+                         const std::vector<int64_t> &dimValues) {
+  std::vector<int64_t> shape;
+  for (const ManifestDim &dim : buffer.shape)
+    shape.push_back(dim.isDynamic() ? dimValues[static_cast<size_t>(dim.symbol)]
+                                    : dim.size);
+  return shape;
+}
+
+const Manifest::Entry *Manifest::findEntry(std::string_view name) const {
+  for (const Entry &entry : entries)
+    if (entry.name == name)
+      return &entry;
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Reading
+//===----------------------------------------------------------------------===//
+
+static Expected<DType> readDType(const JsonReader &reader) {
+  NEST_RT_ASSIGN(std::string text, reader.asString());
+  std::optional<DType> dtype = parseDType(text);
+  if (!dtype)
+    return reader.error("is \"" + text + "\"", "one of " + allDTypeNames());
+  return *dtype;
+}
+
+static Expected<std::string> readName(const JsonReader &parent,
+                                      std::string_view key) {
+  NEST_RT_ASSIGN(JsonReader reader, parent.get(key));
+  NEST_RT_ASSIGN(std::string text, reader.asString());
+  if (text.empty() || text.find('\0') != std::string::npos)
+    return reader.error("is empty or has a NUL", "a name");
+  return text;
+}
+
+static Expected<Manifest::Buffer>
+readBuffer(const JsonReader &reader, const std::vector<std::string> &dims,
+           bool isInput) {
+  Manifest::Buffer buffer;
+  if (isInput) {
+    NEST_RT_TRY(reader.expectKeys({"name", "dtype", "shape", "cache"}));
+  } else {
+    NEST_RT_TRY(reader.expectKeys({"name", "dtype", "shape"}));
+  }
+  NEST_RT_ASSIGN(buffer.name, readName(reader, "name"));
+  NEST_RT_ASSIGN(JsonReader dtype, reader.get("dtype"));
+  NEST_RT_ASSIGN(buffer.dtype, readDType(dtype));
+  NEST_RT_ASSIGN(JsonReader shape, reader.get("shape"));
+  NEST_RT_TRY(shape.expectArray());
+  if (shape.size() > maxManifestRank)
+    return shape.error("has rank " + std::to_string(shape.size()),
+                       "at most " + std::to_string(maxManifestRank));
+  for (size_t i = 0; i < shape.size(); ++i) {
+    JsonReader size = shape.at(i);
+    if (size.json().isString()) {
+      NEST_RT_ASSIGN(size_t symbol, size.asOneOf(dims));
+      buffer.shape.push_back(ManifestDim::dynamic(static_cast<int>(symbol)));
+    } else {
+      NEST_RT_ASSIGN(int64_t number, size.asInt(0, maxManifestDim));
+      buffer.shape.push_back(ManifestDim::of(number));
+    }
+  }
+  if (isInput && reader.has("cache")) {
+    NEST_RT_ASSIGN(buffer.cache, reader.getBool("cache"));
+  }
+  return buffer;
+}
+
+static Status readEntry(const JsonReader &reader, Manifest::Entry &entry) {
+  NEST_RT_TRY(reader.expectKeys({"name", "symbol", "dims", "inputs", "outputs",
+                                 "weights", "arena", "scratch"}));
+  NEST_RT_ASSIGN(entry.name, readName(reader, "name"));
+  NEST_RT_ASSIGN(entry.symbol, readName(reader, "symbol"));
+  NEST_RT_ASSIGN(JsonReader dims, reader.get("dims"));
+  NEST_RT_ASSIGN(entry.dims, dims.asStringList());
+  for (bool isInput : {true, false}) {
+    NEST_RT_ASSIGN(JsonReader buffers,
+                   reader.get(isInput ? "inputs" : "outputs"));
+    NEST_RT_TRY(buffers.expectArray());
+    if (buffers.size() > maxBuffers)
+      return buffers.error("has too many elements",
+                           "at most " + std::to_string(maxBuffers));
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      NEST_RT_ASSIGN(Manifest::Buffer buffer,
+                     readBuffer(buffers.at(i), entry.dims, isInput));
+      (isInput ? entry.inputs : entry.outputs).push_back(std::move(buffer));
+    }
+  }
+  NEST_RT_ASSIGN(JsonReader weights, reader.get("weights"));
+  NEST_RT_ASSIGN(entry.weights, weights.asIntList(0));
+  NEST_RT_ASSIGN(JsonReader arena, reader.get("arena"));
+  NEST_RT_TRY(arena.expectKeys({"per_row", "per_sequence", "fixed"}));
+  NEST_RT_ASSIGN(entry.arena.perRow, arena.getInt("per_row", 0, maxArena));
+  NEST_RT_ASSIGN(entry.arena.perSequence,
+                 arena.getInt("per_sequence", 0, maxArena));
+  NEST_RT_ASSIGN(entry.arena.fixed, arena.getInt("fixed", 0, maxArena));
+  NEST_RT_ASSIGN(entry.scratch, reader.getInt("scratch", 0, maxArena));
+  return Status::success();
+}
+
+Expected<Manifest> Manifest::parse(std::string_view text,
+                                   const std::string &place) {
+  NEST_RT_ASSIGN(Json json, parseJson(text, place, 16));
+  return fromJson(json, place);
+}
+
+Expected<Manifest> Manifest::fromJson(const Json &json,
+                                      const std::string &place) {
+  Manifest m;
+  JsonReader reader(json, place);
+  NEST_RT_TRY(reader.expectObject());
+  // The format comes first: what else is unknown may be newer than we are.
+  NEST_RT_ASSIGN(m.format, reader.getInt("format", 1));
+  if (m.format > manifestFormat)
+    return Error(place + ": format",
+                 "is " + std::to_string(m.format) + ", newer than this library",
+                 "at most " + std::to_string(manifestFormat) +
+                     "; use a newer nestc or compile the package again");
+  NEST_RT_ASSIGN(m.abi, reader.getInt("abi", 1));
+  if (m.abi != codeAbi)
+    return Error(place + ": abi",
+                 "is " + std::to_string(m.abi) +
+                     ", which this library cannot call",
+                 std::to_string(codeAbi) + "; compile the package again");
+  NEST_RT_TRY(reader.expectKeys({"format", "abi", "producer", "target", "cpu",
+                                 "model", "submodel", "parameters",
+                                 "weight_bytes", "macs_per_token", "code",
+                                 "files", "weights", "entries"}));
+  NEST_RT_ASSIGN(m.producer, reader.getString("producer"));
+  NEST_RT_ASSIGN(m.target, reader.getString("target"));
+
+  NEST_RT_ASSIGN(JsonReader cpu, reader.get("cpu"));
+  NEST_RT_TRY(cpu.expectKeys({"level", "features"}));
+  NEST_RT_ASSIGN(m.cpu.level, cpu.getString("level"));
+  NEST_RT_ASSIGN(JsonReader features, cpu.get("features"));
+  NEST_RT_ASSIGN(m.cpu.features, features.asStringList());
+
+  NEST_RT_ASSIGN(JsonReader model, reader.get("model"));
+  NEST_RT_TRY(
+      model.expectKeys({"family", "model_type", "vocab_size", "max_length",
+                        "eos_token_ids", "dtype", "num_layers"}));
+  NEST_RT_ASSIGN(m.model.family, model.getString("family"));
+  NEST_RT_ASSIGN(m.model.modelType, model.getString("model_type"));
+  NEST_RT_ASSIGN(m.model.vocabSize, model.getInt("vocab_size", 1, INT32_MAX));
+  NEST_RT_ASSIGN(m.model.maxLength, model.getInt("max_length", 1, INT32_MAX));
+  NEST_RT_ASSIGN(m.model.numLayers, model.getInt("num_layers", 0, INT32_MAX));
+  NEST_RT_ASSIGN(JsonReader eos, model.get("eos_token_ids"));
+  NEST_RT_ASSIGN(m.model.eosTokenIds, eos.asIntList(0, INT32_MAX));
+  NEST_RT_ASSIGN(JsonReader dtype, model.get("dtype"));
+  NEST_RT_ASSIGN(size_t dtypeIndex, dtype.asOneOf({"f32", "bf16", "f16"}));
+  (void)dtypeIndex;
+  m.model.dtype = dtype.json().asString();
+
+  NEST_RT_ASSIGN(JsonReader submodel, reader.get("submodel"));
+  NEST_RT_TRY(submodel.expectKeys({"name", "spec"}));
+  NEST_RT_ASSIGN(m.submodel.name, submodel.getString("name"));
+  NEST_RT_ASSIGN(m.submodel.spec, submodel.getString("spec"));
+
+  NEST_RT_ASSIGN(JsonReader parameters, reader.get("parameters"));
+  NEST_RT_TRY(parameters.expectKeys({"total", "effective"}));
+  NEST_RT_ASSIGN(m.totalParameters, parameters.getInt("total", 0));
+  NEST_RT_ASSIGN(m.effectiveParameters, parameters.getInt("effective", 0));
+  NEST_RT_ASSIGN(m.weightBytes, reader.getInt("weight_bytes", 0));
+  NEST_RT_ASSIGN(m.macsPerToken, reader.getInt("macs_per_token", 0));
+
+  NEST_RT_ASSIGN(JsonReader code, reader.get("code"));
+  NEST_RT_TRY(code.expectKeys({"file", "sha256"}));
+  NEST_RT_ASSIGN(m.code.file, readName(code, "file"));
+  NEST_RT_ASSIGN(m.code.sha256, code.getString("sha256"));
+
+  NEST_RT_ASSIGN(JsonReader files, reader.get("files"));
+  NEST_RT_TRY(files.expectArray());
+  for (size_t i = 0; i < files.size(); ++i) {
+    JsonReader item = files.at(i);
+    NEST_RT_TRY(item.expectKeys({"path", "bytes", "sha256_header"}));
+    File file;
+    NEST_RT_ASSIGN(file.path, readName(item, "path"));
+    NEST_RT_ASSIGN(file.bytes, item.getInt("bytes", 0));
+    if (item.has("sha256_header")) {
+      NEST_RT_ASSIGN(file.sha256Header, item.getString("sha256_header"));
+    }
+    m.files.push_back(std::move(file));
+  }
+
+  NEST_RT_ASSIGN(JsonReader weights, reader.get("weights"));
+  NEST_RT_TRY(weights.expectArray());
+  if (weights.size() > maxBuffers)
+    return weights.error("has too many elements",
+                         "at most " + std::to_string(maxBuffers));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    JsonReader item = weights.at(i);
+    NEST_RT_TRY(item.expectKeys(
+        {"name", "file", "offset", "dtype", "shape", "row_stride"}));
+    Weight weight;
+    NEST_RT_ASSIGN(weight.name, readName(item, "name"));
+    NEST_RT_ASSIGN(weight.file, item.getInt("file", 0));
+    NEST_RT_ASSIGN(weight.offset, item.getInt("offset", 0));
+    NEST_RT_ASSIGN(JsonReader weightType, item.get("dtype"));
+    NEST_RT_ASSIGN(weight.dtype, readDType(weightType));
+    NEST_RT_ASSIGN(JsonReader shape, item.get("shape"));
+    NEST_RT_ASSIGN(weight.shape, shape.asIntList(0, maxManifestDim));
+    if (item.has("row_stride")) {
+      NEST_RT_ASSIGN(weight.rowStride,
+                     item.getInt("row_stride", 0, maxManifestDim));
+    }
+    if (weight.shape.size() == 2 && weight.rowStride == 0)
+      weight.rowStride = weight.shape[1];
+    m.weights.push_back(std::move(weight));
+  }
+
+  NEST_RT_ASSIGN(JsonReader entries, reader.get("entries"));
+  NEST_RT_TRY(entries.expectArray());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Entry entry;
+    NEST_RT_TRY(readEntry(entries.at(i), entry));
+    m.entries.push_back(std::move(entry));
+  }
+  NEST_RT_TRY(m.validate(place));
+  return m;
+}
+
+//===----------------------------------------------------------------------===//
+// Validation
+//===----------------------------------------------------------------------===//
+
+static bool isSha256(const std::string &text) {
+  return text.size() == 64 &&
+         text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+static bool isIdentifier(const std::string &text) {
+  return !text.empty() && text.size() < 512 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR"
+                                "STUVWXYZ0123456789_.$") == std::string::npos;
+}
+
+static Status validateWeight(const Manifest &m, const Manifest::Weight &weight,
+                             const std::string &at) {
+  if (weight.file < 0 || static_cast<size_t>(weight.file) >= m.files.size())
+    return Error(at + ".file", "is " + std::to_string(weight.file),
+                 "an index below the " + std::to_string(m.files.size()) +
+                     " files");
+  if (weight.shape.size() > maxManifestRank)
+    return Error(at + ".shape",
+                 "has rank " + std::to_string(weight.shape.size()),
+                 "at most " + std::to_string(maxManifestRank));
+  std::optional<uint64_t> bytes = byteCount(weight.dtype, weight.shape);
+  if (!bytes)
+    return Error(at + ".shape", shapeString(weight.shape) + " is too large",
+                 "fewer than 2^63 bytes");
+  if (weight.shape.size() == 2) {
+    if (weight.rowStride < weight.shape[1])
+      return Error(at + ".row_stride", "is " + std::to_string(weight.rowStride),
+                   "at least the row's " + std::to_string(weight.shape[1]));
+    if (!byteCount(weight.dtype, {weight.shape[0], weight.rowStride}))
+      return Error(at + ".row_stride",
+                   "is " + std::to_string(weight.rowStride) +
+                       ", which is too large",
+                   "fewer than 2^63 bytes");
+  } else if (weight.rowStride != 0) {
+    return Error(at + ".row_stride",
+                 "stands on a weight of rank " +
+                     std::to_string(weight.shape.size()),
+                 "rank 2 only");
+  }
+  if (weight.offset < 0 || weight.offset % byteSize(weight.dtype))
+    return Error(at + ".offset", "is " + std::to_string(weight.offset),
+                 "a multiple of " + std::to_string(byteSize(weight.dtype)));
+  int64_t end;
+  int64_t size = m.files[static_cast<size_t>(weight.file)].bytes;
+  if (__builtin_add_overflow(weight.offset,
+                             static_cast<int64_t>(weight.extent()), &end) ||
+      end > size)
+    return Error(at + ".offset",
+                 "the weight " + weight.name + " ends behind its file of " +
+                     std::to_string(size) + " bytes",
+                 "ranges inside the file");
+  return Status::success();
+}
+
+static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
+                            const std::string &at) {
+  if (!isIdentifier(entry.symbol))
+    return Error(at + ".symbol", "is \"" + entry.symbol + "\"",
+                 "a C identifier");
+  if (entry.dims.size() > 8)
+    return Error(at + ".dims", "has " + std::to_string(entry.dims.size()),
+                 "at most 8 names");
+  std::set<std::string> seen;
+  for (const std::string &dim : entry.dims)
+    if (dim.empty() || !seen.insert(dim).second)
+      return Error(at + ".dims", "\"" + dim + "\" is empty or stands twice",
+                   "distinct names");
+  seen.clear();
+  std::vector<bool> bound(entry.dims.size());
+  for (bool isInput : {true, false}) {
+    const auto &buffers = isInput ? entry.inputs : entry.outputs;
+    const char *key = isInput ? ".inputs[" : ".outputs[";
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      const Manifest::Buffer &buffer = buffers[i];
+      std::string here = at + key + std::to_string(i) + "]";
+      if (buffer.name.empty() || !seen.insert(buffer.name).second)
+        return Error(here + ".name",
+                     "\"" + buffer.name + "\" is empty or stands twice",
+                     "distinct names");
+      if (buffer.shape.size() > maxManifestRank)
+        return Error(here + ".shape",
+                     "has rank " + std::to_string(buffer.shape.size()),
+                     "at most " + std::to_string(maxManifestRank));
+      if (!isInput && buffer.cache)
+        return Error(here + ".cache", "stands on an output", "inputs only");
+      std::vector<int64_t> fixed;
+      for (const ManifestDim &dim : buffer.shape) {
+        if (dim.isDynamic()) {
+          if (static_cast<size_t>(dim.symbol) >= entry.dims.size())
+            return Error(here + ".shape", "has a dim the entry lacks",
+                         "the entry's dims");
+          if (isInput)
+            bound[static_cast<size_t>(dim.symbol)] = true;
+        } else {
+          if (dim.size < 0 || dim.size > maxManifestDim)
+            return Error(here + ".shape",
+                         "has size " + std::to_string(dim.size),
+                         "at most " + std::to_string(maxManifestDim));
+          fixed.push_back(dim.size);
+        }
+      }
+      if (!byteCount(buffer.dtype, fixed))
+        return Error(here + ".shape", "is too large", "fewer than 2^63 bytes");
+    }
+  }
+  for (size_t i = 0; i < entry.dims.size(); ++i)
+    if (!bound[i])
+      return Error(at + ".dims", "no input has the dim " + entry.dims[i],
+                   "dims that stand in the shape of an input");
+  for (int64_t index : entry.weights)
+    if (index < 0 || static_cast<size_t>(index) >= m.weights.size())
+      return Error(at + ".weights", "has the index " + std::to_string(index),
+                   "indices below the " + std::to_string(m.weights.size()) +
+                       " weights");
+  for (int64_t bytes : {entry.arena.perRow, entry.arena.perSequence,
+                        entry.arena.fixed, entry.scratch})
+    if (bytes < 0 || bytes > maxArena)
+      return Error(at + ".arena", "has " + std::to_string(bytes) + " bytes",
+                   "from 0 to " + std::to_string(maxArena));
+  return Status::success();
+}
+
+Status Manifest::validate(const std::string &place) const {
+  if (target.empty())
+    return Error(place + ": target", "is empty", "cpu");
+  if (!isPlainFileName(code.file))
+    return Error(place + ": code.file",
+                 "\"" + code.file + "\" is no plain file name",
+                 "the name of a file in the package");
+  if (!isSha256(code.sha256))
+    return Error(place + ": code.sha256", "is no SHA-256",
+                 "64 lower-case hexadecimal digits");
+  if (effectiveParameters > totalParameters)
+    return Error(place + ": parameters.effective",
+                 "is " + std::to_string(effectiveParameters),
+                 "at most the total of " + std::to_string(totalParameters));
+  for (int64_t id : model.eosTokenIds)
+    if (id < 0 || id > INT32_MAX)
+      return Error(place + ": model.eos_token_ids", "has " + std::to_string(id),
+                   "token ids");
+  for (size_t i = 0; i < files.size(); ++i) {
+    const File &file = files[i];
+    std::string at = place + ": files[" + std::to_string(i) + "]";
+    bool absolute = file.path.size() > 1 && file.path[0] == '/' &&
+                    file.path.find('\0') == std::string::npos;
+    if (!absolute && !isPlainFileName(file.path))
+      return Error(at + ".path",
+                   "\"" + file.path +
+                       "\" is neither a plain file name nor an absolute path",
+                   "a file of the package, or the absolute path of a shard");
+    if (file.bytes < 0)
+      return Error(at + ".bytes", "is " + std::to_string(file.bytes),
+                   "the size of the file");
+    if (!file.sha256Header.empty() && !isSha256(file.sha256Header))
+      return Error(at + ".sha256_header", "is no SHA-256",
+                   "64 lower-case hexadecimal digits");
+  }
+  for (size_t i = 0; i < weights.size(); ++i)
+    NEST_RT_TRY(validateWeight(*this, weights[i],
+                               place + ": weights[" + std::to_string(i) + "]"));
+  if (entries.empty())
+    return Error(place + ": entries", "is empty", "one entry at least");
+  std::set<std::string> names;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    std::string at = place + ": entries[" + std::to_string(i) + "]";
+    if (entries[i].name.empty() || !names.insert(entries[i].name).second)
+      return Error(at + ".name",
+                   "\"" + entries[i].name + "\" is empty or stands twice",
+                   "distinct names");
+    NEST_RT_TRY(validateEntry(*this, entries[i], at));
+  }
+  // One cache serves all entries: a name means one type and one shape.
+  for (const Entry &entry : entries)
+    for (const Buffer &buffer : entry.inputs) {
+      if (!buffer.cache)
+        continue;
+      for (const Entry &other : entries) {
+        const Buffer *same = other.findInput(buffer.name);
+        if (!same || same == &buffer)
+          continue;
+        bool equal = same->cache && same->dtype == buffer.dtype &&
+                     same->shape.size() == buffer.shape.size();
+        for (size_t i = 0; equal && i < buffer.shape.size(); ++i) {
+          const ManifestDim &a = buffer.shape[i], &b = same->shape[i];
+          equal = a.isDynamic() == b.isDynamic() &&
+                  (a.isDynamic() ? entry.dims[static_cast<size_t>(a.symbol)] ==
+                                       other.dims[static_cast<size_t>(b.symbol)]
+                                 : a.size == b.size);
+        }
+        if (!equal)
+          return Error(place + ": entries",
+                       "the cache " + buffer.name + " differs between " +
+                           entry.name + " and " + other.name,
+                       "one type and shape for a cache");
+      }
+    }
+  return Status::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Writing
+//===----------------------------------------------------------------------===//
+
+static Json bufferJson(const Manifest::Buffer &buffer,
+                       const std::vector<std::string> &dims) {
+  Json json = Json::object();
+  json.set("name", buffer.name);
+  json.set("dtype", name(buffer.dtype));
+  Json shape = Json::array();
+  for (const ManifestDim &dim : buffer.shape)
+    shape.push(dim.isDynamic() ? Json(dims[static_cast<size_t>(dim.symbol)])
+                               : Json(dim.size));
+  json.set("shape", std::move(shape));
+  if (buffer.cache)
+    json.set("cache", true);
+  return json;
+}
+
+Json Manifest::toJson() const {
+  Json json = Json::object();
+  json.set("format", format);
+  json.set("abi", abi);
+  json.set("producer", producer);
+  json.set("target", target);
+  Json cpuJson = Json::object();
+  cpuJson.set("level", cpu.level);
+  cpuJson.set("features", Json::arrayOf(cpu.features));
+  json.set("cpu", std::move(cpuJson));
+  Json modelJson = Json::object();
+  modelJson.set("family", model.family);
+  modelJson.set("model_type", model.modelType);
+  modelJson.set("vocab_size", model.vocabSize);
+  modelJson.set("max_length", model.maxLength);
+  modelJson.set("eos_token_ids", Json::arrayOf(model.eosTokenIds));
+  modelJson.set("dtype", model.dtype);
+  modelJson.set("num_layers", model.numLayers);
+  json.set("model", std::move(modelJson));
+  Json submodelJson = Json::object();
+  submodelJson.set("name", submodel.name);
+  submodelJson.set("spec", submodel.spec);
+  json.set("submodel", std::move(submodelJson));
+  Json parameters = Json::object();
+  parameters.set("total", totalParameters);
+  parameters.set("effective", effectiveParameters);
+  json.set("parameters", std::move(parameters));
+  json.set("weight_bytes", weightBytes);
+  json.set("macs_per_token", macsPerToken);
+  Json codeJson = Json::object();
+  codeJson.set("file", code.file);
+  codeJson.set("sha256", code.sha256);
+  json.set("code", std::move(codeJson));
+
+  Json filesJson = Json::array();
+  for (const File &file : files) {
+    Json item = Json::object();
+    item.set("path", file.path);
+    item.set("bytes", file.bytes);
+    if (!file.sha256Header.empty())
+      item.set("sha256_header", file.sha256Header);
+    filesJson.push(std::move(item));
+  }
+  json.set("files", std::move(filesJson));
+
+  Json weightsJson = Json::array();
+  for (const Weight &weight : weights) {
+    Json item = Json::object();
+    item.set("name", weight.name);
+    item.set("file", weight.file);
+    item.set("offset", weight.offset);
+    item.set("dtype", nestc::rt::name(weight.dtype));
+    item.set("shape", Json::arrayOf(weight.shape));
+    if (weight.shape.size() == 2)
+      item.set("row_stride",
+               weight.rowStride ? weight.rowStride : weight.shape[1]);
+    weightsJson.push(std::move(item));
+  }
+  json.set("weights", std::move(weightsJson));
+
+  Json entriesJson = Json::array();
+  for (const Entry &entry : entries) {
+    Json item = Json::object();
+    item.set("name", entry.name);
+    item.set("symbol", entry.symbol);
+    item.set("dims", Json::arrayOf(entry.dims));
+    Json inputs = Json::array(), outputs = Json::array();
+    for (const Buffer &buffer : entry.inputs)
+      inputs.push(bufferJson(buffer, entry.dims));
+    for (const Buffer &buffer : entry.outputs)
+      outputs.push(bufferJson(buffer, entry.dims));
+    item.set("inputs", std::move(inputs));
+    item.set("outputs", std::move(outputs));
+    item.set("weights", Json::arrayOf(entry.weights));
+    Json arena = Json::object();
+    arena.set("per_row", entry.arena.perRow);
+    arena.set("per_sequence", entry.arena.perSequence);
+    arena.set("fixed", entry.arena.fixed);
+    item.set("arena", std::move(arena));
+    item.set("scratch", entry.scratch);
+    entriesJson.push(std::move(item));
+  }
+  json.set("entries", std::move(entriesJson));
+  return json;
+}

@@ -1,0 +1,149 @@
+//===- Manifest.h - what a package says about itself ------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// manifest.json, format 1. The compiler fills a Manifest and writes it with
+// serialise(); the runtime parses one, and whatever parse() lets through is
+// consistent in itself: indices in range, shapes over declared dimensions,
+// sums that fit. What only the files can tell (sizes, hashes) is checked when
+// the package is loaded. A newer format is refused; unknown keys are errors.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_RUNTIME_MANIFEST_H
+#define NESTC_LOWERING_RUNTIME_MANIFEST_H
+
+#include "lowering/runtime/DType.h"
+#include "lowering/runtime/Error.h"
+#include "lowering/runtime/Json.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nestc {
+namespace rt {
+
+/// The newest manifest format and code ABI that this library knows.
+constexpr int64_t manifestFormat = 1;
+constexpr int64_t codeAbi = 1;
+
+/// Limits on untrusted numbers; generous for any real model.
+constexpr int64_t maxManifestDim = int64_t(1) << 40;
+constexpr int64_t maxManifestRank = 8;
+
+/// A size in the shape of a buffer: a number, or one of the entry's dims.
+struct ManifestDim {
+  int64_t size = 0; ///< when symbol < 0
+  int symbol = -1;  ///< index in Entry::dims
+  static ManifestDim of(int64_t size) { return {size, -1}; }
+  static ManifestDim dynamic(int symbol) { return {0, symbol}; }
+  bool isDynamic() const { return symbol >= 0; }
+  friend bool operator==(const ManifestDim &a, const ManifestDim &b) {
+    return a.size == b.size && a.symbol == b.symbol;
+  }
+};
+
+struct Manifest {
+  struct Cpu {
+    std::string level;                 ///< as given: native, x86-64-v3, ...
+    std::vector<std::string> features; ///< LLVM's names: avx2, fma, ...
+  };
+  struct Model {
+    std::string family, modelType;
+    int64_t vocabSize = 0, maxLength = 0, numLayers = 0;
+    std::vector<int64_t> eosTokenIds;
+    std::string dtype; ///< what matrices are multiplied in: f32, bf16, f16
+  };
+  struct Submodel {
+    std::string name, spec;
+  };
+  struct Code {
+    std::string file, sha256;
+  };
+  /// A plain name inside the package, or an absolute path (weights=link).
+  struct File {
+    std::string path;
+    int64_t bytes = 0;
+    std::string sha256Header; ///< of the safetensors header; may be empty
+  };
+  struct Weight {
+    std::string name;
+    int64_t file = 0;   ///< index in files
+    int64_t offset = 0; ///< bytes from the start of the file
+    DType dtype = DType::F32;
+    std::vector<int64_t> shape;
+    /// Elements from one row to the next, >= shape[1]; rank 2 only, else 0. 0
+    /// for rank 2 means dense (parse() fills it in).
+    int64_t rowStride = 0;
+    /// Bytes from the first to behind the last element.
+    uint64_t extent() const;
+  };
+  struct Buffer {
+    std::string name;
+    DType dtype = DType::F32;
+    std::vector<ManifestDim> shape;
+    bool cache = false; ///< inputs only: updated in place, kept by the session
+  };
+  struct Arena {
+    int64_t perRow = 0, perSequence = 0, fixed = 0; ///< bytes
+  };
+  struct Entry {
+    std::string name, symbol;
+    std::vector<std::string> dims;
+    std::vector<Buffer> inputs, outputs;
+    std::vector<int64_t> weights; ///< indices in Manifest::weights
+    Arena arena;
+    int64_t scratch = 0; ///< bytes per worker
+
+    const Buffer *findInput(std::string_view name) const;
+    const Buffer *findOutput(std::string_view name) const;
+    /// Index of a dim by name, or -1.
+    int dim(std::string_view name) const;
+    /// perRow*B*T + perSequence*B + fixed for the values of `dims` (T is 1
+    /// where there is no T, B likewise); nothing on overflow.
+    std::optional<uint64_t>
+    arenaBytes(const std::vector<int64_t> &dimValues) const;
+    /// A buffer's shape for the values of `dims`.
+    static std::vector<int64_t> shapeOf(const Buffer &buffer,
+                                        const std::vector<int64_t> &dimValues);
+  };
+
+  int64_t format = manifestFormat;
+  int64_t abi = codeAbi;
+  std::string producer;
+  std::string target;
+  Cpu cpu;
+  Model model;
+  Submodel submodel;
+  int64_t totalParameters = 0, effectiveParameters = 0;
+  int64_t weightBytes = 0;
+  int64_t macsPerToken = 0;
+  Code code;
+  std::vector<File> files;
+  std::vector<Weight> weights;
+  std::vector<Entry> entries;
+
+  const Entry *findEntry(std::string_view name) const;
+
+  /// Parses and validates; `place` is the path, for messages.
+  static Expected<Manifest> parse(std::string_view text,
+                                  const std::string &place);
+  static Expected<Manifest> fromJson(const Json &json,
+                                     const std::string &place);
+  /// The checks of parse() that concern more than one value. The writer calls
+  /// it before it writes.
+  Status validate(const std::string &place) const;
+
+  Json toJson() const;
+  std::string serialise() const { return toJson().str(1) + "\n"; }
+};
+
+} // namespace rt
+} // namespace nestc
+
+#endif // NESTC_LOWERING_RUNTIME_MANIFEST_H

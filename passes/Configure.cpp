@@ -1,0 +1,133 @@
+//===- Configure.cpp - multiply type and cache length ------------*- C++
+//-*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Passes.h"
+
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace nestc::nest;
+
+namespace nestc {
+#define GEN_PASS_DEF_NESTCONFIGURE
+#include "passes/Passes.h.inc"
+
+namespace {
+
+RankedTensorType withElement(Type type, Type element) {
+  return cast<RankedTensorType>(type).clone(element);
+}
+
+/// Dimension of a cache that counts rows.
+constexpr int64_t kCapacityDim = 2;
+
+/// Gives `value` and every later version of the same cache a type.
+void retypeCache(Value value, RankedTensorType type) {
+  SmallVector<Value> worklist{value};
+  while (!worklist.empty()) {
+    Value cache = worklist.pop_back_val();
+    cache.setType(type);
+    for (OpOperand &use : cache.getUses()) {
+      Operation *user = use.getOwner();
+      unsigned number = use.getOperandNumber();
+      if (auto append = dyn_cast<CacheAppendOp>(user); append && number == 0)
+        worklist.push_back(append.getResult());
+      else if (auto layer = dyn_cast<LayerOp>(user))
+        worklist.push_back(layer.getResult(number));
+    }
+  }
+}
+
+struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
+  using NestConfigureBase::NestConfigureBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    MLIRContext *context = &getContext();
+    Type element;
+    if (!type.empty()) {
+      element = llvm::StringSwitch<Type>(type)
+                    .Case("f32", Float32Type::get(context))
+                    .Case("bf16", BFloat16Type::get(context))
+                    .Case("f16", Float16Type::get(context))
+                    .Default(Type());
+      if (!element) {
+        module.emitError() << "unknown type '" << type
+                           << "'; legal are f32, bf16, f16";
+        return signalPassFailure();
+      }
+      retypeWeights(module, element);
+    }
+    if (maxLength < 0) {
+      module.emitError() << "max-length is a positive number of rows, or 0 to "
+                            "keep the cache's; got "
+                         << maxLength;
+      return signalPassFailure();
+    }
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isExternal())
+        configureCaches(function, element);
+
+    auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+    if (!model)
+      return;
+    Builder builder(context);
+    NamedAttrList attributes(model);
+    if (element)
+      attributes.set("dtype", builder.getStringAttr(type));
+    if (maxLength)
+      attributes.set("max_length", builder.getI64IntegerAttr(maxLength));
+    module->setAttr(kModelAttr, attributes.getDictionary(context));
+  }
+
+  /// A vector (norm weight, bias) is no operand of a product and stays f32.
+  void retypeWeights(ModuleOp module, Type element) {
+    llvm::StringSet<> matrices;
+    for (auto weight : module.getOps<WeightOp>()) {
+      RankedTensorType old = weight.getTensorType();
+      if (old.getRank() < 2)
+        continue;
+      matrices.insert(weight.getSymName());
+      if (old.getElementType() == element)
+        continue;
+      RankedTensorType stored = weight.getStoredType();
+      weight.setType(withElement(old, element));
+      if (stored == dropAxes(weight.getTensorType()))
+        weight.removeStoredAttr();
+      else
+        weight.setStoredAttr(TypeAttr::get(stored));
+    }
+    module.walk([&](GetOp get) {
+      if (matrices.contains(get.getWeight()))
+        get.getResult().setType(withElement(get.getType(), element));
+    });
+  }
+
+  void configureCaches(func::FuncOp function, Type element) {
+    for (BlockArgument argument : function.getArguments()) {
+      if (!function.getArgAttr(argument.getArgNumber(), kCacheAttr))
+        continue;
+      auto old = cast<RankedTensorType>(argument.getType());
+      SmallVector<int64_t> shape(old.getShape());
+      if (maxLength)
+        shape[kCapacityDim] = maxLength;
+      retypeCache(argument,
+                  RankedTensorType::get(shape, element ? element
+                                                       : old.getElementType()));
+    }
+    Block &body = function.getBody().front();
+    function.setType(
+        FunctionType::get(&getContext(), body.getArgumentTypes(),
+                          body.getTerminator()->getOperandTypes()));
+  }
+};
+
+} // namespace
+} // namespace nestc

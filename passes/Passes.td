@@ -1,0 +1,68 @@
+//===- Passes.td - graph passes-*- tablegen -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NEST_PASSES_TD
+#define NEST_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def NestSpecialize : Pass<"nest-specialize", "::mlir::ModuleOp"> {
+  let summary = "Bind nested axes to the widths of one submodel";
+  let description = [{
+    Reads a submodel in the command line's grammar (`layers.all.ffn=1/4,skip=3`)
+    or a name of `nest.submodels`, gives every `nest.get` and every value on a
+    bound axis its width, replaces skipped layers by the identity, and removes
+    what nothing uses any more: weights, axes, caches.
+  }];
+  let options = [
+    Option<"submodel", "submodel", "std::string", "\"\"",
+           "the submodel, inline or by name">,
+    ListOption<"entries", "entry", "std::string",
+               "entry functions to specialise (default: all)">];
+  let dependentDialects = ["::nestc::nest::NestDialect"];
+}
+
+def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
+  let summary = "Drop axis encodings and inline layers";
+  let description = [{
+    The end of graph rewriting: every axis must be bound. Encodings go, bodies
+    of `nest.layer` are inlined.
+  }];
+}
+
+def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
+  let summary = "Choose the type in which matrices are multiplied, and the length of caches";
+  let description = [{
+    Gives matrices and caches the element type `type` (f32, bf16 or f16);
+    vectors, streams and logits stay f32. `max-length` is the number of rows
+    that a cache has room for.
+  }];
+  let options = [
+    Option<"type", "type", "std::string", "\"\"",
+           "f32, bf16 or f16 (default: as it is)">,
+    Option<"maxLength", "max-length", "int64_t", "0",
+           "rows of a cache (default: as it is)">];
+}
+
+def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
+  let summary = "Form fused, destination-style kernels from graph operations";
+  let dependentDialects = ["::nestc::kernel::KernelDialect",
+                           "::mlir::math::MathDialect"];
+}
+
+def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Give every buffer a place in one arena; prove that no allocation and no copy is left";
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelOutline : Pass<"kernel-outline", "::mlir::ModuleOp"> {
+  let summary = "Turn kernels into definitions shared by layers and entries, and launches";
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+#endif // NEST_PASSES_TD

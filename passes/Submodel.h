@@ -1,0 +1,125 @@
+//===- Submodel.h - what --submodel says ---------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_PASSES_SUBMODEL_H
+#define NESTC_PASSES_SUBMODEL_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Support/LLVM.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nestc {
+
+/// Why a submodel was refused: PLACE: what is wrong; what is legal.
+struct SubmodelError {
+  enum class Kind {
+    Syntax, ///< the text cannot be parsed (exit code 2)
+    Illegal ///< the text asks for something that is not there (exit code 1)
+  };
+  Kind kind = Kind::Syntax;
+  std::string place, message, legal;
+  /// "place: message; legal".
+  std::string str() const;
+};
+
+/// A set of layers as written: all, *, 7, 0-9, odd, even, 0+4+9-24.
+class LayerSelector {
+public:
+  /// Parses `text`; on failure fills `error` with `place` as its place.
+  static std::optional<LayerSelector>
+  parse(llvm::StringRef text, llvm::StringRef place, SubmodelError &error);
+  /// The layers below `numLayers` that are meant, ascending. A layer that is
+  /// not there is an error.
+  std::optional<llvm::SmallVector<int64_t>>
+  resolve(int64_t numLayers, llvm::StringRef place, SubmodelError &error) const;
+
+private:
+  struct Range {
+    int64_t first, last;
+  };
+  enum class Kind { All, Odd, Even, Ranges } kind = Kind::All;
+  llvm::SmallVector<Range> ranges;
+};
+
+/// A width: a fraction of the full size, a count, or all of it.
+struct WidthValue {
+  enum class Kind { Full, Fraction, Count } kind = Kind::Full;
+  int64_t numerator = 1, denominator = 1; ///< Fraction
+  int64_t count = 0;                      ///< Count
+
+  static std::optional<WidthValue>
+  parse(llvm::StringRef text, llvm::StringRef place, SubmodelError &error);
+  /// The number of elements of an axis of `size` that is meant; an error when
+  /// it is no whole number, zero, or above `size`.
+  std::optional<int64_t> resolve(int64_t size, llvm::StringRef place,
+                                 SubmodelError &error) const;
+};
+
+/// The text of --submodel, parsed: later entries override earlier ones.
+struct SubmodelSpec {
+  struct Entry {
+    enum class Key { Ffn, Skip } key;
+    std::string text; ///< as written, the place of errors
+    LayerSelector layers;
+    WidthValue value;
+  };
+  std::vector<Entry> entries;
+
+  /// Parses inline text (interfaces: `layers.SEL.ffn=VALUE`, `skip=SEL`).
+  static std::optional<SubmodelSpec> parse(llvm::StringRef text,
+                                           SubmodelError &error);
+};
+
+/// The axes of a model, by name.
+struct AxisTable {
+  struct Axis {
+    int64_t size;
+    llvm::SmallVector<int64_t> levels; ///< widths it was trained at
+  };
+  int64_t numLayers = 0;
+  llvm::StringMap<Axis> axes;
+
+  /// Reads `nest.axis` operations and the depth of a universal module.
+  static AxisTable get(mlir::ModuleOp module);
+  /// The name of a layer's axis: layers.N.KIND.
+  static std::string name(int64_t layer, llvm::StringRef kind);
+};
+
+/// What a submodel means for one model.
+struct Binding {
+  llvm::StringMap<int64_t> widths;   ///< every axis of the model
+  std::vector<bool> skipped;         ///< one for each layer
+  std::vector<std::string> warnings; ///< such as a width that is no level
+};
+
+/// Resolves `spec` against the axes of a model; axes that it does not mention
+/// keep their full size.
+std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
+                                       const AxisTable &table,
+                                       SubmodelError &error);
+
+/// The inline text behind `text`: itself when it has a `=` or is empty, else
+/// the named submodel of the module's `nest.submodels`.
+std::optional<std::string> lookUpSubmodel(mlir::ModuleOp module,
+                                          llvm::StringRef text,
+                                          SubmodelError &error);
+
+/// Of `names` the one nearest to `name`, "" when none is near.
+std::string nearestName(llvm::StringRef name,
+                        llvm::ArrayRef<std::string> names);
+
+} // namespace nestc
+
+#endif // NESTC_PASSES_SUBMODEL_H

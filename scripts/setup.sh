@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Everything that building and testing nestc needs on Debian 12: system packages,
+# a private Python environment in .venv, and a release build in build/.
+# Runs again at no cost. Usage: scripts/setup.sh [--no-build]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  ca-certificates git cmake ninja-build ccache
+  clang-22 lld-22 libclang-rt-22-dev clang-format-22 clang-tidy-22
+  llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
+  libomp-22-dev libstdc++-12-dev zlib1g-dev
+  nlohmann-json3-dev libgtest-dev
+  python3 python3-venv
+)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+    missing+=("$package")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing: ${missing[*]}"
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "error: not root and no sudo; as root run: apt-get install ${missing[*]}" >&2
+      exit 1
+    }
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+fi
+
+# Tests need NumPy and nothing else of Python.
+if ! .venv/bin/python3 -c 'import numpy' 2>/dev/null; then
+  /usr/bin/python3 -m venv .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check 'numpy>=1.24,<3'
+fi
+
+[ "${1:-}" = "--no-build" ] && exit 0
+[ -f build/build.ninja ] || cmake --preset release >/dev/null
+cmake --build build

@@ -1,0 +1,221 @@
+//===- Compile.cpp - nestc compile --------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/Passes.h"
+#include "lowering/cpu/CodeGen.h"
+#include "lowering/package/PackageWriter.h"
+#include "lowering/runtime/Files.h"
+#include "passes/CostModel.h"
+#include "passes/Passes.h"
+#include "passes/Pipelines.h"
+#include "tools/nestc/Commands.h"
+#include "tools/nestc/Model.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include <sys/stat.h>
+
+using namespace mlir;
+using namespace nestc;
+
+static const CommandSpec kSpec = {
+    "compile",
+    "CKPT|model.mlir",
+    "compile a submodel to a package with native code",
+    {{"-o", "OUT", "the package (or file, with --emit)"},
+     {"--submodel", "[NAME:]SPEC", "what to keep: layers.all.ffn=1/4,skip=3, "
+                                   "a name of nest.json, or a .json file",
+      /*repeated=*/true},
+     {"--target", "cpu", "what to generate code for"},
+     {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
+     {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
+     {"--max-length", "N", "rows of the KV cache (default: the config's)"},
+     {"--weights", "copy", "how weights are stored"},
+     {"--emit", "PHASE", "stop after: nest, specialized, linalg, kernels, "
+                         "llvm, package"},
+     {"--dump-phases", "DIR", "write the module after every phase"},
+     {"--slices", "FILE.csv", "a slicing table", false, false,
+      /*notYet=*/true}}};
+
+namespace {
+
+/// One run of the command.
+class Compilation {
+public:
+  Compilation(const Arguments &arguments, const Reporter &reporter)
+      : arguments(arguments), reporter(reporter), model(reporter) {}
+  int run();
+
+private:
+  int readOptions();
+  /// Ends a phase: dumps it, and says whether it was the last one.
+  int endPhase(Phase phase, bool &stop);
+  int lowerAndPackage();
+
+  const Arguments &arguments;
+  const Reporter &reporter;
+  Model model;
+  Phase last = Phase::Package;
+  int64_t maxLength = 0;
+  std::string dtype, cpuLevel, dumpDirectory, output;
+};
+
+int Compilation::readOptions() {
+  int code = ExitUsage;
+  auto oneOf = [&](const std::string &option, const std::string &fallback,
+                   std::vector<std::string> legal,
+                   std::vector<std::string> later,
+                   std::string &value) -> bool {
+    value = arguments.get(option, fallback);
+    if (llvm::is_contained(legal, value) || value == fallback)
+      return true;
+    bool known = llvm::is_contained(later, value);
+    code = reporter.fail(known ? ExitInput : ExitUsage,
+                         {option,
+                          known ? value + " is not supported yet"
+                                : "unknown value '" + value + "'",
+                          "legal are " + llvm::join(legal, ", ")});
+    return false;
+  };
+  if (arguments.positional.size() != 1)
+    return reporter.fail(ExitUsage, {"nestc compile", "give one model",
+                                     "nestc compile CKPT -o PKG"});
+  if (!arguments.has("-o") || arguments.get("-o").empty())
+    return reporter.fail(ExitUsage, {"nestc compile", "there is no output",
+                                     "give it with -o"});
+  output = arguments.get("-o");
+  if (arguments.getAll("--submodel").size() > 1)
+    return reporter.fail(
+        ExitInput, {"--submodel",
+                    "several submodels in one package are not supported yet",
+                    "give one"});
+  std::string target = arguments.get("--target", "cpu");
+  if (target != "cpu") {
+    bool gpu = llvm::StringRef(target).starts_with("sm_");
+    return reporter.fail(gpu ? ExitInput : ExitUsage,
+                         {"--target",
+                          gpu ? target + " is not supported yet"
+                              : "unknown target '" + target + "'",
+                          "legal is cpu"});
+  }
+  std::string weights;
+  if (!oneOf("--dtype", "", {"f32", "bf16", "f16"}, {}, dtype) ||
+      !oneOf("--cpu", "native", {"native", "x86-64-v3", "x86-64-v4"}, {},
+             cpuLevel) ||
+      !oneOf("--weights", "copy", {"copy"}, {"link", "int8", "int4"}, weights))
+    return code;
+  if (arguments.has("--max-length")) {
+    std::optional<int64_t> length =
+        parseInteger("--max-length", arguments.get("--max-length"), 1,
+                     int64_t(1) << 30, reporter, code);
+    if (!length)
+      return code;
+    maxLength = *length;
+  }
+  if (arguments.has("--emit")) {
+    std::optional<Phase> phase =
+        parsePhase(arguments.get("--emit"), reporter, code);
+    if (!phase)
+      return code;
+    last = *phase;
+  }
+  dumpDirectory = arguments.get("--dump-phases");
+  if (!dumpDirectory.empty() && !rt::isDirectory(dumpDirectory) &&
+      ::mkdir(dumpDirectory.c_str(), 0777) != 0)
+    return reporter.fail(ExitInput, {dumpDirectory, "cannot be made",
+                                     "give a directory that can be written"});
+  return ExitDone;
+}
+
+int Compilation::endPhase(Phase phase, bool &stop) {
+  reporter.note(std::string("phase ") + phaseName(phase) + " done");
+  if (!dumpDirectory.empty()) {
+    std::string name = std::to_string(static_cast<int>(phase) + 1) + "-" +
+                       phaseName(phase) + ".mlir";
+    if (int code = model.write(rt::joinPath(dumpDirectory, name)))
+      return code;
+  }
+  stop = phase == last;
+  return stop ? model.write(output) : ExitDone;
+}
+
+int Compilation::run() {
+  if (int code = readOptions())
+    return code;
+  bool stop = false;
+  if (int code = model.load(arguments.positional[0]))
+    return code;
+  if (int code = model.configure(dtype, maxLength))
+    return code;
+  if (int code = endPhase(Phase::Nest, stop); code || stop)
+    return code;
+  if (int code = model.specialize(arguments.get("--submodel")))
+    return code;
+  if (int code = endPhase(Phase::Specialized, stop); code || stop)
+    return code;
+  if (last == Phase::Linalg) {
+    // A branch of its own: where another compiler takes over.
+    if (int code = model.run([](OpPassManager &manager) {
+          manager.addPass(createNestDropAxes());
+          manager.addPass(createConvertNestToLinalg());
+        }))
+      return code;
+    return endPhase(Phase::Linalg, stop);
+  }
+  return lowerAndPackage();
+}
+
+int Compilation::lowerAndPackage() {
+  bool stop = false;
+  PackageRequest request;
+  request.output = output;
+  request.checkpoint = model.checkpoint();
+  rt::Manifest &manifest = request.manifest;
+  manifest.producer = std::string("nestc ") + NESTC_VERSION;
+  manifest.target = "cpu";
+  manifest.submodel = {model.submodelName, model.submodelText};
+  describeModel(model.module(), manifest);
+  ModelCost cost = computeCost(model.module());
+  manifest.totalParameters = cost.totalParameters;
+  manifest.effectiveParameters = cost.effectiveParameters;
+  manifest.weightBytes = cost.weightBytes;
+  manifest.macsPerToken = cost.macsPerToken;
+  request.weights = collectWeights(model.module());
+
+  if (int code = model.run([](OpPassManager &manager) {
+        manager.addPass(createNestDropAxes());
+        buildKernelPipeline(manager);
+      }))
+    return code;
+  if (int code = endPhase(Phase::Kernels, stop); code || stop)
+    return code;
+  if (rt::Status status =
+          describeEntries(model.module(), request.weights, manifest);
+      status.failed())
+    return reporter.fail(ExitInput, status.error());
+
+  CpuTarget target;
+  if (std::string problem = CpuTarget::get(cpuLevel, target);
+      !problem.empty())
+    return reporter.fail(ExitInput, {"--cpu", problem, ""});
+  if (int code = model.run([&](OpPassManager &manager) {
+        buildCpuPipeline(manager, target);
+      }))
+    return code;
+  if (int code = endPhase(Phase::Llvm, stop); code || stop)
+    return code;
+  return ExitDefect;
+}
+
+} // namespace
+
+static int run(const Arguments &arguments, const Reporter &reporter) {
+  return Compilation(arguments, reporter).run();
+}
+
+const Command nestc::compileCommand = {kSpec, run};

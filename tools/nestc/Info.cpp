@@ -1,0 +1,198 @@
+//===- Info.cpp - nestc info --------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialect/Nest.h"
+#include "lowering/package/PackageWriter.h"
+#include "lowering/runtime/Files.h"
+#include "lowering/runtime/Json.h"
+#include "passes/CostModel.h"
+#include "passes/Submodel.h"
+#include "tools/nestc/Commands.h"
+#include "tools/nestc/Model.h"
+
+#include <cstdio>
+
+using namespace mlir;
+using namespace nestc;
+
+static const CommandSpec kSpec = {
+    "info",
+    "CKPT|model.mlir|PKG",
+    "say what a checkpoint, module or package holds",
+    {{"--submodel", "SPEC", "the sizes of this submodel"},
+     {"--json", "", "as one JSON object"},
+     {"--slices", "FILE.csv", "a slicing table", false, false,
+      /*notYet=*/true}}};
+
+
+/// Prints `json` as lines "key.key: value"; lists of scalars on one line.
+static void printText(const rt::Json &json, const std::string &prefix) {
+  bool scalars = json.isArray();
+  for (const rt::Json &element : json.elements())
+    scalars &= !element.isArray() && !element.isObject();
+  if (json.isObject()) {
+    for (const auto &[key, value] : json.members())
+      printText(value, prefix.empty() ? key : prefix + "." + key);
+  } else if (json.isArray() && !scalars) {
+    for (size_t i = 0; i < json.size(); ++i)
+      printText(json.elements()[i], prefix + "[" + std::to_string(i) + "]");
+  } else {
+    std::string value;
+    for (const rt::Json &element : json.elements())
+      value += (value.empty() ? "" : ", ") +
+               (element.isString() ? element.asString() : element.str());
+    if (!json.isArray())
+      value = json.isString() ? json.asString() : json.str();
+    std::printf("%s: %s\n", prefix.c_str(), value.c_str());
+  }
+}
+
+static int print(const rt::Json &json, bool asJson) {
+  if (asJson)
+    std::printf("%s\n", json.str(1).c_str());
+  else
+    printText(json, "");
+  return ExitDone;
+}
+
+static rt::Json parametersJson(int64_t total, int64_t effective) {
+  rt::Json parameters = rt::Json::object();
+  parameters.set("total", total);
+  parameters.set("effective", effective);
+  return parameters;
+}
+
+static rt::Json modelJson(const rt::Manifest::Model &model) {
+  rt::Json json = rt::Json::object();
+  json.set("family", model.family);
+  json.set("model_type", model.modelType);
+  json.set("num_layers", model.numLayers);
+  json.set("vocab_size", model.vocabSize);
+  json.set("max_length", model.maxLength);
+  json.set("dtype", model.dtype);
+  json.set("eos_token_ids", rt::Json::arrayOf(model.eosTokenIds));
+  return json;
+}
+
+static rt::Json bufferJson(const rt::Manifest::Buffer &buffer,
+                           const rt::Manifest::Entry &entry) {
+  rt::Json json = rt::Json::object();
+  json.set("name", buffer.name);
+  json.set("dtype", rt::name(buffer.dtype));
+  rt::Json shape = rt::Json::array();
+  for (const rt::ManifestDim &dim : buffer.shape)
+    shape.push(dim.isDynamic() ? rt::Json(entry.dims[dim.symbol])
+                               : rt::Json(dim.size));
+  json.set("shape", shape);
+  if (buffer.cache)
+    json.set("cache", true);
+  return json;
+}
+
+static int infoPackage(const std::string &path, const Reporter &reporter,
+                       bool asJson) {
+  std::string manifestPath = rt::joinPath(path, "manifest.json");
+  rt::Expected<std::string> text = rt::readFile(manifestPath);
+  if (!text)
+    return reporter.fail(ExitInput, text.error());
+  rt::Expected<rt::Manifest> read = rt::Manifest::parse(*text, manifestPath);
+  if (!read)
+    return reporter.fail(ExitInput, read.error());
+  const rt::Manifest &manifest = *read;
+  rt::Json json = rt::Json::object();
+  json.set("kind", "package");
+  json.set("producer", manifest.producer);
+  json.set("target", manifest.target);
+  json.set("features", rt::Json::arrayOf(manifest.cpu.features));
+  json.set("model", modelJson(manifest.model));
+  rt::Json submodel = rt::Json::object();
+  submodel.set("name", manifest.submodel.name);
+  submodel.set("spec", manifest.submodel.spec);
+  json.set("submodel", submodel);
+  json.set("parameters", parametersJson(manifest.totalParameters,
+                                        manifest.effectiveParameters));
+  json.set("weight_bytes", manifest.weightBytes);
+  json.set("macs_per_token", manifest.macsPerToken);
+  rt::Json entries = rt::Json::array();
+  for (const rt::Manifest::Entry &entry : manifest.entries) {
+    rt::Json item = rt::Json::object();
+    item.set("name", entry.name);
+    rt::Json inputs = rt::Json::array(), outputs = rt::Json::array();
+    for (const rt::Manifest::Buffer &buffer : entry.inputs)
+      inputs.push(bufferJson(buffer, entry));
+    for (const rt::Manifest::Buffer &buffer : entry.outputs)
+      outputs.push(bufferJson(buffer, entry));
+    item.set("inputs", inputs);
+    item.set("outputs", outputs);
+    entries.push(item);
+  }
+  json.set("entries", entries);
+  return print(json, asJson);
+}
+
+static int run(const Arguments &arguments, const Reporter &reporter) {
+  if (arguments.positional.size() != 1)
+    return reporter.fail(ExitUsage,
+                         {"nestc info", "give one model",
+                          "a checkpoint, a .mlir file or a package"});
+  const std::string &path = arguments.positional[0];
+  bool asJson = arguments.has("--json");
+  if (isPackagePath(path)) {
+    if (arguments.has("--submodel"))
+      return reporter.fail(ExitInput,
+                           {path, "a package holds one submodel already",
+                            "leave --submodel out"});
+    return infoPackage(path, reporter, asJson);
+  }
+
+  Model model(reporter);
+  if (int code = model.load(path))
+    return code;
+  AxisTable axes = AxisTable::get(model.module());
+  if (int code = model.specialize(arguments.get("--submodel")))
+    return code;
+
+  rt::Manifest manifest;
+  describeModel(model.module(), manifest);
+  ModelCost cost = computeCost(model.module());
+  rt::Json json = rt::Json::object();
+  json.set("kind", "model");
+  json.set("model", modelJson(manifest.model));
+  rt::Json submodel = rt::Json::object();
+  submodel.set("name", model.submodelName);
+  submodel.set("spec", model.submodelText);
+  json.set("submodel", submodel);
+  json.set("parameters",
+           parametersJson(cost.totalParameters, cost.effectiveParameters));
+  json.set("weight_bytes", cost.weightBytes);
+  json.set("macs_per_token", cost.macsPerToken);
+  rt::Json list = rt::Json::array();
+  for (int64_t layer = 0; layer < axes.numLayers; ++layer) {
+    std::string name = AxisTable::name(layer, "ffn");
+    auto axis = axes.axes.find(name);
+    if (axis == axes.axes.end())
+      continue;
+    rt::Json item = rt::Json::object();
+    item.set("name", name);
+    item.set("size", axis->second.size);
+    item.set("levels", rt::Json::arrayOf(axis->second.levels));
+    list.push(item);
+  }
+  json.set("axes", list);
+  if (auto named = model.module()->getAttrOfType<DictionaryAttr>(
+          nest::kSubmodelsAttr)) {
+    rt::Json submodels = rt::Json::object();
+    for (NamedAttribute entry : named)
+      if (auto spec = dyn_cast<StringAttr>(entry.getValue()))
+        submodels.set(entry.getName().str(), spec.str());
+    json.set("submodels", submodels);
+  }
+  return print(json, asJson);
+}
+
+const Command nestc::infoCommand = {kSpec, run};

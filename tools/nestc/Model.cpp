@@ -1,0 +1,284 @@
+//===- Model.cpp - from a path to a specialised module -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/nestc/Model.h"
+
+#include "dialect/Nest.h"
+#include "lowering/Dialects.h"
+#include "lowering/runtime/Files.h"
+#include "lowering/runtime/Json.h"
+#include "passes/Passes.h"
+#include "passes/Submodel.h"
+#include "tools/import/Import.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+using namespace nestc;
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+static constexpr std::pair<Phase, const char *> kPhases[] = {
+    {Phase::Nest, "nest"},       {Phase::Specialized, "specialized"},
+    {Phase::Linalg, "linalg"},   {Phase::Kernels, "kernels"},
+    {Phase::Llvm, "llvm"},       {Phase::Package, "package"}};
+
+const char *nestc::phaseName(Phase phase) {
+  for (auto [value, name] : kPhases)
+    if (value == phase)
+      return name;
+  return "";
+}
+
+std::optional<Phase> nestc::parsePhase(const std::string &name,
+                                       const Reporter &reporter, int &code) {
+  std::string names;
+  for (auto [phase, known] : kPhases) {
+    if (name == known)
+      return phase;
+    names += (names.empty() ? "" : ", ") + std::string(known);
+  }
+  bool later = name == "ptx" || name == "cubin";
+  code = reporter.fail(
+      later ? ExitInput : ExitUsage,
+      {"--emit",
+       later ? name + " is not supported yet" : "unknown phase '" + name + "'",
+       "phases are " + names});
+  return std::nullopt;
+}
+
+bool nestc::isPackagePath(const std::string &path) {
+  return rt::isDirectory(path) &&
+         rt::fileExists(rt::joinPath(path, "manifest.json"));
+}
+
+//===----------------------------------------------------------------------===//
+// Model
+//===----------------------------------------------------------------------===//
+
+Model::Model(const Reporter &reporter)
+    : reporter(reporter), ctx(MLIRContext::Threading::DISABLED) {
+  DialectRegistry registry;
+  registerCompilerDialects(registry);
+  ctx.appendDialectRegistry(registry);
+  ctx.loadDialect<nest::NestDialect, func::FuncDialect, arith::ArithDialect>();
+  ctx.printOpOnDiagnostic(false);
+  ctx.getDiagEngine().registerHandler(
+      [this](Diagnostic &diagnostic) { handle(diagnostic); });
+}
+
+Model::~Model() = default;
+
+int Model::fail(ExitCode code, const rt::Error &error) {
+  return reporter.fail(code, error);
+}
+
+/// FILE:LINE:COLUMN, or the name that the importer gave.
+static std::string describe(Location loc) {
+  if (auto file = loc->findInstanceOf<FileLineColLoc>())
+    return (file.getFilename().strref() + ":" + Twine(file.getLine()) + ":" +
+            Twine(file.getColumn()))
+        .str();
+  if (auto name = loc->findInstanceOf<NameLoc>())
+    return name.getName().str();
+  return "module";
+}
+
+void Model::handle(Diagnostic &diagnostic) {
+  // "what is wrong; what is legal" in one text is split where it is one.
+  auto [message, legal] = StringRef(diagnostic.str()).split("; ");
+  rt::Error error(describe(diagnostic.getLocation()), message.str(),
+                  legal.str());
+  switch (diagnostic.getSeverity()) {
+  case DiagnosticSeverity::Error:
+    // One line first; what follows from it is said with -v only.
+    if (reported++ == 0)
+      reporter.error(error);
+    else
+      reporter.note("note: " + error.str());
+    break;
+  case DiagnosticSeverity::Warning:
+    reporter.warning(error);
+    break;
+  default:
+    reporter.note("note: " + error.str());
+  }
+}
+
+int Model::load(const std::string &path) {
+  if (!rt::fileExists(path))
+    return fail(ExitInput, {path, "there is no such file or directory",
+                            "give a checkpoint directory or a .mlir file"});
+  if (rt::isDirectory(path)) {
+    op = importCheckpoint(
+        ctx, path, {},
+        [&](const rt::Error &error) { reporter.error(error); },
+        [&](const rt::Error &warning) { reporter.warning(warning); });
+    return op ? ExitDone : ExitInput;
+  }
+  fromFile = true;
+  llvm::SourceMgr sources;
+  op = parseSourceFile<ModuleOp>(path, sources, ParserConfig(&ctx));
+  if (op)
+    return ExitDone;
+  if (!reported)
+    return fail(ExitInput, {path, "cannot be parsed as MLIR",
+                            "give text or bytecode of the nest dialect"});
+  return ExitInput;
+}
+
+int Model::run(const std::function<void(OpPassManager &)> &build) {
+  PassManager manager(&ctx);
+  build(manager);
+  if (succeeded(manager.run(*op)))
+    return ExitDone;
+  if (fromFile) {
+    if (!reported)
+      return fail(ExitInput, {"module", "cannot be compiled", ""});
+    return ExitInput;
+  }
+  std::string reproducer = "nestc-reproducer.mlir";
+  int written = write(reproducer);
+  return fail(ExitDefect,
+              {"nestc", "a pass failed on an imported checkpoint",
+               written == ExitDone
+                   ? "please report it with " + reproducer
+                   : "please report it"});
+}
+
+int Model::configure(const std::string &type, int64_t maxLength) {
+  if (type.empty() && maxLength == 0)
+    return ExitDone;
+  return run([&](OpPassManager &manager) {
+    NestConfigureOptions options;
+    options.type = type;
+    options.maxLength = maxLength;
+    manager.addPass(createNestConfigure(options));
+  });
+}
+
+/// The inline text of a submodel file: {"submodel": TEXT} or
+/// {"widths": [...], "skip": [...]}, one width for each of `numLayers`.
+static rt::Expected<std::string> readSubmodelFile(const std::string &path,
+                                                  int64_t numLayers) {
+  NEST_RT_ASSIGN(rt::Json json, rt::readJsonFile(path));
+  rt::JsonReader reader(json, path);
+  NEST_RT_TRY(reader.expectObject());
+  NEST_RT_TRY(reader.expectKeys({"submodel", "widths", "skip"}));
+  if (reader.has("submodel")) {
+    if (reader.has("widths") || reader.has("skip"))
+      return reader.error("has both a text and widths",
+                          "give \"submodel\", or \"widths\" and \"skip\"");
+    NEST_RT_ASSIGN(rt::JsonReader text, reader.get("submodel"));
+    return text.asString();
+  }
+  std::string text;
+  NEST_RT_ASSIGN(rt::JsonReader widths, reader.get("widths"));
+  NEST_RT_TRY(widths.expectArray());
+  if (static_cast<int64_t>(widths.size()) != numLayers)
+    return widths.error("has " + std::to_string(widths.size()) + " widths",
+                        "give one for each of the " +
+                            std::to_string(numLayers) + " layers");
+  for (size_t layer = 0; layer < widths.size(); ++layer) {
+    NEST_RT_ASSIGN(int64_t width, widths.at(layer).asInt(1));
+    text += (text.empty() ? "" : ",") + std::string("layers.") +
+            std::to_string(layer) + ".ffn=" + std::to_string(width);
+  }
+  std::string skip;
+  if (reader.has("skip")) {
+    NEST_RT_ASSIGN(rt::JsonReader layers, reader.get("skip"));
+    NEST_RT_TRY(layers.expectArray());
+    for (size_t i = 0; i < layers.size(); ++i) {
+      NEST_RT_ASSIGN(int64_t layer, layers.at(i).asInt(0));
+      skip += (skip.empty() ? "" : "+") + std::to_string(layer);
+    }
+  }
+  if (!skip.empty())
+    text += ",skip=" + skip;
+  return text;
+}
+
+int Model::specialize(const std::string &submodel) {
+  SubmodelError error;
+  auto refuse = [&] {
+    return fail(error.kind == SubmodelError::Kind::Syntax ? ExitUsage
+                                                          : ExitInput,
+                {error.place, error.message, error.legal});
+  };
+  // NAME:SPEC. No key of a spec has a colon.
+  StringRef text = submodel;
+  size_t colon = text.find(':');
+  auto isNameCharacter = [](char c) {
+    return llvm::isAlnum(c) || c == '_' || c == '-';
+  };
+  bool named = colon != StringRef::npos && colon > 0 &&
+               llvm::all_of(text.take_front(colon), isNameCharacter);
+  if (named) {
+    submodelName = text.take_front(colon).str();
+    text = text.drop_front(colon + 1);
+  }
+  // What is wrong in a file or in nest.json is the input's fault, whatever it
+  // is; what is wrong on the command line may be usage.
+  bool inFile = false;
+  if (text.contains('=')) {
+    submodelText = text.str();
+  } else if (text.ends_with(".json")) {
+    inFile = true;
+    rt::Expected<std::string> read = readSubmodelFile(
+        text.str(), AxisTable::get(module()).numLayers);
+    if (!read)
+      return fail(ExitInput, read.error());
+    submodelText = *read;
+  } else if (text.empty() && !submodel.empty()) {
+    return fail(ExitUsage, {"--submodel", "is empty",
+                            "give a name, a .json file or KEY=VALUE"});
+  } else if (!text.empty()) {
+    inFile = true;
+    if (!named)
+      submodelName = text.str();
+    std::optional<std::string> found = lookUpSubmodel(module(), text, error);
+    if (!found)
+      return refuse();
+    submodelText = *found;
+  }
+
+  std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
+  if (spec)
+    if (resolveSubmodel(*spec, AxisTable::get(module()), error))
+      return run([&](OpPassManager &manager) {
+        NestSpecializeOptions options;
+        options.submodel = submodelText;
+        manager.addPass(createNestSpecialize(options));
+      });
+  if (inFile)
+    error.kind = SubmodelError::Kind::Illegal;
+  return refuse();
+}
+
+std::string Model::checkpoint() {
+  auto source = module()->getAttrOfType<StringAttr>(nest::kSourceAttr);
+  return source ? source.str() : std::string();
+}
+
+int Model::write(const std::string &path) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module().print(stream);
+  stream << '\n';
+  rt::Status status = rt::writeFile(path, text);
+  return status.ok() ? ExitDone : fail(ExitInput, status.error());
+}

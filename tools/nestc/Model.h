@@ -1,0 +1,77 @@
+//===- Model.h - from a path to a specialised module ------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_NESTC_MODEL_H
+#define NESTC_TOOLS_NESTC_MODEL_H
+
+#include "tools/nestc/CommandLine.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Pass/PassManager.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace nestc {
+
+/// The phases of a compilation, in order: what --emit and --dump-phases name.
+enum class Phase { Nest, Specialized, Linalg, Kernels, Llvm, Package };
+
+/// The phase of a name; reports and sets `code` when there is none or it is
+/// not built yet.
+std::optional<Phase> parsePhase(const std::string &name,
+                                const Reporter &reporter, int &code);
+const char *phaseName(Phase phase);
+
+/// A module with its context; diagnostics of MLIR go to the reporter.
+class Model {
+public:
+  explicit Model(const Reporter &reporter);
+  ~Model();
+
+  /// Imports a checkpoint directory or parses a .mlir or bytecode file.
+  /// Returns the exit code.
+  int load(const std::string &path);
+  /// Applies --dtype and --max-length.
+  int configure(const std::string &type, int64_t maxLength);
+  /// Binds the axes to a submodel given as on the command line
+  /// ([NAME:]text, name or file.json).
+  int specialize(const std::string &submodel);
+  /// Runs a pipeline on the module. A failure is the input's fault as long as
+  /// the module came from a file, else a defect with a reproducer.
+  int run(const std::function<void(mlir::OpPassManager &)> &build);
+  /// Writes the module as text, atomically.
+  int write(const std::string &path);
+
+  mlir::ModuleOp module() { return *op; }
+  mlir::MLIRContext &context() { return ctx; }
+  /// The checkpoint directory that holds the weights.
+  std::string checkpoint();
+  /// What --submodel said: the name in the package and the inline text.
+  std::string submodelName = "default", submodelText;
+
+private:
+  int fail(ExitCode code, const rt::Error &error);
+  void handle(mlir::Diagnostic &diagnostic);
+
+  const Reporter &reporter;
+  mlir::MLIRContext ctx;
+  mlir::OwningOpRef<mlir::ModuleOp> op;
+  bool fromFile = false;
+  unsigned reported = 0; ///< errors that MLIR diagnosed
+};
+
+/// The exclusive choice of what a path is.
+bool isPackagePath(const std::string &path);
+
+} // namespace nestc
+
+#endif // NESTC_TOOLS_NESTC_MODEL_H

@@ -1,0 +1,123 @@
+//===- main.cpp - the nestc command --------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/runtime/Files.h"
+#include "passes/Submodel.h"
+#include "tools/nestc/Commands.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Config/llvm-config.h"
+
+#include <cstdio>
+#include <cstring>
+
+using namespace nestc;
+
+namespace {
+
+const Command *const kCommands[] = {&importCommand, &infoCommand,
+                                    &compileCommand, &runCommand,
+                                    &benchCommand};
+/// Of the contract, and built by later issues.
+const char *const kLater[] = {"plan", "export"};
+
+void printHelp() {
+  std::printf("usage: nestc COMMAND ...\n\n"
+              "Compiles the chosen submodel of a universal transformer "
+              "checkpoint to native code.\n\ncommands:\n");
+  for (const Command *command : kCommands)
+    std::printf("  %-8s %s\n", command->spec.name.c_str(),
+                command->spec.summary.c_str());
+  std::printf("\n`nestc COMMAND --help` lists its options.\n"
+              "everywhere: --help, --version, -v, -q, --error-format=json\n"
+              "exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a "
+              "defect of nestc\n");
+}
+
+void printVersion() {
+  std::printf("nestc %s (LLVM %s)\n", NESTC_VERSION, LLVM_VERSION_STRING);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  rt::installCleanupSignalHandlers();
+  Reporter reporter;
+  std::vector<std::string> words;
+  bool help = false, version = false;
+  std::string badFormat;
+  // These are legal anywhere on the line; --error-format counts even for
+  // errors in words before it.
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (word == "--error-format" && i + 1 < argc)
+      word += std::string("=") + argv[++i];
+    if (word == "--error-format=json")
+      reporter.json = true;
+    else if (word == "--error-format=text")
+      reporter.json = false;
+    else if (word.rfind("--error-format", 0) == 0)
+      badFormat = word;
+    else if (word == "-v")
+      reporter.verbose = true;
+    else if (word == "-q")
+      reporter.quiet = true;
+    else if (word == "--help" || word == "-h")
+      help = true;
+    else if (word == "--version")
+      version = true;
+    else
+      words.push_back(word);
+  }
+  if (!badFormat.empty())
+    return reporter.fail(ExitUsage, {"nestc", "bad option " + badFormat,
+                                     "--error-format is text or json"});
+  if (version) {
+    printVersion();
+    return ExitDone;
+  }
+  if (words.empty()) {
+    if (help) {
+      printHelp();
+      return ExitDone;
+    }
+    return reporter.fail(ExitUsage,
+                         {"nestc", "no command given",
+                          "commands are import, info, compile, run, bench; "
+                          "nestc --help explains them"});
+  }
+
+  std::string name = words.front();
+  words.erase(words.begin());
+  std::vector<std::string> names;
+  for (const Command *command : kCommands) {
+    names.push_back(command->spec.name);
+    if (command->spec.name != name)
+      continue;
+    if (help) {
+      printCommandHelp(command->spec);
+      return ExitDone;
+    }
+    int code = ExitUsage;
+    std::optional<Arguments> arguments =
+        parseArguments(command->spec, words, reporter, code);
+    return arguments ? command->run(*arguments, reporter) : code;
+  }
+  for (const char *later : kLater)
+    if (name == later)
+      return reporter.fail(ExitInput, {"nestc", name + " is not supported yet",
+                                       "commands are " +
+                                           llvm::join(names, ", ")});
+  std::string near = nearestName(name, names);
+  return reporter.fail(ExitUsage,
+                       {"nestc",
+                        "unknown command '" + name + "'" +
+                            (near.empty() ? "" : " (did you mean " + near +
+                                                     "?)"),
+                        "commands are " + llvm::join(names, ", ")});
+}
