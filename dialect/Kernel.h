@@ -19,6 +19,10 @@
 
 namespace nestc::kernel {
 
+/// How many leading dimensions of `operand`, of a kernel, are batch and rows:
+/// one definition serves all their sizes.
+unsigned getNumRowDims(mlir::OpOperand &operand);
+
 /// Registers the bufferisation models of the kernel operations.
 void registerBufferizationModels(mlir::DialectRegistry &registry);
 

@@ -40,7 +40,15 @@ class Kernel_DpsOp<string opMnemonic, list<Trait> traits = []>
   code dpsInits = [{
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutMutable(); }
   }];
-  let extraClassDeclaration = dpsInits;
+  code neverReadsOutput = [{
+    /// Whether the output is read before it is written.
+    bool readsOutput() { return false; }
+  }];
+  code alwaysReadsOutput = [{
+    /// Whether the output is read before it is written.
+    bool readsOutput() { return true; }
+  }];
+  let extraClassDeclaration = dpsInits # neverReadsOutput;
 }
 
 def Kernel_Shaped : AnyTypeOf<[AnyRankedTensor, AnyStridedMemRef]>;
@@ -98,7 +106,7 @@ def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise"> {
                        AffineMapArrayAttr:$maps, I64Attr:$group);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = [{
-    `ins` `(` $inputs `:` type($inputs) `by` $maps `)` `group` $group
+    `ins` `(` ($inputs^ `:` type($inputs))? `by` $maps `)` `group` $group
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $bodies (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{
@@ -125,6 +133,7 @@ def Kernel_RopeOp : Kernel_DpsOp<"rope"> {
     `ins` `(` $table `:` type($table) `)` `head_dim` $headDim
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
+  let extraClassDeclaration = dpsInits # alwaysReadsOutput;
 }
 
 def Kernel_CacheAppendOp : Kernel_DpsOp<"cache_append"> {
@@ -134,6 +143,8 @@ def Kernel_CacheAppendOp : Kernel_DpsOp<"cache_append"> {
     `ins` `(` $rows `,` $lengths `:` type($rows) `,` type($lengths) `)`
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
+  // Rows of the cache that are not written keep their value.
+  let extraClassDeclaration = dpsInits # alwaysReadsOutput;
 }
 
 def Kernel_AttentionOp : Kernel_DpsOp<"attention"> {

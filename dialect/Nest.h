@@ -20,6 +20,13 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace nestc::nest {
+/// [C10]-[C13] for the types of `op`'s operands, results and block arguments.
+/// What the operations' verifySymbolUses calls.
+mlir::LogicalResult verifyAxesOf(mlir::Operation *op,
+                                 mlir::SymbolTableCollection &symbols);
+} // namespace nestc::nest
+
 #include "dialect/NestDialect.h.inc"
 #include "dialect/NestEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
@@ -34,12 +41,15 @@ inline constexpr llvm::StringLiteral kEntryAttr = "nest.entry";
 inline constexpr llvm::StringLiteral kNameAttr = "nest.name";
 inline constexpr llvm::StringLiteral kCacheAttr = "nest.cache";
 inline constexpr llvm::StringLiteral kWeightAttr = "nest.weight";
+inline constexpr llvm::StringLiteral kAxisAttr = "nest.axis";
+inline constexpr llvm::StringLiteral kOutputAttr = "nest.output";
 inline constexpr llvm::StringLiteral kSpecializedAttr = "nest.specialized";
 inline constexpr llvm::StringLiteral kModelAttr = "nest.model";
 inline constexpr llvm::StringLiteral kSourceAttr = "nest.source";
 inline constexpr llvm::StringLiteral kSubmodelsAttr = "nest.submodels";
 
-/// The encoding of a tensor type, or null when it lies on no axis.
+/// The encoding of a tensor type, or null when it lies on no axis. Its length
+/// is the tensor's rank.
 OnAttr getOn(mlir::Type type);
 
 /// The axis of dimension `dim` of `type`; empty when it lies on none.
@@ -47,6 +57,15 @@ llvm::StringRef getAxis(mlir::Type type, unsigned dim);
 
 /// `type` without its encoding.
 mlir::RankedTensorType dropAxes(mlir::RankedTensorType type);
+
+/// Proves that everything under `root` (in its own symbol table only) uses axes
+/// lawfully: they are declared and sizes fit ([C10]-[C12]), and only
+/// white-listed operations touch values that lie on one ([C14], [C15]). Emits
+/// the first error found. A module with a `nest.axis` is verified like this as
+/// a whole; a pass that replaces types may ask again about what it was given.
+mlir::LogicalResult verifyAxisUses(mlir::Operation *root);
+mlir::LogicalResult verifyAxisUses(mlir::Operation *root,
+                                   mlir::SymbolTableCollection &symbols);
 
 } // namespace nestc::nest
 

@@ -11,6 +11,8 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace nestc::nest;
 
@@ -62,25 +64,38 @@ Attribute OnAttr::parse(AsmParser &parser, Type) {
 
 void OnAttr::print(AsmPrinter &printer) const {
   printer << '<';
-  llvm::interleaveComma(
-      llvm::zip(getAxes(), getInner()), printer.getStream(), [&](auto dim) {
-        auto [axis, inner] = dim;
-        if (axis.empty())
-          printer << '_';
-        else
-          printer.printKeywordOrString(axis.getValue());
-        if (inner != 1)
-          printer << " * " << inner;
-      });
+  llvm::interleaveComma(llvm::zip(getAxes(), getInner()), printer.getStream(),
+                        [&](auto dim) {
+                          auto [axis, inner] = dim;
+                          if (axis.empty())
+                            printer << '_';
+                          else if (axis == "_") // an axis that has this name
+                            printer << "\"_\"";
+                          else
+                            printer.printKeywordOrString(axis.getValue());
+                          if (inner != 1)
+                            printer << " * " << inner;
+                        });
   printer << '>';
 }
 
 LogicalResult OnAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                              ArrayRef<StringAttr> axes,
                              ArrayRef<int64_t> inner) {
-  if (axes.size() != inner.size())
-    return emitError() << "[C1] #nest.on has " << axes.size()
-                       << " axes but " << inner.size() << " inner sizes";
+  if (axes.size() != inner.size()) // no text says this
+    return emitError() << "#nest.on has " << axes.size() << " axes but "
+                       << inner.size() << " inner sizes";
+  bool any = false;
+  for (auto [axis, size] : llvm::zip_equal(axes, inner)) {
+    if (size < 1 || (axis.empty() && size != 1))
+      return emitError() << "[C3] an inner size is a positive number behind an "
+                            "axis's name; got "
+                         << size << " behind '"
+                         << (axis.empty() ? "_" : axis.getValue()) << "'";
+    any |= !axis.empty();
+  }
+  if (!any)
+    return emitError() << "[C1] #nest.on names no axis; leave the encoding out";
   return success();
 }
 
@@ -89,7 +104,8 @@ OnAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
                        function_ref<InFlightDiagnostic()> emitError) const {
   if (shape.size() != getAxes().size())
     return emitError() << "[C2] #nest.on names " << getAxes().size()
-                       << " dimensions; the tensor has " << shape.size();
+                       << " dimensions; the tensor has " << shape.size()
+                       << ", and each has an axis or _";
   return success();
 }
 
@@ -99,19 +115,23 @@ OnAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
 
 Attribute MaskAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
-  bool causal = false;
+  bool causal = false, hasWindow = false;
   int64_t window = 0;
   auto parseItem = [&]() -> ParseResult {
     StringRef word;
     SMLoc at = parser.getCurrentLocation();
     if (parser.parseKeyword(&word))
       return failure();
-    if (word == "causal") {
+    if (word == "causal" && !causal) {
       causal = true;
       return success();
     }
-    if (word == "window")
+    if (word == "window" && !hasWindow) {
+      hasWindow = true;
       return failure(parser.parseEqual() || parser.parseInteger(window));
+    }
+    if (word == "causal" || word == "window")
+      return parser.emitError(at, "mask item '") << word << "' is given twice";
     return parser.emitError(at, "unknown mask item '")
            << word << "'; legal are causal, window = N";
   };
@@ -133,9 +153,13 @@ void MaskAttr::print(AsmPrinter &printer) const {
 LogicalResult MaskAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                bool causal, int64_t window) {
   if (window < 0)
-    return emitError() << "[C3] a window is a positive number of keys, or 0 "
+    return emitError() << "[C4] a window is a positive number of keys, or 0 "
                           "for none; got "
                        << window;
+  if (window > 0 && !causal)
+    return emitError() << "[C5] a window counts back from the query; legal is "
+                          "<causal, window = "
+                       << window << ">";
   return success();
 }
 
@@ -157,14 +181,17 @@ float RopeAttr::getMagnitudeF32() const {
 Attribute RopeAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
   int64_t headDim = 0;
-  double magnitude = 1.0;
+  float magnitude = 1.0f;
   SmallVector<float> frequencies;
-  auto parseFrequency = [&]() -> ParseResult {
-    double value = 0;
-    if (parser.parseFloat(value))
+  auto parseFloat = [&](float &result) -> ParseResult {
+    APFloat value(0.0f);
+    if (parser.parseFloat(APFloat::IEEEsingle(), value))
       return failure();
-    frequencies.push_back(static_cast<float>(value));
+    result = value.convertToFloat();
     return success();
+  };
+  auto parseFrequency = [&]() -> ParseResult {
+    return parseFloat(frequencies.emplace_back());
   };
   if (parser.parseLess() || parser.parseKeyword("head_dim") ||
       parser.parseEqual() || parser.parseInteger(headDim) ||
@@ -175,15 +202,14 @@ Attribute RopeAttr::parse(AsmParser &parser, Type) {
     return {};
   if (succeeded(parser.parseOptionalComma()) &&
       (parser.parseKeyword("magnitude") || parser.parseEqual() ||
-       parser.parseFloat(magnitude)))
+       parseFloat(magnitude)))
     return {};
   if (parser.parseGreater())
     return {};
   Builder builder(parser.getContext());
-  return parser.getChecked<RopeAttr>(
-      loc, parser.getContext(), headDim,
-      builder.getDenseF32ArrayAttr(frequencies),
-      builder.getF32FloatAttr(static_cast<float>(magnitude)));
+  return parser.getChecked<RopeAttr>(loc, parser.getContext(), headDim,
+                                     builder.getDenseF32ArrayAttr(frequencies),
+                                     builder.getF32FloatAttr(magnitude));
 }
 
 void RopeAttr::print(AsmPrinter &printer) const {
@@ -203,10 +229,17 @@ void RopeAttr::print(AsmPrinter &printer) const {
 LogicalResult RopeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                int64_t headDim, DenseF32ArrayAttr frequencies,
                                FloatAttr magnitude) {
+  if (!frequencies || !magnitude || !magnitude.getType().isF32()) // not in text
+    return emitError() << "#nest.rope needs frequencies and an f32 magnitude";
   if (headDim <= 0 || frequencies.empty() ||
       static_cast<int64_t>(frequencies.size()) > headDim / 2)
-    return emitError() << "[C4] rope needs 1 to head_dim / 2 frequencies; got "
+    return emitError() << "[C6] rope needs 1 to head_dim / 2 frequencies; got "
                        << frequencies.size() << " for head_dim " << headDim;
+  auto isFinite = [](float value) { return std::isfinite(value); };
+  if (!llvm::all_of(frequencies.asArrayRef(), isFinite) ||
+      !magnitude.getValue().isFinite())
+    return emitError() << "[C7] frequencies and magnitude of rope are finite "
+                          "f32 numbers";
   return success();
 }
 
@@ -215,8 +248,12 @@ LogicalResult RopeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 //===----------------------------------------------------------------------===//
 
 OnAttr nestc::nest::getOn(Type type) {
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor ? dyn_cast_or_null<OnAttr>(tensor.getEncoding()) : OnAttr();
+  auto tensor = dyn_cast_or_null<RankedTensorType>(type);
+  auto on = tensor ? dyn_cast_or_null<OnAttr>(tensor.getEncoding()) : OnAttr();
+  // Bytecode builds types without asking their encoding ([C2]).
+  if (on && static_cast<int64_t>(on.getAxes().size()) != tensor.getRank())
+    return {};
+  return on;
 }
 
 StringRef nestc::nest::getAxis(Type type, unsigned dim) {

@@ -25,6 +25,7 @@ def Nest_Dialect : Dialect {
   let hasOperationAttrVerify = 1;
   let extraClassDeclaration = [{ void registerAttributes(); }];
   let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::func::FuncDialect",
                            "::mlir::tensor::TensorDialect"];

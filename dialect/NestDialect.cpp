@@ -39,6 +39,43 @@ struct NestAsm : OpAsmDialectInterface {
     return AliasResult::NoAlias;
   }
 };
+
+/// What bytecode of this dialect says first: a number, and who wrote it. This
+/// layout stays as it is for ever, so that any reader can name any writer.
+struct NestVersion : DialectVersion {
+  explicit NestVersion(uint64_t number) : number(number) {}
+  uint64_t number;
+};
+
+/// Attributes and properties go as MLIR's bytecode writes them by itself. The
+/// number grows when a reader of the number before would misread a module.
+struct NestBytecode : BytecodeDialectInterface {
+  explicit NestBytecode(Dialect *dialect) : BytecodeDialectInterface(dialect) {}
+  static constexpr uint64_t kCurrent = 1;
+  static constexpr llvm::StringLiteral kProducer = "nestc " NESTC_VERSION;
+
+  void writeVersion(DialectBytecodeWriter &writer) const final {
+    writer.writeVarInt(kCurrent);
+    writer.writeOwnedString(kProducer);
+  }
+  std::unique_ptr<DialectVersion>
+  readVersion(DialectBytecodeReader &reader) const final {
+    uint64_t number = 0;
+    StringRef producer;
+    if (failed(reader.readVarInt(number)) ||
+        failed(reader.readString(producer)))
+      return nullptr;
+    if (number == 0 || number > kCurrent) {
+      reader.emitError() << "bytecode of dialect 'nest' has version " << number
+                         << ", written by '" << producer << "'; " << kProducer
+                         << " reads versions 1 to " << kCurrent
+                         << ": read it with a newer nestc, or let the writer "
+                            "write text";
+      return nullptr;
+    }
+    return std::make_unique<NestVersion>(number);
+  }
+};
 } // namespace
 
 void NestDialect::initialize() {
@@ -47,17 +84,5 @@ void NestDialect::initialize() {
 #define GET_OP_LIST
 #include "dialect/NestOps.cpp.inc"
       >();
-  addInterfaces<NestInliner, NestAsm>();
-}
-
-LogicalResult NestDialect::verifyOperationAttribute(Operation *op,
-                                                    NamedAttribute attr) {
-  return success();
-}
-
-LogicalResult NestDialect::verifyRegionArgAttribute(Operation *op,
-                                                    unsigned region,
-                                                    unsigned arg,
-                                                    NamedAttribute attr) {
-  return success();
+  addInterfaces<NestInliner, NestAsm, NestBytecode>();
 }

@@ -9,6 +9,10 @@
 #include "dialect/Nest.h"
 
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace nestc::nest;
@@ -16,28 +20,437 @@ using namespace nestc::nest;
 #define GET_OP_CLASSES
 #include "dialect/NestOps.cpp.inc"
 
-LogicalResult AxisOp::verify() { return success(); }
+//===----------------------------------------------------------------------===//
+// Dimensions
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A dimension: its size, and what it lies on.
+struct Dim {
+  int64_t size = 1;
+  StringRef axis;
+  int64_t inner = 1;
+
+  bool sameAxis(const Dim &other) const {
+    return axis == other.axis && inner == other.inner;
+  }
+  bool operator==(const Dim &other) const {
+    return size == other.size && sameAxis(other);
+  }
+  bool operator!=(const Dim &other) const { return !(*this == other); }
+  bool isDynamic() const { return ShapedType::isDynamic(size); }
+  std::string sizeText() const {
+    return isDynamic() ? "?" : llvm::itostr(size);
+  }
+  /// `'layers.0.ffn' * 64`, or `no axis`.
+  std::string axisText() const {
+    if (axis.empty())
+      return "no axis";
+    return ("'" + axis + "'" + (inner == 1 ? "" : " * " + Twine(inner))).str();
+  }
+};
+
+/// The shape of a tensor with its axes.
+SmallVector<Dim> getDims(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  OnAttr on = getOn(tensor);
+  SmallVector<Dim> dims;
+  for (int64_t dim = 0; dim < tensor.getRank(); ++dim)
+    dims.push_back({tensor.getDimSize(dim),
+                    on ? on.getAxes()[dim].getValue() : StringRef(),
+                    on ? on.getInner()[dim] : 1});
+  return dims;
+}
+SmallVector<Dim> getDims(Value value) { return getDims(value.getType()); }
+
+/// The tensor type with these dimensions.
+RankedTensorType getTensor(ArrayRef<Dim> dims, Type elementType) {
+  SmallVector<int64_t> shape, inner;
+  SmallVector<StringAttr> axes;
+  MLIRContext *context = elementType.getContext();
+  for (const Dim &dim : dims) {
+    shape.push_back(dim.size);
+    axes.push_back(StringAttr::get(context, dim.axis));
+    inner.push_back(dim.inner);
+  }
+  return RankedTensorType::get(shape, elementType,
+                               OnAttr::getOrNull(context, axes, inner));
+}
+RankedTensorType getStream(ArrayRef<Dim> dims, MLIRContext *context) {
+  return getTensor(dims, Float32Type::get(context));
+}
+
+/// Whether all dimensions are known and positive and the elements, of 4 bytes
+/// or fewer, can be counted in bytes; `count` is their number.
+bool countElements(ArrayRef<int64_t> shape, int64_t &count) {
+  count = 1;
+  for (int64_t size : shape)
+    if (size < 1 || llvm::MulOverflow(count, size, count))
+      return false;
+  return count <= std::numeric_limits<int64_t>::max() / 4;
+}
+
+/// Whether a dimension is whole groups of `size` elements, whatever its width.
+bool isWhole(const Dim &dim, int64_t size) {
+  if (!dim.axis.empty() && dim.inner % size != 0)
+    return false;
+  return dim.isDynamic() || (dim.size > 0 && dim.size % size == 0);
+}
+
+/// [C57] The type of a cache.
+LogicalResult verifyCache(Operation *op, Value cache) {
+  SmallVector<Dim> dims = getDims(cache);
+  bool legal = dims.size() == 4;
+  if (legal)
+    for (const Dim &dim : {dims[2], dims[3]})
+      legal &= dim.size > 0 && dim.axis.empty();
+  if (!legal)
+    return op->emitOpError("[C57] a cache is [batch, KV heads, capacity, head "
+                           "width], the last two static, positive and on no "
+                           "axis; got ")
+           << cache.getType();
+  return success();
+}
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Axes and weights
+//===----------------------------------------------------------------------===//
+
+LogicalResult AxisOp::verify() {
+  int64_t size = getSize();
+  if (size < 1)
+    return emitOpError("[C8] an axis has 1 or more elements; got ") << size;
+  int64_t previous = 0;
+  bool legal = !getLevels().empty();
+  for (int64_t level : getLevels()) {
+    legal &= level > previous && level <= size;
+    previous = level;
+  }
+  if (!legal)
+    return emitOpError(
+               "[C9] levels are one or more ascending widths from 1 to ")
+           << size;
+  return success();
+}
+
+// The first axis of a symbol table looks at everything in it, once.
+LogicalResult AxisOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  Operation *previous = (*this)->getPrevNode();
+  while (previous && !isa<AxisOp>(previous))
+    previous = previous->getPrevNode();
+  return previous ? success() : verifyAxisUses((*this)->getParentOp(), symbols);
+}
 
 RankedTensorType WeightOp::getStoredType() {
   if (std::optional<Type> stored = getStored())
     return cast<RankedTensorType>(*stored);
   return dropAxes(getTensorType());
 }
-LogicalResult WeightOp::verify() { return success(); }
 
-LogicalResult GetOp::verify() { return success(); }
-LogicalResult GetOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult WeightOp::verify() {
+  RankedTensorType type = getTensorType(), stored = getStoredType();
+  if (getKeyOrName().empty())
+    return emitOpError(
+        "[C27] the key of a weight is a string that is not empty");
+  int64_t count = 0, storedCount = 0;
+  for (auto [tensor, into] :
+       {std::make_pair(type, &count), std::make_pair(stored, &storedCount)})
+    if (!countElements(tensor.getShape(), *into))
+      return emitOpError("[C28] ")
+             << tensor
+             << " cannot be stored; dimensions are static and positive and the "
+                "bytes fit 64 bits";
+  if (stored.getEncoding())
+    return emitOpError("[C29] the stored type ")
+           << stored << " has an encoding; axes belong to the weight's type";
+  if (getOffsets().has_value() != getSizes().has_value() ||
+      (getOffsets() &&
+       (static_cast<int64_t>(getOffsets()->size()) != stored.getRank() ||
+        static_cast<int64_t>(getSizes()->size()) != stored.getRank())))
+    return emitOpError(
+               "[C30] a box has one offset and one size for each of the ")
+           << stored.getRank() << " dimensions of " << stored;
+  if (getOffsets()) {
+    storedCount = 1;
+    for (auto [dim, offset, size] :
+         llvm::enumerate(*getOffsets(), *getSizes())) {
+      int64_t full = stored.getDimSize(dim);
+      if (offset < 0 || size < 1 || size > full || offset > full - size)
+        return emitOpError("[C31] the box takes ")
+               << size << " elements from " << offset << " on in dimension "
+               << dim << "; there are " << full
+               << ", and a box has 1 or more of them";
+      storedCount *= size;
+    }
+  }
+  if (count != storedCount)
+    return emitOpError("[C32] ")
+           << storedCount << " stored elements cannot be reshaped to " << type
+           << ", which has " << count;
   return success();
 }
-LogicalResult EmbedOp::verify() { return success(); }
-LogicalResult LinearOp::verify() { return success(); }
-LogicalResult NormOp::verify() { return success(); }
-LogicalResult ActOp::verify() { return success(); }
-LogicalResult GluOp::verify() { return success(); }
-LogicalResult RopeOp::verify() { return success(); }
-LogicalResult LastOp::verify() { return success(); }
-LogicalResult CacheAppendOp::verify() { return success(); }
-LogicalResult AttentionOp::verify() { return success(); }
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyAxesOf(*this, symbols);
+}
+
+LogicalResult GetOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyAxesOf(*this, symbols)))
+    return failure();
+  auto weight =
+      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+  if (!weight)
+    return emitOpError("[C33] ")
+           << getWeightAttr() << " names no nest.weight of this module";
+  RankedTensorType universal = weight.getTensorType();
+  auto refuse = [&](const Twine &what) {
+    InFlightDiagnostic diag = emitOpError(what);
+    diag.attachNote(weight.getLoc()) << "the weight is " << universal;
+    return diag;
+  };
+  RankedTensorType type = getResult().getType();
+  if (type.getElementType() != universal.getElementType() ||
+      type.getRank() != universal.getRank())
+    return refuse(
+               "[C34] the result has the weight's element type and rank; got ")
+           << type;
+  SmallVector<Dim> dims = getDims(type), full = getDims(universal);
+  unsigned dynamic = 0;
+  for (size_t dim = 0; dim < dims.size(); ++dim) {
+    const Dim &to = dims[dim], &from = full[dim];
+    if (from.axis.empty()) {
+      if (to != from)
+        return refuse("[C35] dimension ")
+               << dim << " lies on no axis, so it has the weight's size, "
+               << from.size << ", and stays on none";
+      continue;
+    }
+    if (!to.axis.empty() && !to.sameAxis(from))
+      return refuse("[C36] dimension ")
+             << dim << " lies on " << to.axisText() << "; the weight's lies on "
+             << from.axisText();
+    if (to.isDynamic()) {
+      ++dynamic;
+      continue;
+    }
+    // One on the axis has its full size, by the type itself.
+    if (to.size < 1 || to.size > from.size || to.size % from.inner != 0)
+      return refuse("[C37] dimension ")
+             << dim << " takes " << to.size << " of axis " << from.axisText()
+             << "; legal is a positive multiple of " << from.inner << " up to "
+             << from.size;
+  }
+  if (getExtents().size() != dynamic)
+    return emitOpError("[C38] has ")
+           << getExtents().size() << " extents for " << dynamic
+           << " dimensions of unknown size; each has one";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Rows to rows
+//===----------------------------------------------------------------------===//
+
+LogicalResult EmbedOp::verify() {
+  SmallVector<Dim> dims = getDims(getIds()), table = getDims(getTable());
+  if (dims.empty() || table.size() != 2)
+    return emitOpError("[C39] takes ids of rank 1 or more and a table [rows, "
+                       "width]; got ")
+           << getIds().getType() << " and " << getTable().getType();
+  dims.push_back(table[1]);
+  RankedTensorType expected = getStream(dims, getContext());
+  if (getType() != expected)
+    return emitOpError(
+               "[C40] the result is the ids' shape and the table's width, ")
+           << expected << "; got " << getType();
+  if (!getScale().isFinite())
+    return emitOpError("[C41] the scale is a finite number");
+  return success();
+}
+
+LogicalResult LinearOp::verify() {
+  SmallVector<Dim> dims = getDims(getX()), w = getDims(getW());
+  if (dims.empty() || w.size() != 2)
+    return emitOpError(
+               "[C42] takes x of rank 1 or more and a weight [out, in]; "
+               "got ")
+           << getX().getType() << " and " << getW().getType();
+  const Dim &in = dims.back();
+  if (!in.sameAxis(w[1]))
+    return emitOpError("[C43] contracted dimensions lie on different axes: x's "
+                       "last on ")
+           << in.axisText() << ", the weight's second on " << w[1].axisText();
+  if (in.size != w[1].size)
+    return emitOpError("[C44] contracted sizes differ: ")
+           << in.sizeText() << " in " << getX().getType() << ", "
+           << w[1].sizeText() << " in " << getW().getType();
+  dims.back() = w[0];
+  RankedTensorType expected = getStream(dims, getContext());
+  if (getType() != expected)
+    return emitOpError("[C45] the result has x's rows and the weight's first "
+                       "dimension with its axis, ")
+           << expected << "; got " << getType();
+  if (getBias()) {
+    RankedTensorType bias = getStream({w[0]}, getContext());
+    if (getBias().getType() != bias)
+      return emitOpError("[C46] the bias lies along the weight's first "
+                         "dimension, ")
+             << bias << "; got " << getBias().getType();
+  }
+  return success();
+}
+
+LogicalResult NormOp::verify() {
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.empty() || dims.back().size == 0 || getType() != getX().getType())
+    return emitOpError("[C47] takes x with a last dimension that is not empty "
+                       "and gives the same type; got ")
+           << getX().getType() << " and " << getType();
+  Dim group = dims.back();
+  if (getGroup()) {
+    int64_t size = *getGroup();
+    if (size < 1 || !isWhole(group, size))
+      return emitOpError("[C48] groups of ")
+             << size << " do not divide the last dimension of "
+             << getX().getType()
+             << "; a group divides it, and on an axis it divides the inner "
+                "size";
+    group = Dim{size, "", 1};
+  }
+  RankedTensorType expected = getStream({group}, getContext());
+  for (Value operand : {getW(), getBias()})
+    if (operand && operand.getType() != expected)
+      return emitOpError("[C49] weight and bias lie along a group, ")
+             << expected << "; got " << operand.getType();
+  if (!getEpsilon().isFinite() || getEpsilon().isNegative() ||
+      getEpsilon().isZero())
+    return emitOpError("[C50] epsilon is a positive finite number");
+  return success();
+}
+
+// The trait lets `?` pass for a size; the text of the operation has one type.
+static LogicalResult verifySameType(Operation *op) {
+  Type type = op->getResult(0).getType();
+  for (Type operand : op->getOperandTypes())
+    if (operand != type)
+      return op->emitOpError("[C51] takes ")
+             << operand << " and gives " << type << "; the types are equal";
+  return success();
+}
+
+LogicalResult ActOp::verify() { return verifySameType(*this); }
+LogicalResult GluOp::verify() { return verifySameType(*this); }
+
+LogicalResult RopeOp::verify() {
+  SmallVector<Dim> dims = getDims(getX()), at = getDims(getPositions());
+  if (dims.size() != 3 || at.size() != 2 || dims[0] != at[0] ||
+      dims[1] != at[1])
+    return emitOpError("[C52] takes x [batch, rows, width] and positions "
+                       "[batch, rows]; got ")
+           << getX().getType() << " and " << getPositions().getType();
+  int64_t head = getRope().getHeadDim();
+  if (!isWhole(dims[2], head))
+    return emitOpError("[C53] ")
+           << getX().getType() << " is not whole heads of " << head
+           << "; the width is a multiple of head_dim, and on an axis the inner "
+              "size is";
+  if (getType() != getX().getType())
+    return emitOpError("[C54] the result has x's type, ")
+           << getX().getType() << "; got " << getType();
+  return success();
+}
+
+LogicalResult LastOp::verify() {
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.size() != 3 || dims[1].size == 0 || !dims[1].axis.empty())
+    return emitOpError(
+               "[C55] takes x [batch, rows, width] with 1 or more rows, "
+               "on no axis; got ")
+           << getX().getType();
+  dims[1] = Dim();
+  RankedTensorType expected = getStream(dims, getContext());
+  if (getType() != expected)
+    return emitOpError("[C56] the result is one row of every sequence, ")
+           << expected << "; got " << getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult CacheAppendOp::verify() {
+  if (failed(verifyCache(*this, getCache())))
+    return failure();
+  SmallVector<Dim> cache = getDims(getCache()), rows = getDims(getRows()),
+                   lengths = getDims(getLengths());
+  if (rows.size() != 3 || lengths.size() != 1 || rows[0] != cache[0] ||
+      lengths[0] != cache[0] ||
+      (!rows[1].isDynamic() && rows[1].size > cache[2].size))
+    return emitOpError(
+               "[C58] takes rows [batch, rows, width], no more than the "
+               "capacity, and lengths [batch] with the cache's batch; "
+               "got ")
+           << getRows().getType() << " and " << getLengths().getType()
+           << " for " << getCache().getType();
+  // The width of H heads of D: a size that is H * D, an axis with D more
+  // inside.
+  Dim width = cache[1];
+  bool overflow = llvm::MulOverflow(width.inner, cache[3].size, width.inner);
+  if (width.axis.empty())
+    width.inner = 1;
+  if (!width.isDynamic())
+    overflow |= llvm::MulOverflow(width.size, cache[3].size, width.size);
+  if (overflow || rows[2] != width)
+    return emitOpError("[C59] rows of ")
+           << getRows().getType() << " do not fit the cache "
+           << getCache().getType()
+           << "; their width is KV heads * head width, on the heads' axis";
+  if (getType() != getCache().getType())
+    return emitOpError("[C60] the result has the cache's type, ")
+           << getCache().getType() << "; got " << getType();
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  if (failed(verifyCache(*this, getK())))
+    return failure();
+  if (getV().getType() != getK().getType())
+    return emitOpError("[C61] keys and values have one type; got ")
+           << getK().getType() << " and " << getV().getType();
+  SmallVector<Dim> q = getDims(getQ()), k = getDims(getK()),
+                   lengths = getDims(getLengths());
+  if (q.size() != 3 || lengths.size() != 1 || q[0] != k[0] ||
+      lengths[0] != k[0])
+    return emitOpError("[C62] takes queries [batch, rows, width] and lengths "
+                       "[batch] with the cache's batch; got ")
+           << getQ().getType() << " and " << getLengths().getType() << " for "
+           << getK().getType();
+  int64_t head = k[3].size;
+  const Dim &width = q[2], &heads = k[1];
+  if (!isWhole(width, head))
+    return emitOpError("[C63] ")
+           << getQ().getType() << " is not whole heads of " << head
+           << ", the head width of " << getK().getType();
+  // A prefix of the axis keeps every query head at its KV head.
+  bool sameGroups = width.axis == heads.axis;
+  if (sameGroups && !width.axis.empty())
+    sameGroups = (width.inner / head) % heads.inner == 0;
+  if (sameGroups && !width.isDynamic() && !heads.isDynamic())
+    sameGroups = heads.size > 0 && (width.size / head) % heads.size == 0;
+  if (!sameGroups)
+    return emitOpError("[C64] query heads of ")
+           << getQ().getType() << " do not form groups over the KV heads of "
+           << getK().getType()
+           << "; their number is a multiple, and both lie on one axis or none";
+  if (!getScale().isFinite())
+    return emitOpError("[C65] the scale is a finite number");
+  if (getType() != getQ().getType())
+    return emitOpError("[C66] the result has the queries' type, ")
+           << getQ().getType() << "; got " << getType();
+  return success();
+}
 
 //===----------------------------------------------------------------------===//
 // layer
@@ -56,8 +469,16 @@ ParseResult LayerOp::parse(OpAsmParser &parser, OperationState &result) {
   if (succeeded(parser.parseOptionalKeyword("carry")) &&
       parser.parseOperandList(carried, OpAsmParser::Delimiter::Paren))
     return failure();
-  if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
-      parser.parseColonType(type))
+  NamedAttrList attributes;
+  SMLoc attributesLoc = parser.getCurrentLocation();
+  if (parser.parseOptionalAttrDictWithKeyword(attributes))
+    return failure();
+  for (StringRef name : {"index", "operandSegmentSizes"})
+    if (attributes.get(name))
+      return parser.emitError(attributesLoc, "'")
+             << name << "' is part of the syntax, not of the attributes";
+  result.attributes.append(attributes);
+  if (parser.parseColonType(type))
     return failure();
   Region *body = result.addRegion();
   SmallVector<OpAsmParser::UnresolvedOperand> operands(streams);
@@ -82,12 +503,57 @@ void LayerOp::print(OpAsmPrinter &printer) {
     printer.printOperands(getCarried());
     printer << ')';
   }
-  printer.printOptionalAttrDictWithKeyword(
-      (*this)->getAttrs(), {"index", "operandSegmentSizes"});
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
+                                           {"index", "operandSegmentSizes"});
   printer << " : ";
   printer.printFunctionalType(*this);
   printer << ' ';
   printer.printRegion(getBody());
 }
 
-LogicalResult LayerOp::verify() { return success(); }
+LogicalResult LayerOp::verify() {
+  if (!isa_and_nonnull<func::FuncOp>((*this)->getParentOp()))
+    return emitOpError(
+        "[C67] a layer stands in the body of a func.func, not in "
+        "another operation");
+  int64_t index = getIndexAttr().getInt();
+  if (index < 0)
+    return emitOpError("[C68] the index of a layer is 0 or more; got ")
+           << index;
+  // The first layer of a block looks at all of them, once.
+  Operation *previous = (*this)->getPrevNode();
+  while (previous && !isa<LayerOp>(previous))
+    previous = previous->getPrevNode();
+  if (!previous) {
+    llvm::DenseMap<Attribute, Operation *> seen;
+    for (Operation *op = *this; op; op = op->getNextNode()) {
+      auto layer = dyn_cast<LayerOp>(op);
+      IntegerAttr number = layer ? layer.getIndexAttr() : IntegerAttr();
+      if (!number) // the operation's own verifier says so
+        continue;
+      auto [first, isNew] = seen.try_emplace(number, op);
+      if (isNew)
+        continue;
+      std::string text;
+      llvm::raw_string_ostream(text) << number.getValue();
+      InFlightDiagnostic diag = op->emitOpError("[C69] a second layer ");
+      diag << text << "; layers of a function have distinct indices";
+      diag.attachNote(first->second->getLoc()) << "the first is here";
+      return diag;
+    }
+  }
+  if (getOperandTypes() != getResultTypes())
+    return emitOpError("[C70] the results are the streams and what is carried, "
+                       "of the operands' types in their order");
+  return success();
+}
+
+LogicalResult LayerOp::verifyRegions() {
+  Block &body = getBlock();
+  auto yield = body.empty() ? YieldOp() : dyn_cast<YieldOp>(body.back());
+  if (body.getNumArguments() != 0 || !yield ||
+      yield.getOperandTypes() != getResultTypes())
+    return emitOpError("[C71] the body has no arguments and ends in a "
+                       "nest.yield of the results' types");
+  return success();
+}

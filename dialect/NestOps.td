@@ -17,18 +17,26 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 // Constraints that the verifier checks carry the numbers of docs/Spec.md.
 
+// Every operation is a symbol user: its types name axes, and this is the hook
+// that sees the symbol table.
 class Nest_Op<string opMnemonic, list<Trait> traits = []>
-    : Op<Nest_Dialect, opMnemonic, traits> {
+    : Op<Nest_Dialect, opMnemonic, !listconcat(traits, [
+        DeclareOpInterfaceMethods<SymbolUserOpInterface>])> {
   let hasVerifier = 1;
+  let extraClassDefinition = [{
+    ::llvm::LogicalResult $cppClass::verifySymbolUses(::mlir::SymbolTableCollection &symbols) {
+      return ::nestc::nest::verifyAxesOf(getOperation(), symbols);
+    }
+  }];
 }
 
 // A pure function of its operands.
 class Nest_GraphOp<string opMnemonic, list<Trait> traits = []>
     : Nest_Op<opMnemonic, !listconcat([Pure], traits)>;
 
-def Nest_MatrixType : TensorOf<[F32, BF16, F16]>;
-def Nest_StreamType : TensorOf<[F32]>;
-def Nest_IdsType : TensorOf<[I32]>;
+def Nest_MatrixType : RankedTensorOf<[F32, BF16, F16]>;
+def Nest_StreamType : RankedTensorOf<[F32]>;
+def Nest_IdsType : RankedTensorOf<[I32]>;
 
 //===----------------------------------------------------------------------===//
 // Axes and weights
@@ -43,6 +51,7 @@ def Nest_AxisOp : Nest_Op<"axis", [Symbol]> {
     /// Types name axes, and symbol-dce does not see types.
     bool canDiscardOnUseEmpty() { return false; }
   }];
+  let extraClassDefinition = "";
 }
 
 def Nest_WeightOp : Nest_Op<"weight", [Symbol]> {
@@ -72,13 +81,16 @@ def Nest_WeightOp : Nest_Op<"weight", [Symbol]> {
     ::mlir::RankedTensorType getStoredType();
     bool canDiscardOnUseEmpty() { return true; }
   }];
+  let extraClassDefinition = "";
 }
 
-def Nest_GetOp : Nest_GraphOp<"get", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Nest_GetOp : Nest_GraphOp<"get"> {
   let summary = "A weight, or a prefix of it: the only place where a width enters";
   let arguments = (ins FlatSymbolRefAttr:$weight, Variadic<Index>:$extents);
   let results = (outs Nest_MatrixType:$result);
   let assemblyFormat = "$weight (`[` $extents^ `]`)? attr-dict `:` type($result)";
+  let hasVerifier = 0; // all of it needs the symbol
+  let extraClassDefinition = "";
 }
 
 //===----------------------------------------------------------------------===//
@@ -114,7 +126,7 @@ def Nest_NormOp : Nest_GraphOp<"norm", [AttrSizedOperandSegments]> {
                        F32Attr:$epsilon, OptionalAttr<I64Attr>:$group);
   let results = (outs Nest_StreamType:$result);
   let assemblyFormat = [{
-    $kind $x (`weight` `(` $w^ `)`)? (`bias` `(` $bias^ `)`)? `epsilon` $epsilon (`group` $group^)?
+    `` $kind $x (`weight` `(` $w^ `)`)? (`bias` `(` $bias^ `)`)? `epsilon` $epsilon (`group` $group^)?
     attr-dict `:` functional-type(operands, results)
   }];
 }
@@ -123,7 +135,7 @@ def Nest_ActOp : Nest_GraphOp<"act", [SameOperandsAndResultType]> {
   let summary = "An activation, element by element";
   let arguments = (ins Nest_ActivationAttr:$kind, Nest_StreamType:$x);
   let results = (outs Nest_StreamType:$result);
-  let assemblyFormat = "$kind $x attr-dict `:` type($result)";
+  let assemblyFormat = "`` $kind $x attr-dict `:` type($result)";
 }
 
 def Nest_GluOp : Nest_GraphOp<"glu", [SameOperandsAndResultType]> {
@@ -131,7 +143,7 @@ def Nest_GluOp : Nest_GraphOp<"glu", [SameOperandsAndResultType]> {
   let arguments = (ins Nest_ActivationAttr:$kind, Nest_StreamType:$gate,
                        Nest_StreamType:$up);
   let results = (outs Nest_StreamType:$result);
-  let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
+  let assemblyFormat = "`` $kind $gate `,` $up attr-dict `:` type($result)";
 }
 
 def Nest_RopeOp : Nest_GraphOp<"rope"> {
@@ -189,6 +201,7 @@ def Nest_LayerOp : Nest_Op<"layer", [RecursiveMemoryEffects, SingleBlock, AttrSi
   let results = (outs Variadic<AnyType>:$results);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
+  let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::Block &getBlock() { return getBody().front(); }
   }];

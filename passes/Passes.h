@@ -11,6 +11,7 @@
 
 #include "dialect/Kernel.h"
 #include "dialect/Nest.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Pass/Pass.h"
 

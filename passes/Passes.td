@@ -52,7 +52,17 @@ def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
 def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
   let summary = "Form fused, destination-style kernels from graph operations";
   let dependentDialects = ["::nestc::kernel::KernelDialect",
+                           "::mlir::bufferization::BufferizationDialect",
                            "::mlir::math::MathDialect"];
+}
+
+def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
+  let summary = "Tensors to buffers for functions of kernels, every kernel in place";
+  let description = [{
+    Proves that no value is read after a kernel wrote over it, which is quick in
+    a function of one block, and rewrites functions of kernels to buffers, with
+    no copy. Arguments have the identity layout.
+  }];
 }
 
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {

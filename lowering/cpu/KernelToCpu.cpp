@@ -1,4 +1,4 @@
-//===- KernelToCpu.cpp - stub -*- C++ -*-===//
+//===- KernelToCpu.cpp - the pass and its pipeline -*- C++ -*-===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -6,8 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lowering/cpu/Generator.h"
+#include "lowering/cpu/Pipeline.h"
+
 #include "lowering/Passes.h"
 
+#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -15,6 +19,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 
 namespace nestc {
 #define GEN_PASS_DEF_CONVERTKERNELTOCPU
@@ -23,7 +29,31 @@ namespace nestc {
 namespace {
 struct ConvertKernelToCpu : impl::ConvertKernelToCpuBase<ConvertKernelToCpu> {
   using ConvertKernelToCpuBase::ConvertKernelToCpuBase;
-  void runOnOperation() override {}
+  void runOnOperation() override {
+    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
+      getOperation().emitError("vector-bits must be 128, 256 or 512, not ")
+          << vectorBits;
+      return signalPassFailure();
+    }
+    if (failed(cpu::Generator(getOperation(), vectorBits / 32).run()))
+      signalPassFailure();
+  }
 };
 } // namespace
+
+void buildCpuPipeline(mlir::OpPassManager &passes, int64_t vectorBits) {
+  ConvertKernelToCpuOptions options;
+  options.vectorBits = vectorBits;
+  passes.addPass(createConvertKernelToCpu(options));
+  // Function by function, so that functions go through in parallel.
+  mlir::OpPassManager &functions = passes.nest<mlir::LLVM::LLVMFuncOp>();
+  functions.addPass(mlir::createCanonicalizerPass());
+  functions.addPass(mlir::createCSEPass());
+  functions.addPass(mlir::createSCFToControlFlowPass());
+  functions.addPass(mlir::createConvertVectorToLLVMPass());
+  functions.addPass(mlir::createConvertMathToLLVMPass());
+  functions.addPass(mlir::createArithToLLVMConversionPass());
+  functions.addPass(mlir::createConvertControlFlowToLLVMPass());
+  functions.addPass(mlir::createReconcileUnrealizedCastsPass());
+}
 } // namespace nestc

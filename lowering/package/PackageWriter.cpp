@@ -263,6 +263,12 @@ rt::Status writePackage(PackageRequest request) {
                               }));
   }
   writer.layout();
+  std::string codePath = rt::joinPath(root, "code.so");
+  NEST_RT_TRY(request.code(codePath));
+  {
+    NEST_RT_ASSIGN(rt::MappedFile code, rt::MappedFile::open(codePath));
+    manifest.code = {"code.so", rt::sha256(code.text())};
+  }
   std::string weightsPath = rt::joinPath(root, "weights.safetensors");
   {
     NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(weightsPath));
@@ -291,12 +297,6 @@ rt::Status writePackage(PackageRequest request) {
     manifest.weights.push_back(std::move(entry));
   }
 
-  std::string codePath = rt::joinPath(root, "code.so");
-  NEST_RT_TRY(copyFile(request.codeFile, codePath));
-  {
-    NEST_RT_ASSIGN(rt::MappedFile code, rt::MappedFile::open(codePath));
-    manifest.code = {"code.so", rt::sha256(code.text())};
-  }
   std::string tokenizer = rt::joinPath(request.checkpoint, "tokenizer.json");
   if (rt::fileExists(tokenizer))
     NEST_RT_TRY(copyFile(tokenizer, rt::joinPath(root, "tokenizer.json")));

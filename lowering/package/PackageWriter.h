@@ -43,8 +43,9 @@ rt::Status describeEntries(mlir::ModuleOp module,
 struct PackageRequest {
   std::string output;     ///< the package directory
   std::string checkpoint; ///< directory that holds the weights
-  std::string codeFile;   ///< a finished shared object, copied in
-  rt::Manifest manifest;  ///< all but code, files and weights
+  /// Writes the finished shared object to a path.
+  std::function<rt::Status(const std::string &)> code;
+  rt::Manifest manifest; ///< all but code, files and weights
   std::vector<PackagedWeight> weights;
   /// Bytes of weights written so far, of how many; may be empty.
   std::function<void(uint64_t, uint64_t)> progress;

@@ -34,11 +34,18 @@ struct Error {
   std::string place;
   std::string message;
   std::string legal;
+  int code = 0; ///< a nest_status where one is meant; 0: the caller's default
 
   Error() = default;
   Error(std::string place, std::string message, std::string legal = {})
       : place(std::move(place)), message(std::move(message)),
         legal(std::move(legal)) {}
+
+  /// The same with a nest_status.
+  Error withCode(int status) && {
+    code = status;
+    return std::move(*this);
+  }
 
   /// "PLACE: what is wrong; what is legal", in one line without "error: ".
   /// Control characters that came in with untrusted names are escaped.

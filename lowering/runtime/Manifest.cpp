@@ -10,6 +10,7 @@
 #include "lowering/runtime/Files.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 using namespace nestc::rt;
@@ -25,7 +26,7 @@ static constexpr int64_t maxArena = int64_t(1) << 50;
 uint64_t Manifest::Weight::extent() const {
   uint64_t elements = static_cast<uint64_t>(elementCount(shape).value_or(0));
   if (elements && shape.size() == 2)
-    elements = static_cast<uint64_t>((shape[0] - 1) * rowStride + shape[1]);
+    elements = static_cast<uint64_t>((shape[0] - 1) * stride() + shape[1]);
   return elements * byteSize(dtype);
 }
 
@@ -323,10 +324,10 @@ static Status validateWeight(const Manifest &m, const Manifest::Weight &weight,
     return Error(at + ".shape", shapeString(weight.shape) + " is too large",
                  "fewer than 2^63 bytes");
   if (weight.shape.size() == 2) {
-    if (weight.rowStride < weight.shape[1])
+    if (weight.stride() < weight.shape[1])
       return Error(at + ".row_stride", "is " + std::to_string(weight.rowStride),
                    "at least the row's " + std::to_string(weight.shape[1]));
-    if (!byteCount(weight.dtype, {weight.shape[0], weight.rowStride}))
+    if (!byteCount(weight.dtype, {weight.shape[0], weight.stride()}))
       return Error(at + ".row_stride",
                    "is " + std::to_string(weight.rowStride) +
                        ", which is too large",
@@ -470,29 +471,32 @@ Status Manifest::validate(const std::string &place) const {
     NEST_RT_TRY(validateEntry(*this, entries[i], at));
   }
   // One cache serves all entries: a name means one type and one shape.
+  std::map<std::string, std::pair<const Entry *, const Buffer *>> caches;
+  for (const Entry &entry : entries)
+    for (const Buffer &buffer : entry.inputs)
+      if (buffer.cache)
+        caches.emplace(buffer.name, std::make_pair(&entry, &buffer));
   for (const Entry &entry : entries)
     for (const Buffer &buffer : entry.inputs) {
-      if (!buffer.cache)
+      auto it = caches.find(buffer.name);
+      if (it == caches.end())
         continue;
-      for (const Entry &other : entries) {
-        const Buffer *same = other.findInput(buffer.name);
-        if (!same || same == &buffer)
-          continue;
-        bool equal = same->cache && same->dtype == buffer.dtype &&
-                     same->shape.size() == buffer.shape.size();
-        for (size_t i = 0; equal && i < buffer.shape.size(); ++i) {
-          const ManifestDim &a = buffer.shape[i], &b = same->shape[i];
-          equal = a.isDynamic() == b.isDynamic() &&
-                  (a.isDynamic() ? entry.dims[static_cast<size_t>(a.symbol)] ==
-                                       other.dims[static_cast<size_t>(b.symbol)]
-                                 : a.size == b.size);
-        }
-        if (!equal)
-          return Error(place + ": entries",
-                       "the cache " + buffer.name + " differs between " +
-                           entry.name + " and " + other.name,
-                       "one type and shape for a cache");
+      auto [firstEntry, first] = it->second;
+      bool equal = buffer.cache && first->dtype == buffer.dtype &&
+                   first->shape.size() == buffer.shape.size();
+      for (size_t i = 0; equal && i < buffer.shape.size(); ++i) {
+        const ManifestDim &a = buffer.shape[i], &b = first->shape[i];
+        equal =
+            a.isDynamic() == b.isDynamic() &&
+            (a.isDynamic() ? entry.dims[static_cast<size_t>(a.symbol)] ==
+                                 firstEntry->dims[static_cast<size_t>(b.symbol)]
+                           : a.size == b.size);
       }
+      if (!equal)
+        return Error(place + ": entries",
+                     "the cache " + buffer.name + " differs between " +
+                         entry.name + " and " + firstEntry->name,
+                     "one type and shape for a cache");
     }
   return Status::success();
 }
@@ -570,8 +574,7 @@ Json Manifest::toJson() const {
     item.set("dtype", nestc::rt::name(weight.dtype));
     item.set("shape", Json::arrayOf(weight.shape));
     if (weight.shape.size() == 2)
-      item.set("row_stride",
-               weight.rowStride ? weight.rowStride : weight.shape[1]);
+      item.set("row_stride", weight.stride());
     weightsJson.push(std::move(item));
   }
   json.set("weights", std::move(weightsJson));

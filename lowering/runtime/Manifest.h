@@ -78,8 +78,10 @@ struct Manifest {
     DType dtype = DType::F32;
     std::vector<int64_t> shape;
     /// Elements from one row to the next, >= shape[1]; rank 2 only, else 0. 0
-    /// for rank 2 means dense (parse() fills it in).
+    /// for rank 2 means dense.
     int64_t rowStride = 0;
+    /// rowStride of a weight of rank 2, never 0 unless the rows are empty.
+    int64_t stride() const { return rowStride ? rowStride : shape[1]; }
     /// Bytes from the first to behind the last element.
     uint64_t extent() const;
   };

@@ -10,6 +10,7 @@
 #include "dialect/Nest.h"
 #include "lowering/Passes.h"
 #include "passes/Passes.h"
+#include "passes/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
@@ -25,6 +26,7 @@ int main(int argc, char **argv) {
   nestc::kernel::registerBufferizationModels(registry);
   mlir::registerAllPasses();
   nestc::registerNestPasses();
+  nestc::registerNestPipelines();
   nestc::registerLoweringPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "nestc pass driver\n", registry));

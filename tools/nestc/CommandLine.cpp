@@ -91,8 +91,8 @@ nestc::parseArguments(const CommandSpec &spec,
   bool onlyPositional = false;
   auto refuse = [&](ExitCode exit, std::string place, std::string message,
                     std::string legal) {
-    code = reporter.fail(exit, {std::move(place), std::move(message),
-                                std::move(legal)});
+    code = reporter.fail(
+        exit, {std::move(place), std::move(message), std::move(legal)});
     return std::nullopt;
   };
   for (size_t i = 0; i < words.size(); ++i) {
@@ -127,8 +127,8 @@ nestc::parseArguments(const CommandSpec &spec,
     std::string value;
     if (equal != std::string::npos) {
       if (option->value.empty())
-        return refuse(ExitUsage, "nestc " + spec.name,
-                      name + " takes no value", "write " + name);
+        return refuse(ExitUsage, "nestc " + spec.name, name + " takes no value",
+                      "write " + name);
       value = word.substr(equal + 1);
     } else if (!option->value.empty() && !option->optionalValue) {
       if (i + 1 == words.size())
@@ -138,16 +138,16 @@ nestc::parseArguments(const CommandSpec &spec,
     }
     auto &values = arguments.options[name];
     if (!values.empty() && !option->repeated)
-      return refuse(ExitUsage, "nestc " + spec.name,
-                    name + " is given twice", "give it once");
+      return refuse(ExitUsage, "nestc " + spec.name, name + " is given twice",
+                    "give it once");
     values.push_back(value);
   }
   return arguments;
 }
 
 std::optional<int64_t> nestc::parseInteger(const std::string &option,
-                                           const std::string &text,
-                                           int64_t low, int64_t high,
+                                           const std::string &text, int64_t low,
+                                           int64_t high,
                                            const Reporter &reporter,
                                            int &code) {
   std::string legal = "legal are whole numbers from " + std::to_string(low) +
@@ -161,9 +161,8 @@ std::optional<int64_t> nestc::parseInteger(const std::string &option,
   }
   int64_t value;
   if (llvm::StringRef(text).getAsInteger(10, value)) {
-    code = reporter.fail(ExitInput,
-                         {option, "the number " + text + " is too large",
-                          legal});
+    code = reporter.fail(
+        ExitInput, {option, "the number " + text + " is too large", legal});
     return std::nullopt;
   }
   if (value < low || value > high) {
@@ -176,15 +175,14 @@ std::optional<int64_t> nestc::parseInteger(const std::string &option,
 
 void nestc::printCommandHelp(const CommandSpec &spec) {
   std::printf("usage: nestc %s %s [options]\n\n%s\n\noptions:\n",
-              spec.name.c_str(), spec.positional.c_str(),
-              spec.summary.c_str());
+              spec.name.c_str(), spec.positional.c_str(), spec.summary.c_str());
   for (const OptionSpec &option : spec.options) {
     if (option.notYet)
       continue;
     std::string left = option.name;
     if (!option.value.empty())
-      left += option.optionalValue ? "[=" + option.value + "]"
-                                   : " " + option.value;
+      left +=
+          option.optionalValue ? "[=" + option.value + "]" : " " + option.value;
     std::printf("  %-24s %s\n", left.c_str(), option.help.c_str());
   }
   std::printf("\neverywhere: --help, --version, -v, -q, --error-format=json\n");

@@ -8,6 +8,7 @@
 
 #include "lowering/Passes.h"
 #include "lowering/cpu/CodeGen.h"
+#include "lowering/cpu/Pipeline.h"
 #include "lowering/package/PackageWriter.h"
 #include "lowering/runtime/Files.h"
 #include "passes/CostModel.h"
@@ -16,6 +17,8 @@
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Model.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
 #include <sys/stat.h>
@@ -28,16 +31,18 @@ static const CommandSpec kSpec = {
     "CKPT|model.mlir",
     "compile a submodel to a package with native code",
     {{"-o", "OUT", "the package (or file, with --emit)"},
-     {"--submodel", "[NAME:]SPEC", "what to keep: layers.all.ffn=1/4,skip=3, "
-                                   "a name of nest.json, or a .json file",
+     {"--submodel", "[NAME:]SPEC",
+      "what to keep: layers.all.ffn=1/4,skip=3, "
+      "a name of nest.json, or a .json file",
       /*repeated=*/true},
      {"--target", "cpu", "what to generate code for"},
      {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
      {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
      {"--max-length", "N", "rows of the KV cache (default: the config's)"},
      {"--weights", "copy", "how weights are stored"},
-     {"--emit", "PHASE", "stop after: nest, specialized, linalg, kernels, "
-                         "llvm, package"},
+     {"--emit", "PHASE",
+      "stop after: nest, specialized, linalg, kernels, "
+      "llvm, package"},
      {"--dump-phases", "DIR", "write the module after every phase"},
      {"--slices", "FILE.csv", "a slicing table", false, false,
       /*notYet=*/true}}};
@@ -69,8 +74,7 @@ int Compilation::readOptions() {
   int code = ExitUsage;
   auto oneOf = [&](const std::string &option, const std::string &fallback,
                    std::vector<std::string> legal,
-                   std::vector<std::string> later,
-                   std::string &value) -> bool {
+                   std::vector<std::string> later, std::string &value) -> bool {
     value = arguments.get(option, fallback);
     if (llvm::is_contained(legal, value) || value == fallback)
       return true;
@@ -86,14 +90,14 @@ int Compilation::readOptions() {
     return reporter.fail(ExitUsage, {"nestc compile", "give one model",
                                      "nestc compile CKPT -o PKG"});
   if (!arguments.has("-o") || arguments.get("-o").empty())
-    return reporter.fail(ExitUsage, {"nestc compile", "there is no output",
-                                     "give it with -o"});
+    return reporter.fail(
+        ExitUsage, {"nestc compile", "there is no output", "give it with -o"});
   output = arguments.get("-o");
   if (arguments.getAll("--submodel").size() > 1)
     return reporter.fail(
-        ExitInput, {"--submodel",
-                    "several submodels in one package are not supported yet",
-                    "give one"});
+        ExitInput,
+        {"--submodel", "several submodels in one package are not supported yet",
+         "give one"});
   std::string target = arguments.get("--target", "cpu");
   if (target != "cpu") {
     bool gpu = llvm::StringRef(target).starts_with("sm_");
@@ -199,17 +203,36 @@ int Compilation::lowerAndPackage() {
       status.failed())
     return reporter.fail(ExitInput, status.error());
 
-  CpuTarget target;
-  if (std::string problem = CpuTarget::get(cpuLevel, target);
-      !problem.empty())
-    return reporter.fail(ExitInput, {"--cpu", problem, ""});
+  llvm::Expected<CpuTarget> target = CpuTarget::get(cpuLevel);
+  if (!target)
+    return reporter.fail(ExitInput,
+                         {"--cpu", llvm::toString(target.takeError()), ""});
+  manifest.cpu = {target->level, target->required};
   if (int code = model.run([&](OpPassManager &manager) {
-        buildCpuPipeline(manager, target);
+        buildCpuPipeline(manager, target->vectorBits);
       }))
     return code;
   if (int code = endPhase(Phase::Llvm, stop); code || stop)
     return code;
-  return ExitDefect;
+  for (rt::Manifest::Entry &entry : manifest.entries)
+    if (auto function =
+            model.module().lookupSymbol<LLVM::LLVMFuncOp>(entry.symbol))
+      if (auto scratch = function->getAttrOfType<IntegerAttr>("kernel.scratch"))
+        entry.scratch = scratch.getInt();
+
+  Progress progress(reporter, "writing weights");
+  request.progress = [&](uint64_t done, uint64_t total) {
+    progress.update(done, total);
+  };
+  request.code = [&](const std::string &path) -> rt::Status {
+    if (llvm::Error error =
+            compileToSharedObject(model.module(), *target, path))
+      return rt::Error(path, llvm::toString(std::move(error)));
+    return rt::Status::success();
+  };
+  if (rt::Status status = writePackage(std::move(request)); status.failed())
+    return reporter.fail(ExitInput, status.error());
+  return ExitDone;
 }
 
 } // namespace

@@ -22,9 +22,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     return reporter.fail(ExitUsage, {"nestc import", "give one checkpoint",
                                      "nestc import CKPT -o model.mlir"});
   if (!arguments.has("-o"))
-    return reporter.fail(ExitUsage,
-                         {"nestc import", "there is no output",
-                          "give it with -o model.mlir"});
+    return reporter.fail(ExitUsage, {"nestc import", "there is no output",
+                                     "give it with -o model.mlir"});
   Model model(reporter);
   if (int code = model.load(arguments.positional[0]))
     return code;

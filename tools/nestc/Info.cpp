@@ -29,7 +29,6 @@ static const CommandSpec kSpec = {
      {"--slices", "FILE.csv", "a slicing table", false, false,
       /*notYet=*/true}}};
 
-
 /// Prints `json` as lines "key.key: value"; lists of scalars on one line.
 static void printText(const rt::Json &json, const std::string &prefix) {
   bool scalars = json.isArray();
@@ -184,8 +183,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     list.push(item);
   }
   json.set("axes", list);
-  if (auto named = model.module()->getAttrOfType<DictionaryAttr>(
-          nest::kSubmodelsAttr)) {
+  if (auto named =
+          model.module()->getAttrOfType<DictionaryAttr>(nest::kSubmodelsAttr)) {
     rt::Json submodels = rt::Json::object();
     for (NamedAttribute entry : named)
       if (auto spec = dyn_cast<StringAttr>(entry.getValue()))

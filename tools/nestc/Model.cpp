@@ -33,9 +33,9 @@ using namespace nestc;
 //===----------------------------------------------------------------------===//
 
 static constexpr std::pair<Phase, const char *> kPhases[] = {
-    {Phase::Nest, "nest"},       {Phase::Specialized, "specialized"},
-    {Phase::Linalg, "linalg"},   {Phase::Kernels, "kernels"},
-    {Phase::Llvm, "llvm"},       {Phase::Package, "package"}};
+    {Phase::Nest, "nest"},     {Phase::Specialized, "specialized"},
+    {Phase::Linalg, "linalg"}, {Phase::Kernels, "kernels"},
+    {Phase::Llvm, "llvm"},     {Phase::Package, "package"}};
 
 const char *nestc::phaseName(Phase phase) {
   for (auto [value, name] : kPhases)
@@ -124,10 +124,13 @@ int Model::load(const std::string &path) {
     return fail(ExitInput, {path, "there is no such file or directory",
                             "give a checkpoint directory or a .mlir file"});
   if (rt::isDirectory(path)) {
-    op = importCheckpoint(
-        ctx, path, {},
-        [&](const rt::Error &error) { reporter.error(error); },
-        [&](const rt::Error &warning) { reporter.warning(warning); });
+    op = importCheckpoint(ctx, path, {},
+                          [&](ImportSeverity severity, const rt::Error &error) {
+                            if (severity == ImportSeverity::Error)
+                              reporter.error(error);
+                            else
+                              reporter.warning(error);
+                          });
     return op ? ExitDone : ExitInput;
   }
   fromFile = true;
@@ -155,9 +158,8 @@ int Model::run(const std::function<void(OpPassManager &)> &build) {
   int written = write(reproducer);
   return fail(ExitDefect,
               {"nestc", "a pass failed on an imported checkpoint",
-               written == ExitDone
-                   ? "please report it with " + reproducer
-                   : "please report it"});
+               written == ExitDone ? "please report it with " + reproducer
+                                   : "please report it"});
 }
 
 int Model::configure(const std::string &type, int64_t maxLength) {
@@ -238,8 +240,8 @@ int Model::specialize(const std::string &submodel) {
     submodelText = text.str();
   } else if (text.ends_with(".json")) {
     inFile = true;
-    rt::Expected<std::string> read = readSubmodelFile(
-        text.str(), AxisTable::get(module()).numLayers);
+    rt::Expected<std::string> read =
+        readSubmodelFile(text.str(), AxisTable::get(module()).numLayers);
     if (!read)
       return fail(ExitInput, read.error());
     submodelText = *read;

@@ -20,9 +20,8 @@ using namespace nestc;
 
 namespace {
 
-const Command *const kCommands[] = {&importCommand, &infoCommand,
-                                    &compileCommand, &runCommand,
-                                    &benchCommand};
+const Command *const kCommands[] = {
+    &importCommand, &infoCommand, &compileCommand, &runCommand, &benchCommand};
 /// Of the contract, and built by later issues.
 const char *const kLater[] = {"plan", "export"};
 
@@ -110,14 +109,13 @@ int main(int argc, char **argv) {
   }
   for (const char *later : kLater)
     if (name == later)
-      return reporter.fail(ExitInput, {"nestc", name + " is not supported yet",
-                                       "commands are " +
-                                           llvm::join(names, ", ")});
+      return reporter.fail(ExitInput,
+                           {"nestc", name + " is not supported yet",
+                            "commands are " + llvm::join(names, ", ")});
   std::string near = nearestName(name, names);
-  return reporter.fail(ExitUsage,
-                       {"nestc",
-                        "unknown command '" + name + "'" +
-                            (near.empty() ? "" : " (did you mean " + near +
-                                                     "?)"),
-                        "commands are " + llvm::join(names, ", ")});
+  return reporter.fail(
+      ExitUsage, {"nestc",
+                  "unknown command '" + name + "'" +
+                      (near.empty() ? "" : " (did you mean " + near + "?)"),
+                  "commands are " + llvm::join(names, ", ")});
 }

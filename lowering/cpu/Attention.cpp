@@ -1,0 +1,356 @@
+//===- Attention.cpp - attention over a cache -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A task owns one KV head of one sequence and a few query tokens: the rows of
+// all query heads that share the KV head. It walks over the keys in blocks,
+// with the softmax's maximum and sum carried along, and skips blocks that the
+// mask hides from all of its rows. Scores and values go through the same
+// register tiles as weights do.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/cpu/Tiles.h"
+
+using namespace mlir;
+using namespace nestc;
+using namespace nestc::cpu;
+
+namespace {
+// Keys of a block.
+constexpr int64_t blockKeys = 128;
+// Rows of a task, unless one token alone has more.
+constexpr int64_t wantedRows = 112;
+
+struct Shape {
+  Shape(kernel::AttentionOp op, int64_t lanes) : tiling(lanes) {
+    auto k = cast<MemRefType>(op.getK().getType());
+    kvHeads = k.getDimSize(1);
+    headDim = k.getDimSize(3);
+    heads = cast<MemRefType>(op.getQ().getType()).getShape().back() / headDim;
+    group = heads / kvHeads;
+    tokens = std::max<int64_t>(wantedRows / group, 1);
+    rows = tokens * group;
+    keyPanels = blockKeys / tiling.columns;
+    valuePanels = llvm::divideCeil(headDim, tiling.columns);
+    outStride = valuePanels * tiling.columns;
+    int64_t line = lineFloats;
+    // Two rows more than there are, since tiles have an even number of rows.
+    left = 0;
+    keys = left + llvm::alignTo((rows + 2) * Tiling::stride, line);
+    values = keys + keyPanels * headDim * tiling.columns;
+    scores = values + valuePanels * blockKeys * tiling.columns;
+    outs = scores + (tiling.rows + 2) * Tiling::stride;
+    maxima = outs + (rows + 2) * outStride;
+    sums = maxima + llvm::alignTo(rows, line);
+    total = sums + llvm::alignTo(rows, line);
+  }
+  Tiling tiling;
+  int64_t kvHeads, headDim, heads, group;
+  // Query tokens and rows of a task.
+  int64_t tokens, rows;
+  int64_t keyPanels, valuePanels, outStride;
+  // Scratch, in f32: queries, packed keys, packed values, scores of a tile,
+  // outputs, and of each row the maximum and the sum so far.
+  int64_t left, keys, values, scores, outs, maxima, sums, total;
+};
+} // namespace
+
+// (values, keys, panel's count of columns, to): a block of rows of V widened
+// into panels [block key][columns].
+static void packValues(Generator &generator, Code &outer, Type stored,
+                       const Shape &shape, Value from, Value count, Value to) {
+  std::string name;
+  llvm::raw_string_ostream(name)
+      << "nest_values_" << shape.headDim << "_" << stored;
+  Type pointer = outer.ptrType(), integer = outer.i64Type();
+  LLVMFuncOp routine = generator.routine(
+      name, {pointer, integer, pointer}, [&](Code &code, ValueRange args) {
+        int64_t width = shape.tiling.columns;
+        code.loop(args[1], [&](Value key) {
+          Value row = code.at(args[0], stored, code.mul(key, shape.headDim));
+          for (int64_t p = 0; p < shape.valuePanels; ++p) {
+            int64_t columns = std::min(width, shape.headDim - p * width);
+            Value target = code.atF32(
+                args[2], code.add(code.mul(key, width), p * blockKeys * width));
+            code.columns(code.i64(columns), [&](Value j, int64_t lanes) {
+              Value v = code.loadVector(
+                  stored, code.at(row, stored, code.add(j, p * width)), lanes);
+              code.store(v, code.atF32(target, j));
+            });
+          }
+        });
+      });
+  LLVM::CallOp::create(outer, routine, ValueRange{from, count, to});
+}
+
+namespace {
+// A task's work, as pieces of one function.
+class Attention {
+public:
+  Attention(Kernel &kernel, kernel::AttentionOp op, Kernel::Piece &piece)
+      : generator(kernel.generator), op(op), shape(op, piece.code.lanes),
+        code(piece.code), scratch(piece.scratch),
+        q(piece.buffers[kernel.indexOf(op.getQ())]),
+        k(piece.buffers[kernel.indexOf(op.getK())]),
+        v(piece.buffers[kernel.indexOf(op.getV())]),
+        lengths(piece.buffers[kernel.indexOf(op.getLengths())]),
+        out(piece.buffers[kernel.indexOf(op.getOut())]) {}
+
+  void run(Value item, Value tiles) {
+    // Late tiles see the most keys: they come first.
+    Value heads = code.mul(q.sizes[0], shape.kvHeads);
+    Value tile = code.sub(code.sub(tiles, 1), code.div(item, heads));
+    Value head = code.rem(item, heads);
+    sequence = code.div(head, shape.kvHeads);
+    kvHead = code.rem(head, shape.kvHeads);
+    token = code.mul(tile, shape.tokens);
+    Value tokens = code.min(code.sub(q.sizes[1], token), shape.tokens);
+    rows = code.mul(tokens, shape.group);
+    length =
+        code.loadI32(code.at(lengths.pointer, lengths.element(), sequence));
+    start();
+    // Keys that any row sees.
+    Value first = code.i64(0);
+    if (int64_t window = op.getMask().getWindow())
+      first =
+          code.max(code.sub(code.add(code.add(length, token), 1), window), 0);
+    Value end = op.getMask().getCausal()
+                    ? code.add(length, code.add(token, tokens))
+                    : code.add(length, q.sizes[1]);
+    end = code.min(end, k.sizes[2]);
+    code.loop(first, end, blockKeys, [&](Value key) {
+      block(key, code.min(code.sub(end, key), blockKeys));
+    });
+    finish();
+  }
+
+private:
+  // Row r of the task: its place in q and out.
+  Value place(const Buffer &buffer, Value r) {
+    Value row = code.add(code.mul(sequence, q.sizes[1]),
+                         code.add(token, code.div(r, shape.group)));
+    Value column = code.mul(
+        code.add(code.mul(kvHead, shape.group), code.rem(r, shape.group)),
+        shape.headDim);
+    return code.atF32(buffer.row(code, row), column);
+  }
+
+  void start() {
+    float scale = op.getScale().convertToFloat();
+    code.loop(rows, [&](Value r) {
+      Value from = place(q, r);
+      Value left = code.atF32(code.atF32(scratch, shape.left),
+                              code.mul(r, Tiling::stride));
+      code.columns(code.i64(shape.headDim), [&](Value j, int64_t lanes) {
+        Value x = code.load(code.f32Vector(lanes), code.atF32(from, j));
+        code.store(code.fmul(x, code.splat(scale, lanes)), code.atF32(left, j));
+      });
+      Value outs = outRow(r);
+      code.columns(code.i64(shape.outStride), [&](Value j, int64_t lanes) {
+        code.store(code.splat(0, lanes), code.atF32(outs, j));
+      });
+      code.store(code.f32(-1e30f),
+                 code.atF32(code.atF32(scratch, shape.maxima), r));
+      code.store(code.f32(0), code.atF32(code.atF32(scratch, shape.sums), r));
+    });
+  }
+
+  Value outRow(Value r) {
+    return code.atF32(code.atF32(scratch, shape.outs),
+                      code.mul(r, shape.outStride));
+  }
+
+  void block(Value key, Value count) {
+    Value headRow = code.mul(
+        code.add(code.mul(sequence, shape.kvHeads), kvHead), k.sizes[2]);
+    Value row = code.add(headRow, key);
+    Value keys = code.atF32(scratch, shape.keys);
+    Value values = code.atF32(scratch, shape.values);
+    Value panels = code.ceilDiv(count, shape.tiling.columns);
+    int64_t keyPanel = shape.headDim * shape.tiling.columns;
+    code.loop(panels, [&](Value p) {
+      Value n = code.mul(p, shape.tiling.columns);
+      packPanel(generator, code, k.element(), k.row(code, code.add(row, n)),
+                code.i64(shape.headDim),
+                code.min(code.sub(count, n), shape.tiling.columns),
+                code.i64(shape.headDim),
+                code.atF32(keys, code.mul(p, keyPanel)));
+    });
+    packValues(generator, code, v.element(), shape, v.row(code, row), count,
+               values);
+    code.loop(code.i64(0), rows, shape.tiling.rows, [&](Value first) {
+      Value height = code.min(code.sub(rows, first), shape.tiling.rows);
+      Value left = code.atF32(code.atF32(scratch, shape.left),
+                              code.mul(first, Tiling::stride));
+      Value scores = code.atF32(scratch, shape.scores);
+      Value no = arith::ConstantOp::create(code, code.getBoolAttr(false));
+      Value yes = arith::ConstantOp::create(code, code.getBoolAttr(true));
+      code.loop(panels, [&](Value p) {
+        multiplyTile(generator, code, height, left,
+                     code.atF32(keys, code.mul(p, keyPanel)),
+                     code.atF32(scores, code.mul(p, shape.tiling.columns)),
+                     code.i64(Tiling::stride), code.i64(shape.headDim), no);
+      });
+      code.loop(height, [&](Value r) {
+        softmax(code.atF32(scores, code.mul(r, Tiling::stride)),
+                code.add(first, r), key, count);
+      });
+      for (int64_t p = 0; p < shape.valuePanels; ++p)
+        multiplyTile(generator, code, height, scores,
+                     code.atF32(values, p * blockKeys * shape.tiling.columns),
+                     code.atF32(outRow(first), p * shape.tiling.columns),
+                     code.i64(shape.outStride), count, yes);
+    });
+  }
+
+  // Turns a row of scores into e^(score - maximum), 0 where the mask hides the
+  // key, and rescales the row's output and sum to the new maximum.
+  void softmax(Value scores, Value r, Value key, Value count) {
+    int64_t lanes = code.lanes;
+    Value position =
+        code.add(length, code.add(token, code.div(r, shape.group)));
+    // Visible keys of the block: low <= j < high.
+    Value low = code.i64(0), high = count;
+    if (op.getMask().getCausal())
+      high = code.min(high, code.add(code.sub(position, key), 1));
+    if (int64_t window = op.getMask().getWindow())
+      low = code.sub(code.add(code.sub(position, window), 1), key);
+    auto narrow = [&](Value value) {
+      // Within a block or beside it: clamped to what an i32 surely holds.
+      value = code.max(code.min(value, blockKeys), -1);
+      value = arith::TruncIOp::create(code, code.getI32Type(), value);
+      return code.broadcast(value, lanes);
+    };
+    Value lowest = narrow(low), highest = narrow(high);
+    SmallVector<int32_t> steps;
+    for (int64_t i = 0; i < lanes; ++i)
+      steps.push_back(i);
+    Value iota = arith::ConstantOp::create(
+        code, DenseElementsAttr::get(code.i32Vector(lanes), ArrayRef(steps)));
+    auto masked = [&](Value j, Value value, float hidden) {
+      Value index = code.broadcast(
+          arith::TruncIOp::create(code, code.getI32Type(), j), lanes);
+      index = arith::AddIOp::create(code, index, iota);
+      Value seen = arith::CmpIOp::create(code, arith::CmpIPredicate::slt, index,
+                                         highest);
+      if (op.getMask().getWindow())
+        seen = arith::AndIOp::create(
+            code, seen,
+            arith::CmpIOp::create(code, arith::CmpIPredicate::sge, index,
+                                  lowest));
+      return Value(arith::SelectOp::create(code, seen, value,
+                                           code.splat(hidden, lanes)));
+    };
+    Value end = code.roundUp(count, lanes);
+    Value oldMaximum = code.load(
+        code.getF32Type(), code.atF32(code.atF32(scratch, shape.maxima), r));
+    // Hidden keys count as -1e30 here and as 0 below: no infinity appears.
+    Value maximum = code.loop(
+        code.i64(0), end, lanes, ValueRange{code.splat(-1e30f, lanes)},
+        [&](Value j, ValueRange carried) {
+          Value s = code.load(code.f32Vector(lanes), code.atF32(scores, j));
+          return SmallVector<Value>{
+              code.fmax(masked(j, s, -1e30f), carried[0])};
+        })[0];
+    maximum = code.fmax(code.maximum(maximum), oldMaximum);
+    Value sum =
+        code.loop(code.i64(0), end, lanes, ValueRange{code.splat(0, lanes)},
+                  [&](Value j, ValueRange carried) {
+                    Value at = code.atF32(scores, j);
+                    Value s = code.load(code.f32Vector(lanes), at);
+                    s = code.exp(code.fsub(s, code.broadcast(maximum, lanes)));
+                    s = masked(j, s, 0);
+                    code.store(s, at);
+                    return SmallVector<Value>{code.fadd(carried[0], s)};
+                  })[0];
+    Value factor = code.exp(code.broadcast(code.fsub(oldMaximum, maximum), 1));
+    Value sumAt = code.atF32(code.atF32(scratch, shape.sums), r);
+    Value factor0 = vector::ExtractOp::create(code, factor, 0);
+    Value oldSum = code.load(code.getF32Type(), sumAt);
+    code.store(code.fadd(code.fmul(oldSum, factor0), code.sum(sum)), sumAt);
+    code.store(maximum, code.atF32(code.atF32(scratch, shape.maxima), r));
+    Value outs = outRow(r);
+    Value changed = arith::CmpFOp::create(code, arith::CmpFPredicate::OGT,
+                                          maximum, oldMaximum);
+    code.when(changed, [&] {
+      code.columns(code.i64(shape.outStride), [&](Value j, int64_t width) {
+        Value at = code.atF32(outs, j);
+        Value x = code.load(code.f32Vector(width), at);
+        code.store(code.fmul(x, code.broadcast(factor0, width)), at);
+      });
+    });
+  }
+
+  void finish() {
+    code.loop(rows, [&](Value r) {
+      Value to = place(out, r), outs = outRow(r);
+      Value sum = code.load(code.getF32Type(),
+                            code.atF32(code.atF32(scratch, shape.sums), r));
+      code.columns(code.i64(shape.headDim), [&](Value j, int64_t width) {
+        Value x = code.load(code.f32Vector(width), code.atF32(outs, j));
+        code.store(code.fdiv(x, code.broadcast(sum, width)), code.atF32(to, j));
+      });
+    });
+  }
+
+  Generator &generator;
+  kernel::AttentionOp op;
+  Shape shape;
+  Code &code;
+  Value scratch;
+  const Buffer &q, &k, &v, &lengths, &out;
+  Value sequence, kvHead, token, rows, length;
+};
+} // namespace
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::AttentionOp op) {
+  auto q = cast<MemRefType>(op.getQ().getType());
+  auto k = cast<MemRefType>(op.getK().getType());
+  auto v = cast<MemRefType>(op.getV().getType());
+  auto out = cast<MemRefType>(op.getOut().getType());
+  auto lengths = cast<MemRefType>(op.getLengths().getType());
+  if (k.getRank() != 4 || v != k || ShapedType::isDynamic(k.getDimSize(1)) ||
+      ShapedType::isDynamic(k.getDimSize(3)) ||
+      !isFloatType(k.getElementType()))
+    return op.emitOpError("reads the caches ")
+           << k << " and " << v << "; they must be two equal [B, heads, C, D]";
+  if (q.getRank() != 3 || out.getRank() != 3 || !q.getElementType().isF32() ||
+      !out.getElementType().isF32() || q.getDimSize(2) != out.getDimSize(2) ||
+      ShapedType::isDynamic(q.getDimSize(2)))
+    return op.emitOpError("takes ")
+           << q << " to " << out << "; both must be f32 [B, T, heads * D]";
+  if (!lengths.getElementType().isInteger(32))
+    return op.emitOpError("takes lengths of ") << lengths;
+  int64_t headDim = k.getDimSize(3), kvHeads = k.getDimSize(1);
+  if (headDim <= 0 || kvHeads <= 0 ||
+      q.getDimSize(2) % (headDim * kvHeads) != 0)
+    return op.emitOpError("shares ")
+           << kvHeads << " KV heads of " << headDim << " among query rows of "
+           << q.getDimSize(2);
+  if (headDim > Tiling::depth)
+    return op.emitOpError("has heads of ")
+           << headDim << "; the CPU generator takes up to " << Tiling::depth;
+
+  Shape shape(op, kernel.code.lanes);
+  kernel.scratch = 4 * shape.total;
+  Code &code = kernel.code;
+  const Buffer &query = kernel[op.getQ()];
+  Value tiles = code.ceilDiv(query.sizes[1], shape.tokens);
+  Value count = code.mul(code.mul(query.sizes[0], shape.kvHeads), tiles);
+  // The keys in use are not known here; the first sequence stands for all.
+  const Buffer &length = kernel[op.getLengths()];
+  Value keys = code.add(query.sizes[1], code.loadI32(length.pointer));
+  Value each =
+      code.mul(code.mul(code.min(query.sizes[1], shape.tokens), shape.group),
+               code.mul(keys, 2 * headDim));
+  kernel.parallel(
+      count, grainFor(code, each), {tiles}, [&](Kernel::Piece &piece) {
+        Attention(kernel, op, piece).run(piece.item, piece.extras[0]);
+      });
+  return success();
+}

@@ -1,0 +1,153 @@
+//===- Generator.h - kernel definitions to functions -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_CPU_GENERATOR_H
+#define NESTC_LOWERING_CPU_GENERATOR_H
+
+#include "dialect/Kernel.h"
+#include "lowering/cpu/Code.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace nestc::cpu {
+
+using mlir::LLVM::LLVMFuncOp;
+
+/// A memref inside generated code: a pointer to its first element, and sizes
+/// and strides in elements as i64.
+struct Buffer {
+  mlir::MemRefType type;
+  Value pointer;
+  llvm::SmallVector<Value> sizes;
+  llvm::SmallVector<Value> strides;
+
+  Type element() const { return type.getElementType(); }
+  /// Leading dimensions count as rows, in row-major order.
+  Value rows(Code &code) const;
+  /// Size of the last dimension.
+  Value columns() const { return sizes.back(); }
+  /// Elements from one row to the next.
+  Value rowStride(Code &code) const;
+  Value row(Code &code, Value index) const;
+};
+
+/// The parts of a memref that are passed beside its pointer: dynamic sizes,
+/// then dynamic strides.
+unsigned numDynamicParts(mlir::MemRefType type);
+llvm::SmallVector<Value> dynamicParts(const Buffer &buffer);
+/// The inverse.
+Buffer makeBuffer(Code &code, mlir::MemRefType type, Value pointer,
+                  ValueRange parts);
+
+/// Fails with an error at `op` when the generator cannot address `type`.
+mlir::LogicalResult checkBuffer(mlir::Operation *op, mlir::MemRefType type);
+
+class Generator {
+public:
+  Generator(mlir::ModuleOp module, int64_t lanes)
+      : module(module), lanes(lanes) {}
+
+  /// Replaces every kernel.def and entry function of the module.
+  mlir::LogicalResult run();
+
+  mlir::ModuleOp module;
+  const int64_t lanes;
+
+  /// A private function `name`, made on first use.
+  LLVMFuncOp routine(llvm::StringRef name, llvm::ArrayRef<Type> arguments,
+                     llvm::function_ref<void(Code &, ValueRange)> body);
+  /// A private constant array.
+  Value constant(Code &code, llvm::StringRef name, llvm::ArrayRef<float> data);
+
+  /// Function and scratch bytes of every definition generated so far.
+  struct Definition {
+    LLVMFuncOp function;
+    kernel::DefOp def;
+    int64_t scratch = 0;
+  };
+  llvm::StringMap<Definition> definitions;
+
+private:
+  mlir::LogicalResult generateDefinition(kernel::DefOp def);
+  mlir::LogicalResult generateEntry(mlir::func::FuncOp entry);
+};
+
+/// A kernel definition being generated: `code` is in its function's body.
+class Kernel {
+public:
+  Kernel(Generator &generator, kernel::DefOp def);
+
+  Generator &generator;
+  kernel::DefOp def;
+  mlir::Operation *op;
+  LLVMFuncOp function;
+  Code code;
+  /// The nest_call.
+  Value call;
+  /// One for each argument of the definition.
+  llvm::SmallVector<Buffer> buffers;
+  /// Bytes of a worker's scratch that its tasks need.
+  int64_t scratch = 0;
+
+  /// Index in `buffers` of the operand.
+  unsigned indexOf(Value operand) const;
+  const Buffer &operator[](Value operand) const {
+    return buffers[indexOf(operand)];
+  }
+
+  /// What a parallel piece sees.
+  struct Piece {
+    Code &code;
+    llvm::ArrayRef<Buffer> buffers;
+    ValueRange extras;
+    Value item;
+    Value scratch;
+  };
+  /// Runs `body` for items 0 .. count-1 in pieces of `grain` items, in
+  /// parallel. `extras` are i64 or pointers that the pieces can use.
+  void parallel(Value count, Value grain, ValueRange extras,
+                llvm::function_ref<void(Piece &)> body);
+};
+
+/// Calls task(context, i, scratch) for i in 0 .. count-1, in parallel.
+void callParallelFor(Code &code, Value call, LLVMFuncOp task, Value context,
+                     Value count);
+Value addressOf(Code &code, LLVMFuncOp function);
+
+/// Items of a piece so that it does about `minWork` of the work that all
+/// `count` items of `each` units make.
+Value grainFor(Code &code, Value each, int64_t minWork = 32 * 1024);
+
+/// Loads what an operand of a region sees at a place: `buffer` read through
+/// `map`, whose dimensions are `dims`; dimension 0 is the row, others run along
+/// the vector. `map` was checked by checkOperandMap.
+Value loadOperand(Code &code, const Buffer &buffer, mlir::AffineMap map,
+                  ValueRange dims, int64_t width);
+mlir::LogicalResult checkOperandMap(mlir::Operation *op, mlir::MemRefType type,
+                                    mlir::AffineMap map);
+/// Whether every element type given is f32, bf16 or f16.
+bool isFloatType(Type type);
+
+//===----------------------------------------------------------------------===//
+// The kernel classes
+//===----------------------------------------------------------------------===//
+
+mlir::LogicalResult generate(Kernel &kernel, kernel::EmbedOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::MatmulOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::RowwiseOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::RopeTableOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::RopeOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::CacheAppendOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::AttentionOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::LastRowsOp op);
+
+} // namespace nestc::cpu
+
+#endif // NESTC_LOWERING_CPU_GENERATOR_H

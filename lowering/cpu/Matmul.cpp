@@ -1,0 +1,375 @@
+//===- Matmul.cpp - products with weights, and what follows them -*- C++
+//-*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Two ways, chosen by the number of rows at run time. Few rows: rows of W are
+// streamed once, as dot products. Many rows: a task packs some panels of W and
+// runs all its rows through register tiles. Either way the sums land in scratch
+// and the epilogue, the only code that differs between kernels, takes them from
+// there to the output.
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/cpu/Tiles.h"
+
+using namespace mlir;
+using namespace nestc;
+using namespace nestc::cpu;
+
+namespace {
+// What a task knows, as a table of 8-byte values.
+enum Slot : int64_t {
+  slotA,           // first row
+  slotRows,        // M
+  slotColumns,     // N
+  slotDepth,       // K
+  slotWeights,     // how many
+  slotEpilogue,    // function
+  slotTaskColumns, // columns of one task
+  slotTaskRows,    // rows of one task (many rows)
+  slotColumnTasks, // tasks side by side (many rows)
+  slotFirstWeight, // pointer and row stride of each, then the epilogue's
+};
+
+// Up to this many rows are computed as dot products.
+constexpr int64_t fewRows = 12;
+// Columns of a step of the few-rows task.
+constexpr int64_t stepColumns = 64;
+// Rows of a many-rows task at most.
+constexpr int64_t taskRows = 280;
+// Panels that a many-rows task packs, unless there are more weights.
+constexpr int64_t taskPanels = 4;
+} // namespace
+
+static int64_t panelsOf(int64_t weights) {
+  return std::max(taskPanels, weights);
+}
+
+// Calls the epilogue: (table, sums, row stride of the sums, distance from one
+// weight's sums to the next, first row, rows, first column, columns).
+static void callEpilogue(Code &code, Value table, Value sums, Value stride,
+                         Value distance, Value row, Value rows, Value column,
+                         Value columns) {
+  Type pointer = code.ptrType(), integer = code.i64Type();
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(code.getContext()),
+      {pointer, pointer, integer, integer, integer, integer, integer, integer});
+  Value epilogue = code.slot(table, slotEpilogue, pointer);
+  LLVM::CallOp::create(code, type,
+                       ValueRange{epilogue, table, sums, stride, distance, row,
+                                  rows, column, columns});
+}
+
+// The task for few rows. Scratch: the rows rounded to the weights' type, then
+// sums [fewRows][weights][stepColumns].
+static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer, Type stored,
+                              StringRef suffix) {
+  Type pointer = outer.ptrType(), integer = outer.i64Type();
+  return generator.routine(
+      ("nest_few_rows_" + suffix).str(), {pointer, integer, pointer},
+      [&](Code &code, ValueRange args) {
+        Value table = args[0], scratch = args[2];
+        auto get = [&](int64_t slot) {
+          return code.slot(table, slot, integer);
+        };
+        Value a = code.slot(table, slotA, pointer);
+        Value rows = get(slotRows), depth = get(slotDepth);
+        Value weights = get(slotWeights);
+        Value sums = scratch;
+        if (!stored.isF32()) {
+          copyRows(generator, code, stored, a, depth, rows, depth, scratch,
+                   depth);
+          a = scratch;
+          sums = code.atF32(scratch,
+                            code.roundUp(code.mul(depth, fewRows), lineFloats));
+        }
+        Value first = code.mul(args[1], get(slotTaskColumns));
+        Value end =
+            code.min(code.add(first, get(slotTaskColumns)), get(slotColumns));
+        Value sumStride = code.mul(weights, stepColumns);
+        code.loop(first, end, stepColumns, [&](Value column) {
+          Value columns = code.min(code.sub(end, column), stepColumns);
+          code.loop(weights, [&](Value i) {
+            Value entry = code.at(table, integer,
+                                  code.add(code.mul(i, 2), slotFirstWeight));
+            Value w = code.slot(entry, 0, pointer);
+            Value stride = code.slot(entry, 1, integer);
+            multiplyDots(generator, code, stored,
+                         code.at(w, stored, code.mul(column, stride)), stride,
+                         columns, a, depth, rows,
+                         code.atF32(sums, code.mul(i, stepColumns)), sumStride,
+                         depth);
+          });
+          callEpilogue(code, table, sums, sumStride, code.i64(stepColumns),
+                       code.i64(0), rows, column, columns);
+        });
+      });
+}
+
+// The task for many rows. Scratch: a tile's rows of A, the packed panels, sums
+// [taskRows + 1][panels][columns of a panel].
+static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer, Type stored,
+                               StringRef suffix) {
+  Type pointer = outer.ptrType(), integer = outer.i64Type();
+  return generator.routine(
+      ("nest_many_rows_" + suffix).str(), {pointer, integer, pointer},
+      [&](Code &code, ValueRange args) {
+        Tiling tiling(code.lanes);
+        Value table = args[0], left = args[2];
+        auto get = [&](int64_t slot) {
+          return code.slot(table, slot, integer);
+        };
+        Value a = code.slot(table, slotA, pointer);
+        Value depth = get(slotDepth), weights = get(slotWeights);
+        Value column = code.mul(code.rem(args[1], get(slotColumnTasks)),
+                                get(slotTaskColumns));
+        Value columns =
+            code.min(get(slotTaskColumns), code.sub(get(slotColumns), column));
+        Value row = code.mul(code.div(args[1], get(slotColumnTasks)),
+                             get(slotTaskRows));
+        Value rows = code.min(get(slotTaskRows), code.sub(get(slotRows), row));
+
+        Value panelsEach = code.ceilDiv(columns, tiling.columns);
+        Value panelCount = code.mul(panelsEach, weights);
+        Value sumStride =
+            code.mul(code.max(weights, taskPanels), tiling.columns);
+        Value panels = code.atF32(left, tiling.leftFloats());
+        Value sums = code.atF32(panels, code.mul(code.max(weights, taskPanels),
+                                                 tiling.panelFloats()));
+        // Tiles of equal height, an even number of rows.
+        Value tiles = code.ceilDiv(rows, tiling.rows);
+        Value tileRows = code.roundUp(code.ceilDiv(rows, tiles), 2);
+        tiles = code.ceilDiv(rows, tileRows);
+
+        code.loop(code.i64(0), depth, Tiling::depth, [&](Value k) {
+          Value part = code.min(code.sub(depth, k), Tiling::depth);
+          Value accumulate = code.less(code.i64(0), k);
+          code.loop(weights, [&](Value i) {
+            Value entry = code.at(table, integer,
+                                  code.add(code.mul(i, 2), slotFirstWeight));
+            Value w = code.slot(entry, 0, pointer);
+            Value stride = code.slot(entry, 1, integer);
+            code.loop(panelsEach, [&](Value p) {
+              Value n = code.add(column, code.mul(p, tiling.columns));
+              Value from = code.at(w, stored, code.add(code.mul(n, stride), k));
+              Value valid =
+                  code.min(code.sub(get(slotColumns), n), tiling.columns);
+              Value index = code.add(code.mul(i, panelsEach), p);
+              packPanel(
+                  generator, code, stored, from, stride, valid, part,
+                  code.atF32(panels, code.mul(index, tiling.panelFloats())));
+            });
+          });
+          code.loop(tiles, [&](Value t) {
+            Value first = code.mul(t, tileRows);
+            Value height = code.min(tileRows, code.sub(rows, first));
+            Value from = code.atF32(
+                a, code.add(code.mul(code.add(row, first), depth), k));
+            copyRows(generator, code, stored, from, depth, height, part, left,
+                     code.i64(Tiling::stride));
+            Value c = code.atF32(sums, code.mul(first, sumStride));
+            code.loop(panelCount, [&](Value p) {
+              multiplyTile(
+                  generator, code, height, left,
+                  code.atF32(panels, code.mul(p, tiling.panelFloats())),
+                  code.atF32(c, code.mul(p, tiling.columns)), sumStride, part,
+                  accumulate);
+            });
+          });
+        });
+        callEpilogue(code, table, sums, sumStride,
+                     code.mul(panelsEach, tiling.columns), row, rows, column,
+                     columns);
+      });
+}
+
+// (call, table): fills the table's last slots and runs the tasks.
+static LLVMFuncOp runRoutine(Generator &generator, Code &outer, Type stored) {
+  std::string suffix;
+  llvm::raw_string_ostream(suffix) << stored;
+  Type pointer = outer.ptrType(), integer = outer.i64Type();
+  return generator.routine(
+      "nest_matmul_" + suffix, {pointer, pointer},
+      [&](Code &code, ValueRange args) {
+        Tiling tiling(code.lanes);
+        Value call = args[0], table = args[1];
+        auto get = [&](int64_t slot) {
+          return code.slot(table, slot, integer);
+        };
+        Value rows = get(slotRows), columns = get(slotColumns);
+        Value weights = get(slotWeights);
+        auto few = [&] {
+          // Columns that make a task worth its start.
+          Value each = code.mul(code.mul(get(slotDepth), rows), weights);
+          Value task =
+              code.roundUp(grainFor(code, each, 96 * 1024), stepColumns);
+          code.setSlot(table, slotTaskColumns, task);
+          callParallelFor(code, call,
+                          fewRowsTask(generator, code, stored, suffix), table,
+                          code.ceilDiv(columns, task));
+        };
+        auto many = [&] {
+          Value rowTasks = code.ceilDiv(rows, taskRows);
+          Value perTask = code.roundUp(code.ceilDiv(rows, rowTasks), 2);
+          // Fewer panels a task while there are too few tasks to share out.
+          Value panels = code.max(code.div(code.i64(taskPanels), weights), 1);
+          for (int i = 0; i < 2; ++i) {
+            Value tasks = code.mul(
+                rowTasks,
+                code.ceilDiv(columns, code.mul(panels, tiling.columns)));
+            panels = code.select(code.less(tasks, 12),
+                                 code.max(code.div(panels, 2), 1), panels);
+          }
+          Value taskColumns = code.mul(panels, tiling.columns);
+          Value columnTasks = code.ceilDiv(columns, taskColumns);
+          code.setSlot(table, slotTaskColumns, taskColumns);
+          code.setSlot(table, slotTaskRows, perTask);
+          code.setSlot(table, slotColumnTasks, columnTasks);
+          callParallelFor(code, call,
+                          manyRowsTask(generator, code, stored, suffix), table,
+                          code.mul(columnTasks, code.ceilDiv(rows, perTask)));
+        };
+        code.when(
+            code.less(rows, 1), [] {},
+            [&] { code.when(code.less(rows, fewRows + 1), few, many); });
+      });
+}
+
+// The epilogue of one kernel.
+static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op) {
+  Type pointer = kernel.code.ptrType(), integer = kernel.code.i64Type();
+  int64_t weights = op.getWeights().size();
+  return kernel.generator.routine(
+      ("nest_epilogue_" + kernel.def.getSymName()).str(),
+      {pointer, pointer, integer, integer, integer, integer, integer, integer},
+      [&](Code &code, ValueRange args) {
+        code.setLoc(op.getLoc());
+        Value table = args[0], sums = args[1], stride = args[2];
+        Value distance = args[3], firstRow = args[4], rows = args[5];
+        Value firstColumn = args[6], columns = args[7];
+        // Operands, then the output; their types say all but the pointer.
+        int64_t next = slotFirstWeight + 2 * weights;
+        auto buffer = [&](Value operand) {
+          auto type = cast<MemRefType>(operand.getType());
+          SmallVector<Value> parts(numDynamicParts(type));
+          Value from = code.slot(table, next++, pointer);
+          for (Value &part : parts)
+            part = code.slot(table, next++, integer);
+          return makeBuffer(code, type, from, parts);
+        };
+        SmallVector<Buffer> operands;
+        for (Value operand : op.getEpilogue())
+          operands.push_back(buffer(operand));
+        Buffer out = buffer(op.getOut());
+        // Whole tasks are whole vectors unless the width itself is ragged.
+        int64_t width =
+            cast<MemRefType>(op.getOut().getType()).getShape().back();
+        bool ragged = width % code.lanes != 0;
+        auto at = [&](Value r, Value j, int64_t lanes) {
+          Value row = code.add(firstRow, r), column = code.add(firstColumn, j);
+          SmallVector<Value> arguments;
+          Value sum = code.atF32(sums, code.add(code.mul(r, stride), j));
+          for (int64_t i = 0; i < weights; ++i)
+            arguments.push_back(code.load(
+                code.f32Vector(lanes), code.atF32(sum, code.mul(distance, i))));
+          for (auto [operand, map] : llvm::zip(
+                   operands, op.getMaps().getAsValueRange<AffineMapAttr>()))
+            arguments.push_back(
+                loadOperand(code, operand, map, {row, column}, lanes));
+          Value to = code.at(out.row(code, row), out.element(), column);
+          arguments.push_back(op.readsOutput()
+                                  ? code.loadVector(out.element(), to, lanes)
+                                  : Value(code.splat(0, lanes)));
+          SmallVector<Value> result =
+              cloneOnVectors(code, op.getRegion().front(), arguments, lanes);
+          code.storeVector(out.element(), result[0], to);
+        };
+        code.loop(rows, [&](Value r) {
+          if (ragged)
+            code.columns(columns,
+                         [&](Value j, int64_t lanes) { at(r, j, lanes); });
+          else
+            code.loop(code.i64(0), columns, code.lanes,
+                      [&](Value j) { at(r, j, code.lanes); });
+        });
+      });
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
+  if (op.getWeights().empty())
+    return op.emitOpError("has no weight");
+  auto first = cast<MemRefType>(op.getWeights().front().getType());
+  auto outType = cast<MemRefType>(op.getOut().getType());
+  auto aType = cast<MemRefType>(op.getA().getType());
+  for (Value weight : op.getWeights()) {
+    auto type = cast<MemRefType>(weight.getType());
+    if (type.getRank() != 2 || !type.hasStaticShape() ||
+        type.getShape() != first.getShape() ||
+        type.getElementType() != first.getElementType() ||
+        !isFloatType(type.getElementType()))
+      return op.emitOpError("has the weight ")
+             << type << "; weights must be matrices of one static shape and "
+             << "one type of f32, bf16, f16";
+  }
+  int64_t columns = first.getDimSize(0), depth = first.getDimSize(1);
+  if (!aType.getElementType().isF32() || aType.getShape().back() != depth)
+    return op.emitOpError("multiplies rows of ")
+           << aType << " with weights of depth " << depth
+           << "; rows must be f32 and of that width";
+  if (!isFloatType(outType.getElementType()) ||
+      outType.getShape().back() != columns)
+    return op.emitOpError("writes ")
+           << outType << "; it must be floating point and " << columns
+           << " wide";
+  if (!aType.getLayout().isIdentity())
+    return op.emitOpError("multiplies strided rows: ") << aType;
+  for (auto [operand, map] : llvm::zip(
+           op.getEpilogue(), op.getMaps().getAsValueRange<AffineMapAttr>()))
+    if (failed(checkOperandMap(op, cast<MemRefType>(operand.getType()), map)))
+      return failure();
+  if (failed(checkVectorizable(op.getRegion().front())))
+    return failure();
+
+  Code &code = kernel.code;
+  Type stored = first.getElementType();
+  int64_t weights = op.getWeights().size();
+  SmallVector<Value> slots(slotFirstWeight);
+  slots[slotA] = kernel[op.getA()].pointer;
+  slots[slotRows] = kernel[op.getA()].rows(code);
+  slots[slotColumns] = code.i64(columns);
+  slots[slotDepth] = code.i64(depth);
+  slots[slotWeights] = code.i64(weights);
+  slots[slotEpilogue] = addressOf(code, epilogueOf(kernel, op));
+  for (Value weight : op.getWeights()) {
+    slots.push_back(kernel[weight].pointer);
+    slots.push_back(kernel[weight].rowStride(code));
+  }
+  auto pass = [&](Value operand) {
+    slots.push_back(kernel[operand].pointer);
+    llvm::append_range(slots, dynamicParts(kernel[operand]));
+  };
+  for (Value operand : op.getEpilogue())
+    pass(operand);
+  pass(op.getOut());
+  Value table = code.table(slots.size());
+  for (auto [i, value] : llvm::enumerate(slots))
+    if (value)
+      code.setSlot(table, i, value);
+  LLVM::CallOp::create(code, runRoutine(kernel.generator, code, stored),
+                       ValueRange{kernel.call, table});
+
+  Tiling tiling(code.lanes);
+  int64_t few = fewRows * weights * stepColumns;
+  if (!stored.isF32())
+    few += llvm::alignTo(fewRows * depth, lineFloats);
+  int64_t panels = panelsOf(weights);
+  int64_t many = tiling.leftFloats() + panels * tiling.panelFloats() +
+                 (taskRows + 2) * panels * tiling.columns;
+  kernel.scratch = 4 * std::max(few, many);
+  return success();
+}

@@ -1,0 +1,131 @@
+//===- Rows.cpp - rows moved from one place to another -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/cpu/Generator.h"
+
+using namespace mlir;
+using namespace nestc;
+using namespace nestc::cpu;
+
+static LogicalResult checkFloat(Operation *op, Value operand) {
+  auto type = cast<MemRefType>(operand.getType());
+  if (!isFloatType(type.getElementType()))
+    return op->emitOpError("has a buffer of ")
+           << type.getElementType() << "; it must be f32, bf16 or f16";
+  if (type.getRank() < 2 || ShapedType::isDynamic(type.getShape().back()))
+    return op->emitOpError("has rows of dynamic width: ") << type;
+  return success();
+}
+
+static LogicalResult checkI32(Operation *op, Value operand) {
+  if (!cast<MemRefType>(operand.getType()).getElementType().isInteger(32))
+    return op->emitOpError("has integers of another type than i32: ")
+           << operand.getType();
+  return success();
+}
+
+// to[0 .. width-1] = from[0 .. width-1] * scale, converting.
+static void copyRow(Code &code, Type fromType, Value from, Type toType,
+                    Value to, Value width, float scale = 1) {
+  code.columns(width, [&](Value column, int64_t lanes) {
+    Value v = code.loadVector(fromType, code.at(from, fromType, column), lanes);
+    if (scale != 1)
+      v = code.fmul(v, code.splat(scale, lanes));
+    code.storeVector(toType, v, code.at(to, toType, column));
+  });
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::EmbedOp op) {
+  if (failed(checkFloat(op, op.getTable())) ||
+      failed(checkFloat(op, op.getOut())) || failed(checkI32(op, op.getIds())))
+    return failure();
+  Code &outer = kernel.code;
+  const Buffer &out = kernel[op.getOut()];
+  float scale = op.getScale().convertToFloat();
+  kernel.parallel(
+      out.rows(outer), grainFor(outer, out.columns()), {},
+      [&](Kernel::Piece &piece) {
+        Code &code = piece.code;
+        const Buffer &ids = piece.buffers[kernel.indexOf(op.getIds())];
+        const Buffer &table = piece.buffers[kernel.indexOf(op.getTable())];
+        const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];
+        Value id =
+            code.loadI32(code.at(ids.pointer, ids.element(), piece.item));
+        // The runtime refuses such tokens; never read outside all the same.
+        id = code.max(code.min(id, code.sub(table.sizes[0], 1)), 0);
+        copyRow(code, table.element(), table.row(code, id), out.element(),
+                out.row(code, piece.item), out.columns(), scale);
+      });
+  return success();
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
+  if (failed(checkFloat(op, op.getX())) || failed(checkFloat(op, op.getOut())))
+    return failure();
+  if (cast<MemRefType>(op.getX().getType()).getRank() != 3)
+    return op.emitOpError("takes rows of rank 3, not ") << op.getX().getType();
+  Code &outer = kernel.code;
+  const Buffer &out = kernel[op.getOut()];
+  kernel.parallel(
+      out.sizes[0], grainFor(outer, out.columns()), {},
+      [&](Kernel::Piece &piece) {
+        Code &code = piece.code;
+        const Buffer &x = piece.buffers[kernel.indexOf(op.getX())];
+        const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];
+        Value last = code.sub(code.mul(code.add(piece.item, 1), x.sizes[1]), 1);
+        copyRow(code, x.element(), x.row(code, last), out.element(),
+                out.row(code, piece.item), out.columns());
+      });
+  return success();
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::CacheAppendOp op) {
+  if (failed(checkFloat(op, op.getRows())) ||
+      failed(checkFloat(op, op.getOut())) ||
+      failed(checkI32(op, op.getLengths())))
+    return failure();
+  auto cacheType = cast<MemRefType>(op.getOut().getType());
+  auto rowsType = cast<MemRefType>(op.getRows().getType());
+  if (cacheType.getRank() != 4 || rowsType.getRank() != 3 ||
+      ShapedType::isDynamic(cacheType.getDimSize(1)))
+    return op.emitOpError("appends ")
+           << rowsType << " to " << cacheType
+           << "; rows are [B, T, heads * D], caches [B, heads, C, D]";
+  Code &outer = kernel.code;
+  const Buffer &rows = kernel[op.getRows()];
+  kernel.parallel(
+      rows.rows(outer), grainFor(outer, rows.columns()), {},
+      [&](Kernel::Piece &piece) {
+        Code &code = piece.code;
+        const Buffer &rows = piece.buffers[kernel.indexOf(op.getRows())];
+        const Buffer &lengths = piece.buffers[kernel.indexOf(op.getLengths())];
+        const Buffer &cache = piece.buffers[kernel.indexOf(op.getOut())];
+        Value tokens = code.max(rows.sizes[1], 1);
+        Value sequence = code.div(piece.item, tokens);
+        Value token = code.rem(piece.item, tokens);
+        Value place =
+            code.add(token, code.loadI32(code.at(lengths.pointer,
+                                                 lengths.element(), sequence)));
+        Value heads = cache.sizes[1], room = cache.sizes[2];
+        // The runtime refuses to run past the end; never write there anyway.
+        Value fits =
+            arith::CmpIOp::create(code, arith::CmpIPredicate::ult, place, room);
+        code.when(fits, [&] {
+          code.loop(heads, [&](Value head) {
+            Value from = code.at(rows.row(code, piece.item), rows.element(),
+                                 code.mul(head, cache.columns()));
+            Value index = code.add(
+                code.mul(code.add(code.mul(sequence, heads), head), room),
+                place);
+            copyRow(code, rows.element(), from, cache.element(),
+                    cache.row(code, index), cache.columns());
+          });
+        });
+      });
+  return success();
+}

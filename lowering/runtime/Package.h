@@ -1,0 +1,70 @@
+//===- Package.h - a loaded package -----------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_RUNTIME_PACKAGE_H
+#define NESTC_LOWERING_RUNTIME_PACKAGE_H
+
+#include "lowering/runtime/Error.h"
+#include "lowering/runtime/Files.h"
+#include "lowering/runtime/Manifest.h"
+#include "lowering/runtime/Tokenizer.h"
+#include "nest/code_abi.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nestc {
+namespace rt {
+
+/// A package in memory: manifest validated, processor checked, weights mapped,
+/// code loaded. Immutable.
+class Package {
+public:
+  Package(const Package &) = delete;
+  Package &operator=(const Package &) = delete;
+  ~Package();
+
+  /// Errors carry a nest_status.
+  static Expected<std::unique_ptr<Package>> load(const std::string &path);
+
+  const std::string &path() const { return directory; }
+  const Manifest &manifest() const { return description; }
+  /// Null when there is none.
+  const Tokenizer *tokenizer() const { return bpe ? &*bpe : nullptr; }
+  const std::string &infoJson() const { return info; }
+
+  /// The code of manifest().entries[index].
+  nest_entry function(size_t index) const { return functions[index]; }
+  /// Where weight `index` of the manifest begins.
+  const void *weight(size_t index) const {
+    const Manifest::Weight &w = description.weights[index];
+    return files[static_cast<size_t>(w.file)].data() + w.offset;
+  }
+  /// Index of an entry point, or an error that lists those there are.
+  Expected<size_t> entry(std::string_view name) const;
+
+private:
+  Package() = default;
+  Status mapFiles();
+  Status loadCode();
+
+  std::string directory, info;
+  Manifest description;
+  std::vector<MappedFile> files;
+  std::optional<Tokenizer> bpe;
+  std::vector<nest_entry> functions;
+  void *library = nullptr;
+  int codeFile = -1;
+};
+
+} // namespace rt
+} // namespace nestc
+
+#endif // NESTC_LOWERING_RUNTIME_PACKAGE_H

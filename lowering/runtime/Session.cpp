@@ -1,0 +1,535 @@
+//===- Session.cpp - sequences, caches, generation --------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/runtime/Session.h"
+#include "nest/runtime.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace nestc::rt;
+
+static Error fail(int code, std::string place, std::string message,
+                  std::string legal = {}) {
+  return Error(std::move(place), std::move(message), std::move(legal))
+      .withCode(code);
+}
+
+//===----------------------------------------------------------------------===//
+// Sampling
+//===----------------------------------------------------------------------===//
+
+Random::Random(uint64_t seed) {
+  for (uint64_t &word : state) {
+    seed += 0x9e3779b97f4a7c15;
+    uint64_t z = seed;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    word = z ^ (z >> 31);
+  }
+}
+
+uint64_t Random::next() {
+  auto rotate = [](uint64_t value, int by) {
+    return value << by | value >> (64 - by);
+  };
+  uint64_t result = rotate(state[1] * 5, 7) * 9;
+  uint64_t shifted = state[1] << 17;
+  state[2] ^= state[0];
+  state[3] ^= state[1];
+  state[1] ^= state[2];
+  state[0] ^= state[3];
+  state[2] ^= shifted;
+  state[3] = rotate(state[3], 45);
+  return result;
+}
+
+int32_t nestc::rt::argmax(const float *logits, int64_t count) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isnan(logits[i]) && (best < 0 || logits[i] > logits[best]))
+      best = i;
+  return static_cast<int32_t>(std::max<int64_t>(best, 0));
+}
+
+int32_t nestc::rt::sample(const float *logits, int64_t count,
+                          double temperature, Random &random) {
+  int32_t best = argmax(logits, count);
+  double largest = logits[best];
+  if (!(temperature > 0) || !std::isfinite(largest))
+    return best;
+  auto weight = [&](int64_t i) {
+    double w = std::exp((logits[i] - largest) / temperature);
+    return std::isnan(w) ? 0.0 : w;
+  };
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i)
+    total += weight(i);
+  double left = random.uniform() * total;
+  int64_t last = best;
+  for (int64_t i = 0; i < count; ++i) {
+    double w = weight(i);
+    if (w > 0) {
+      last = i;
+      if (left < w)
+        return static_cast<int32_t>(i);
+      left -= w;
+    }
+  }
+  return static_cast<int32_t>(last); // rounding at the end of the sum
+}
+
+//===----------------------------------------------------------------------===//
+// Creation
+//===----------------------------------------------------------------------===//
+
+/// The values of an entry's dims; an error for a dim that is neither B nor T.
+static Expected<std::vector<int64_t>> dimValues(const Package &package,
+                                                const Manifest::Entry &entry,
+                                                int64_t batch, int64_t rows) {
+  std::vector<int64_t> values;
+  for (const std::string &dim : entry.dims) {
+    if (dim != "B" && dim != "T")
+      return fail(NEST_ERROR_UNSUPPORTED, package.path() + ": " + entry.name,
+                  "has the dim " + dim + ", which a session does not know",
+                  "B and T");
+    values.push_back(dim == "B" ? batch : rows);
+  }
+  return values;
+}
+
+Expected<std::unique_ptr<Session>> Session::create(const Package &package,
+                                                   int64_t batch,
+                                                   int64_t maxLength,
+                                                   int threads) {
+  const Manifest &manifest = package.manifest();
+  const std::string &place = package.path();
+  int64_t most = manifest.model.maxLength;
+  if (batch < 0 || batch > INT32_MAX)
+    return fail(NEST_ERROR_ARGUMENT, place,
+                "a session cannot have a batch of " + std::to_string(batch),
+                "1 or more");
+  if (maxLength < 0 || maxLength > most)
+    return fail(NEST_ERROR_LENGTH, place,
+                "a session cannot have a maximum length of " +
+                    std::to_string(maxLength),
+                "1 to " + std::to_string(most) + ", the package's");
+  if (threads < 0 || threads > 4096)
+    return fail(NEST_ERROR_ARGUMENT, place,
+                "a session cannot have " + std::to_string(threads) + " threads",
+                "1 to 4096, or 0 for the default");
+  std::unique_ptr<Session> session(new Session(package, threads));
+  session->sequences = batch ? batch : 1;
+  session->limit = maxLength ? maxLength : most;
+
+  // All caches of all entry points, each once.
+  struct Wanted {
+    std::string name;
+    uint64_t bytes;
+  };
+  std::vector<Wanted> wanted;
+  std::unordered_map<std::string, bool> seen;
+  uint64_t touched = 0;
+  for (const Manifest::Entry &entry : manifest.entries) {
+    bool hasCache = std::any_of(entry.inputs.begin(), entry.inputs.end(),
+                                [](const auto &b) { return b.cache; });
+    if (!hasCache)
+      continue;
+    NEST_RT_ASSIGN(std::vector<int64_t> dims,
+                   dimValues(package, entry, session->sequences, 1));
+    for (const Manifest::Buffer &buffer : entry.inputs) {
+      if (!buffer.cache || !seen.emplace(buffer.name, true).second)
+        continue;
+      std::vector<int64_t> shape = Manifest::Entry::shapeOf(buffer, dims);
+      std::optional<uint64_t> bytes = byteCount(buffer.dtype, shape);
+      // Only the rows below the session's length are ever touched.
+      for (size_t i = 0; i < shape.size(); ++i)
+        if (!buffer.shape[i].isDynamic() && shape[i] == most) {
+          shape[i] = session->limit;
+          break;
+        }
+      std::optional<uint64_t> used = byteCount(buffer.dtype, shape);
+      if (!bytes || !used || __builtin_add_overflow(touched, *used, &touched))
+        return fail(NEST_ERROR_MEMORY, place,
+                    "the caches of " + std::to_string(session->sequences) +
+                        " sequences are larger than can be counted",
+                    "a shorter --max-length or a smaller batch");
+      wanted.push_back({buffer.name, *bytes});
+    }
+  }
+  NEST_RT_TRY(checkMemory(
+      touched, place + ": a session of " + std::to_string(session->sequences) +
+                   " x " + std::to_string(session->limit) + " rows"));
+  for (const Wanted &cache : wanted) {
+    NEST_RT_ASSIGN(Memory memory, Memory::allocate(cache.bytes, false,
+                                                   place + ": " + cache.name));
+    session->caches.emplace(cache.name, std::move(memory));
+  }
+  session->lengths.assign(static_cast<size_t>(session->sequences), 0);
+  return session;
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
+  auto known = plans.find(name);
+  if (known != plans.end())
+    return &known->second;
+  const Manifest &manifest = package.manifest();
+  Plan result;
+  NEST_RT_ASSIGN(result.entry, package.entry(name));
+  const Manifest::Entry &entry = manifest.entries[result.entry];
+  std::string place = package.path() + ": " + entry.name;
+  // Two sizes tell B and T from constants.
+  const int64_t someB = 3, someT = 5;
+  bool hasT = entry.dim("T") >= 0;
+  int64_t rows = hasT ? someT : 1;
+  NEST_RT_ASSIGN(std::vector<int64_t> dims,
+                 dimValues(package, entry, someB, someT));
+  auto has = [&](const Manifest::Buffer &buffer, DType dtype,
+                 const std::vector<int64_t> &shape) {
+    return buffer.dtype == dtype &&
+           Manifest::Entry::shapeOf(buffer, dims) == shape;
+  };
+  for (const Manifest::Buffer &buffer : entry.inputs) {
+    bool good = true;
+    void *cache = nullptr;
+    if (buffer.cache) {
+      result.roles.push_back(Plan::Cache);
+      cache = caches.find(buffer.name)->second.data();
+      good = !buffer.shape.empty() && buffer.shape[0].isDynamic();
+    } else if (buffer.name == "tokens") {
+      result.roles.push_back(Plan::Tokens);
+      good = has(buffer, DType::I32, {someB, rows});
+    } else if (buffer.name == "positions") {
+      result.roles.push_back(Plan::Positions);
+      good = has(buffer, DType::I32, {someB, rows});
+    } else if (buffer.name == "lengths") {
+      result.roles.push_back(Plan::Lengths);
+      good = has(buffer, DType::I32, {someB});
+    } else {
+      return fail(NEST_ERROR_UNSUPPORTED, place,
+                  "has the input " + buffer.name +
+                      ", which a session does not know",
+                  "tokens, positions, lengths and caches");
+    }
+    if (!good)
+      return fail(NEST_ERROR_UNSUPPORTED, place,
+                  "the input " + buffer.name +
+                      " has not the type or shape of a session's",
+                  "i32 tokens [B, T], positions [B, T], lengths [B]; caches "
+                  "[B, ...]");
+    result.caches.push_back(cache);
+  }
+  bool good = entry.outputs.size() == 1 && entry.outputs[0].name == "logits" &&
+              has(entry.outputs[0], DType::F32,
+                  {someB, allRows ? rows : 1, manifest.model.vocabSize});
+  if (!good)
+    return fail(NEST_ERROR_UNSUPPORTED, place,
+                "has not the outputs of a session's entry point",
+                allRows ? "f32 logits [B, T, vocabulary]"
+                        : "f32 logits [B, 1, vocabulary]");
+  return &plans.emplace(name, std::move(result)).first->second;
+}
+
+Status Session::run(const char *name, bool allRows, const int32_t *tokens,
+                    int64_t count, float *logits) {
+  NEST_RT_ASSIGN(const Plan *plan, this->plan(name, allRows));
+  const Manifest &manifest = package.manifest();
+  const Manifest::Entry &entry = manifest.entries[plan->entry];
+  int64_t vocabulary = manifest.model.vocabSize;
+  if (count < 1)
+    return fail(NEST_ERROR_ARGUMENT, "tokens",
+                "there are " + std::to_string(count), "1 or more");
+  int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+  if (count > limit - longest)
+    return fail(NEST_ERROR_LENGTH, "tokens",
+                std::to_string(count) + " rows behind " +
+                    std::to_string(longest) +
+                    " are more than the maximum "
+                    "length",
+                "at most " + std::to_string(limit) + " rows");
+  if (count > 1 && entry.dim("T") < 0)
+    return fail(NEST_ERROR_ARGUMENT, "tokens",
+                std::to_string(count) + " rows for " + entry.name, "1");
+  // Below 2^31 each: the product fits.
+  int64_t rows = sequences * count;
+  for (int64_t i = 0; i < rows; ++i)
+    if (tokens[i] < 0 || tokens[i] >= vocabulary)
+      return fail(NEST_ERROR_TOKEN,
+                  sequences > 1 ? "tokens[" + std::to_string(i / count) + "][" +
+                                      std::to_string(i % count) + "]"
+                                : "tokens[" + std::to_string(i) + "]",
+                  "is " + std::to_string(tokens[i]) +
+                      ", outside the vocabulary",
+                  "0 to " + std::to_string(vocabulary - 1));
+
+  positions.resize(static_cast<size_t>(rows));
+  for (int64_t b = 0; b < sequences; ++b)
+    for (int64_t t = 0; t < count; ++t)
+      positions[static_cast<size_t>(b * count + t)] =
+          lengths[static_cast<size_t>(b)] + static_cast<int32_t>(t);
+  if (!logits) {
+    std::optional<uint64_t> bytes =
+        byteCount(DType::F32, {sequences, allRows ? count : 1, vocabulary});
+    std::string place = package.path() + ": logits";
+    if (!bytes)
+      return fail(NEST_ERROR_MEMORY, place, "are larger than can be counted",
+                  "a shorter prompt or a smaller batch");
+    if (ownLogits.size() < *bytes / 4) {
+      NEST_RT_TRY(checkMemory(*bytes, place));
+      ownLogits.resize(*bytes / 4);
+    }
+    logits = ownLogits.data();
+  }
+
+  std::vector<void *> inputs;
+  for (size_t i = 0; i < plan->roles.size(); ++i) {
+    switch (plan->roles[i]) {
+    case Plan::Tokens:
+      inputs.push_back(const_cast<int32_t *>(tokens));
+      break;
+    case Plan::Positions:
+      inputs.push_back(positions.data());
+      break;
+    case Plan::Lengths:
+      inputs.push_back(lengths.data());
+      break;
+    case Plan::Cache:
+      inputs.push_back(plan->caches[i]);
+      break;
+    }
+  }
+  NEST_RT_ASSIGN(std::vector<int64_t> dims,
+                 dimValues(package, entry, sequences, count));
+  // Rows above a sequence's length are never visible: a call that fails leaves
+  // the session as it was.
+  NEST_RT_TRY(executor.call(package, plan->entry, inputs, {logits}, dims));
+  for (int32_t &length : lengths)
+    length += static_cast<int32_t>(count);
+  return Status::success();
+}
+
+Status
+Session::generate(const int32_t *tokens, int64_t count,
+                  const GenerateOptions &options,
+                  const std::function<bool(int64_t, int32_t)> &callback) {
+  if (options.count < 0)
+    return fail(NEST_ERROR_ARGUMENT, "count", "is negative", "0 or more");
+  if (!(options.temperature >= 0) || !std::isfinite(options.temperature))
+    return fail(NEST_ERROR_ARGUMENT, "temperature",
+                "is " + std::to_string(options.temperature),
+                "0 (greedy) or a finite number above it");
+  const Manifest &manifest = package.manifest();
+  int64_t vocabulary = manifest.model.vocabSize;
+  std::vector<float> logits(static_cast<size_t>(sequences * vocabulary));
+  NEST_RT_TRY(run("prefill", false, tokens, count, logits.data()));
+
+  // A stream of numbers per sequence: its tokens do not depend on the others.
+  std::vector<Random> random;
+  for (int64_t b = 0; b < sequences; ++b)
+    random.emplace_back(options.seed +
+                        static_cast<uint64_t>(b) * 0xd1342543de82ef95);
+  const std::vector<int64_t> &eos = manifest.model.eosTokenIds;
+  std::vector<bool> done(static_cast<size_t>(sequences));
+  std::vector<int32_t> next(static_cast<size_t>(sequences));
+  for (int64_t made = 0; made < options.count; ++made) {
+    if (made > 0)
+      NEST_RT_TRY(run("decode", false, next.data(), 1, logits.data()));
+    bool allDone = true;
+    for (int64_t b = 0; b < sequences; ++b) {
+      size_t i = static_cast<size_t>(b);
+      if (done[i])
+        continue; // goes on with its last token, unheard
+      next[i] = sample(logits.data() + b * vocabulary, vocabulary,
+                       options.temperature, random[i]);
+      if (!options.ignoreEos &&
+          std::find(eos.begin(), eos.end(), next[i]) != eos.end())
+        done[i] = true;
+      else if (!callback(b, next[i]))
+        return Status::success();
+      allDone &= done[i];
+    }
+    if (allDone)
+      break;
+  }
+  return Status::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Any entry point
+//===----------------------------------------------------------------------===//
+
+/// Values that generated code uses as indices.
+static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
+                           int64_t rows) {
+  if (buffer.dtype != DType::I32)
+    return Status::success();
+  int64_t limit;
+  int code = NEST_ERROR_LENGTH;
+  if (buffer.name == "tokens") {
+    limit = manifest.model.vocabSize;
+    code = NEST_ERROR_TOKEN;
+  } else if (buffer.name == "lengths") {
+    limit = manifest.model.maxLength - rows + 1;
+  } else if (buffer.name == "positions") {
+    limit = manifest.model.maxLength;
+  } else {
+    return Status::success();
+  }
+  auto values = static_cast<const int32_t *>(buffer.data);
+  int64_t count = elementCount(buffer.shape).value_or(0);
+  for (int64_t i = 0; i < count; ++i)
+    if (values[i] < 0 || values[i] >= limit)
+      return fail(code, buffer.name + "[" + std::to_string(i) + "]",
+                  "is " + std::to_string(values[i]),
+                  limit > 0 ? "0 to " + std::to_string(limit - 1)
+                            : "fewer rows in a call");
+  return Status::success();
+}
+
+Status
+nestc::rt::callEntry(const Package &package, const std::string &entryName,
+                     int threads, const std::vector<NamedBuffer> &inputs,
+                     const std::vector<std::string> &wanted,
+                     const std::function<Expected<void *>(
+                         size_t, DType, const std::vector<int64_t> &)> &place) {
+  NEST_RT_ASSIGN(size_t index, package.entry(entryName));
+  const Manifest &manifest = package.manifest();
+  const Manifest::Entry &entry = manifest.entries[index];
+  std::string where = package.path() + ": " + entry.name;
+
+  std::unordered_map<std::string, const NamedBuffer *> given;
+  std::vector<std::string> inputNames, outputNames;
+  for (const Manifest::Buffer &buffer : entry.inputs)
+    inputNames.push_back(buffer.name);
+  for (const NamedBuffer &buffer : inputs) {
+    if (!entry.findInput(buffer.name))
+      return fail(NEST_ERROR_ARGUMENT, where,
+                  "has no input \"" + buffer.name + "\"",
+                  legalNames(buffer.name, inputNames));
+    if (!given.emplace(buffer.name, &buffer).second)
+      return fail(NEST_ERROR_ARGUMENT, where,
+                  "the input " + buffer.name + " is given twice", "once");
+  }
+
+  // Dims take their values from the inputs that have them.
+  std::vector<int64_t> dims(entry.dims.size(), -1);
+  for (const Manifest::Buffer &buffer : entry.inputs) {
+    auto it = given.find(buffer.name);
+    if (it == given.end()) {
+      if (!buffer.cache)
+        return fail(NEST_ERROR_ARGUMENT, where,
+                    "the input " + buffer.name + " is missing",
+                    "all inputs but caches");
+      continue;
+    }
+    const NamedBuffer &value = *it->second;
+    std::string text = "[";
+    for (const ManifestDim &dim : buffer.shape)
+      text += (text.size() > 1 ? ", " : "") +
+              (dim.isDynamic() ? entry.dims[static_cast<size_t>(dim.symbol)]
+                               : std::to_string(dim.size));
+    text += "]";
+    bool good = value.dtype == buffer.dtype &&
+                value.shape.size() == buffer.shape.size();
+    for (size_t i = 0; good && i < value.shape.size(); ++i) {
+      const ManifestDim &dim = buffer.shape[i];
+      if (!dim.isDynamic()) {
+        good = value.shape[i] == dim.size;
+        continue;
+      }
+      int64_t &bound = dims[static_cast<size_t>(dim.symbol)];
+      if (bound < 0)
+        bound = value.shape[i];
+      good = bound == value.shape[i] && bound >= 1;
+    }
+    if (!good)
+      return fail(NEST_ERROR_ARGUMENT, where,
+                  "the input " + buffer.name + " is " + name(value.dtype) +
+                      " " + shapeString(value.shape),
+                  std::string(name(buffer.dtype)) + " " + text +
+                      ", every dim the same in all inputs");
+    if (!byteCount(value.dtype, value.shape) || !value.data ||
+        reinterpret_cast<uintptr_t>(value.data) % byteSize(value.dtype))
+      return fail(NEST_ERROR_ARGUMENT, where,
+                  "the input " + buffer.name +
+                      " has no data, or not where its type wants it",
+                  "data aligned to its elements");
+  }
+  for (size_t i = 0; i < dims.size(); ++i)
+    if (dims[i] < 0)
+      return fail(NEST_ERROR_ARGUMENT, where,
+                  "no input gives the dim " + entry.dims[i],
+                  "an input that has it");
+  int rowDim = entry.dim("T");
+  int64_t rows = rowDim < 0 ? 1 : dims[static_cast<size_t>(rowDim)];
+  for (const NamedBuffer &buffer : inputs)
+    NEST_RT_TRY(checkIndices(manifest, buffer, rows));
+
+  for (const Manifest::Buffer &buffer : entry.outputs)
+    outputNames.push_back(buffer.name);
+  for (const Manifest::Buffer &buffer : entry.inputs)
+    if (buffer.cache)
+      outputNames.push_back(buffer.name);
+  for (const std::string &name : wanted)
+    if (std::find(outputNames.begin(), outputNames.end(), name) ==
+        outputNames.end())
+      return fail(NEST_ERROR_ARGUMENT, where, "has no output \"" + name + "\"",
+                  legalNames(name, outputNames));
+
+  // Caches and outputs get memory of our own; results are copied to where they
+  // are wanted.
+  std::vector<Memory> memory;
+  std::unordered_map<std::string, const void *> results;
+  uint64_t total = 0;
+  auto allocate = [&](const Manifest::Buffer &buffer) -> Expected<void *> {
+    std::optional<uint64_t> bytes =
+        byteCount(buffer.dtype, Manifest::Entry::shapeOf(buffer, dims));
+    if (!bytes || __builtin_add_overflow(total, *bytes, &total))
+      return fail(NEST_ERROR_MEMORY, where,
+                  buffer.name + " is larger than can be counted",
+                  "smaller inputs");
+    NEST_RT_TRY(checkMemory(total, where));
+    NEST_RT_ASSIGN(Memory block, Memory::allocate(*bytes, false, where));
+    memory.push_back(std::move(block));
+    results[buffer.name] = memory.back().data();
+    return memory.back().data();
+  };
+  std::vector<void *> inputData, outputData;
+  for (const Manifest::Buffer &buffer : entry.inputs) {
+    auto it = given.find(buffer.name);
+    if (!buffer.cache) {
+      inputData.push_back(it->second->data);
+      continue;
+    }
+    NEST_RT_ASSIGN(void *data, allocate(buffer));
+    if (it != given.end())
+      std::memcpy(data, it->second->data,
+                  *byteCount(buffer.dtype, it->second->shape));
+    inputData.push_back(data);
+  }
+  for (const Manifest::Buffer &buffer : entry.outputs) {
+    NEST_RT_ASSIGN(void *data, allocate(buffer));
+    outputData.push_back(data);
+  }
+  Executor executor(threads);
+  NEST_RT_TRY(executor.call(package, index, inputData, outputData, dims));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const Manifest::Buffer *buffer = entry.findOutput(wanted[i]);
+    if (!buffer)
+      buffer = entry.findInput(wanted[i]);
+    std::vector<int64_t> shape = Manifest::Entry::shapeOf(*buffer, dims);
+    NEST_RT_ASSIGN(void *target, place(i, buffer->dtype, shape));
+    std::memcpy(target, results[wanted[i]], *byteCount(buffer->dtype, shape));
+  }
+  return Status::success();
+}

@@ -1,0 +1,31 @@
+//===- Pipelines.cpp - passes in the order they run --------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Pipelines.h"
+
+#include "passes/Passes.h"
+
+#include "mlir/Pass/PassRegistry.h"
+
+using namespace mlir;
+
+// No canonicalisation and no cse in between: every pass leaves nothing to clean
+// up, and merged empty tensors would have to be taken apart again.
+void nestc::buildKernelPipeline(OpPassManager &manager) {
+  manager.addPass(createConvertNestToKernel());
+  manager.addPass(createKernelBufferize());
+  manager.addPass(createKernelPlanMemory());
+  manager.addPass(createKernelOutline());
+}
+
+void nestc::registerNestPipelines() {
+  static PassPipelineRegistration<> kernels(
+      "nest-to-kernels",
+      "From graph operations without axes to kernels on one arena",
+      buildKernelPipeline);
+}

@@ -1,0 +1,26 @@
+//===- Pipelines.h - passes in the order they run ----------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_PASSES_PIPELINES_H
+#define NESTC_PASSES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+
+namespace nestc {
+
+/// From graph operations without axes and layers (behind nest-drop-axes) to
+/// kernel definitions, and entries that launch them on buffers of one arena.
+/// Runs on a module; also the pass pipeline `nest-to-kernels`.
+void buildKernelPipeline(mlir::OpPassManager &manager);
+
+/// Makes `nest-to-kernels` known to command lines.
+void registerNestPipelines();
+
+} // namespace nestc
+
+#endif // NESTC_PASSES_PIPELINES_H

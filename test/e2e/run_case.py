@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for details.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""run_case.py CASE WORKDIR: one checkpoint of goldens/, end to end.
+
+For every submodel of the case that cases.json lists: compile, then
+- teacher-forced logits agree with the reference (the tolerance of cases.json:
+  1e-4 of a row's largest logit in f32; 3e-2 in bf16, where rounding the operands
+  of products alone costs about 1e-2),
+- one prefill, row by row, and 5 rows and then row by row agree with each other,
+  and every sequence of a batch with itself alone (f32: 1e-5, the same products
+  in another order of summation; bf16: the operand that is rounded can fall on
+  the other side, 1e-2).
+Prints one line for each submodel; exit 1 at the first failure.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+GOLDENS = pathlib.Path(__file__).parent / "goldens"
+
+
+def nestc(*words):
+    done = subprocess.run(["nestc", *map(str, words)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"nestc {' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def relative(actual, reference):
+    """The largest difference of a row over the row's largest absolute value."""
+    if actual.shape != reference.shape:
+        sys.exit(f"shape {actual.shape}, not {reference.shape}")
+    error = np.abs(actual.astype(np.float64) - reference).max(-1)
+    return float((error / np.abs(reference).max(-1)).max())
+
+
+def main():
+    case, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    work.mkdir(parents=True, exist_ok=True)
+    entries = [e for e in json.loads((GOLDENS / "cases.json").read_text())["logits"] if e["case"] == case]
+    if not entries:
+        sys.exit(f"cases.json lists nothing for {case}")
+    failed = False
+    for entry in entries:
+        package = work / "package"
+        spec = ["--submodel", entry["spec"]] if entry["spec"] else []
+        nestc("compile", GOLDENS / case, *spec, "--dtype", entry["dtype"], "-q", "-o", package)
+        tokens = np.load(GOLDENS / entry["tokens"])
+        reference = np.load(GOLDENS / entry["logits"])
+
+        def logits(ids, *options):
+            np.save(work / "tokens.npy", ids)
+            nestc("run", package, "--tokens", work / "tokens.npy", "--logits", work / "logits.npy", *options)
+            return np.load(work / "logits.npy")
+
+        same = 1e-5 if entry["dtype"] == "f32" else 1e-2
+        full = logits(tokens)
+        checks = {
+            "reference": (relative(full, reference.reshape(full.shape)), entry["tolerance"]),
+            "stepwise": (relative(logits(tokens, "--stepwise"), full), same),
+            "mixed": (relative(logits(tokens, "--stepwise=5"), full), same),
+        }
+        if tokens.ndim == 2 and tokens.shape[0] > 1:
+            alone = np.stack([logits(row).reshape(full.shape[1:]) for row in tokens])
+            checks["alone"] = (relative(alone, full), same)
+        print(case, entry["dtype"], entry["submodel"] or "full", *(f"{name} {error:.2e}" for name, (error, _) in checks.items()))
+        failed |= any(not error <= limit for error, limit in checks.values())
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

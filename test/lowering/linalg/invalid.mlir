@@ -1,0 +1,26 @@
+// RUN: nest-opt %s --convert-nest-to-linalg --split-input-file --verify-diagnostics
+
+nest.axis @ffn size 8 levels [4, 8]
+nest.weight @up : tensor<8x4xf32, #nest.on<ffn, _>>
+func.func @axis_left(%x: tensor<?x?x4xf32>) -> tensor<?x?x8xf32> {
+  // expected-error@+1 {{has a value on the axis ffn; bind axes with nest-specialize and drop them with nest-drop-axes before convert-nest-to-linalg}}
+  %w = nest.get @up : tensor<8x4xf32, #nest.on<ffn, _>>
+  %y = nest.linear %x, %w : (tensor<?x?x4xf32>, tensor<8x4xf32, #nest.on<ffn, _>>) -> tensor<?x?x8xf32, #nest.on<_, _, ffn>>
+  %z = tensor.cast %y : tensor<?x?x8xf32, #nest.on<_, _, ffn>> to tensor<?x?x8xf32>
+  return %z : tensor<?x?x8xf32>
+}
+
+// -----
+
+nest.weight @w : tensor<4xf32>
+// expected-error@+1 {{reads weights, which become arguments, and is called; run --inline before convert-nest-to-linalg}}
+func.func private @helper(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
+  %w = nest.get @w : tensor<4xf32>
+  %y = nest.norm rms %x weight(%w) epsilon 1.0e-5 : (tensor<?x?x4xf32>, tensor<4xf32>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
+func.func @entry(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
+  // expected-note@+1 {{called here}}
+  %y = call @helper(%x) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}

@@ -1,0 +1,72 @@
+//===- Family.h - checkpoint families ---------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_IMPORT_FAMILY_H
+#define NESTC_TOOLS_IMPORT_FAMILY_H
+
+#include "tools/import/Config.h"
+#include "tools/import/Import.h"
+#include "tools/import/NestJson.h"
+#include "tools/import/Weights.h"
+
+#include "mlir/IR/Builders.h"
+
+#include <string>
+#include <vector>
+
+namespace nestc {
+
+/// What a family imports from.
+struct ImportInput {
+  std::string directory;
+  Config config;
+  NestJson nest;
+  rt::Checkpoint checkpoint;
+  ImportOptions options;
+  ImportSink sink;
+
+  void warn(const rt::Error &warning) const {
+    sink(ImportSeverity::Warning, warning);
+  }
+};
+
+/// What every family says about its model: `nest.model`.
+struct ModelFacts {
+  std::string family, modelType;
+  int64_t numLayers = 0, vocabSize = 0, hiddenSize = 0, maxLength = 0;
+  std::vector<int64_t> eosTokenIds;
+};
+
+/// One family: a file beside this one, most of it a table.
+struct Family {
+  const char *name;
+  std::vector<std::string> modelTypes;
+  /// Fills `module`, which is empty.
+  rt::Status (*build)(const ImportInput &input, mlir::ModuleOp module);
+};
+
+extern const Family llamaFamily;
+
+/// The family of a checkpoint: what nest.json says, else what model_type,
+/// architectures and tensor names say.
+rt::Expected<const Family *> findFamily(const ImportInput &input);
+/// The config's model_type; where it has none, what `architectures` implies.
+rt::Expected<std::string> modelTypeOf(const Config &config);
+
+/// Declares an axis layers.N.ffn for each layer of the given sizes, with the
+/// levels of nest.json, and checks and records the named submodels.
+rt::Status declareFfnAxes(const ImportInput &input,
+                          const std::vector<int64_t> &sizes,
+                          mlir::ModuleOp module, mlir::OpBuilder &builder);
+/// Records `nest.model` and `nest.source`.
+void recordModel(const ImportInput &input, const ModelFacts &facts,
+                 const WeightTable &weights, mlir::ModuleOp module);
+
+} // namespace nestc
+
+#endif // NESTC_TOOLS_IMPORT_FAMILY_H

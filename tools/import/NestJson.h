@@ -1,0 +1,73 @@
+//===- NestJson.h - nest.json, read strictly --------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_IMPORT_NESTJSON_H
+#define NESTC_TOOLS_IMPORT_NESTJSON_H
+
+#include "lowering/runtime/Json.h"
+#include "passes/Submodel.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nestc {
+
+/// What nest.json adds to a checkpoint: the levels that axes were trained at,
+/// and names for submodels. Unknown keys, wrong types and values out of range
+/// are errors that name the file, the key and what is legal.
+class NestJson {
+public:
+  /// Reads `directory`/nest.json; nothing declared when it is not there.
+  static rt::Expected<NestJson> read(const std::string &directory);
+  /// Of a text, `place` being its path in errors.
+  static rt::Expected<NestJson> parse(std::string_view text,
+                                      const std::string &place);
+
+  /// "family", or empty.
+  const std::string &family() const { return familyName; }
+  /// Where the family is named, for errors.
+  std::string familyPlace() const { return path + ": family"; }
+  bool declaresAxes() const { return !axes.empty(); }
+
+  /// The levels of layers.N.ffn for every layer N, as ascending counts:
+  /// `sizes` holds the axes' full sizes. A layer with no declaration has its
+  /// full size as the only level; a later declaration replaces an earlier one.
+  rt::Expected<std::vector<llvm::SmallVector<int64_t>>>
+  ffnLevels(const std::vector<int64_t> &sizes) const;
+
+  /// Names and specs, in the order of the file.
+  const std::vector<std::pair<std::string, std::string>> &submodels() const {
+    return named;
+  }
+  /// Checks every named submodel against the axes of the model.
+  rt::Status checkSubmodels(const AxisTable &table) const;
+
+private:
+  struct Axis {
+    std::string place;
+    LayerSelector layers;
+    std::vector<std::pair<std::string, WidthValue>> levels; ///< with places
+  };
+
+  static rt::Expected<NestJson> fromJson(const rt::Json &json,
+                                         const std::string &place);
+  rt::Status readAxes(const rt::JsonReader &reader);
+  rt::Status readSubmodels(const rt::JsonReader &reader);
+
+  std::string path, familyName;
+  std::vector<Axis> axes;
+  std::vector<std::pair<std::string, std::string>> named;
+};
+
+/// An error of the submodel grammar found at `place` of a file.
+rt::Error inFile(const std::string &place, const SubmodelError &error);
+
+} // namespace nestc
+
+#endif // NESTC_TOOLS_IMPORT_NESTJSON_H

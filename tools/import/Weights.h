@@ -1,0 +1,98 @@
+//===- Weights.h - the tensors of a family, checked and declared -*- C++
+//-*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_IMPORT_WEIGHTS_H
+#define NESTC_TOOLS_IMPORT_WEIGHTS_H
+
+#include "dialect/Nest.h"
+#include "lowering/runtime/Safetensors.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringMap.h"
+
+#include <array>
+#include <functional>
+#include <string>
+
+namespace nestc {
+
+/// A line of a family's table: a tensor of the checkpoint. `{}` in a name
+/// stands for the layer. The shape has a letter for each dimension, which a
+/// SizeTable explains. The line counts when all features in `when` are there.
+struct TensorRule {
+  const char *name;
+  const char *shape;
+  unsigned when = 0;
+};
+
+/// What the letters of shapes stand for in one model (or in one of its layers).
+class SizeTable {
+public:
+  struct Size {
+    int64_t value = 0;
+    std::string meaning; ///< in terms of the config: "hidden_size"
+    std::string axis;    ///< the axis that such a dimension lies on, or empty
+  };
+  void set(char letter, int64_t value, std::string meaning,
+           std::string axis = {}) {
+    sizes[static_cast<unsigned char>(letter) & 127] = {
+        value, std::move(meaning), std::move(axis)};
+  }
+  const Size &operator[](char letter) const {
+    return sizes[static_cast<unsigned char>(letter) & 127];
+  }
+
+private:
+  std::array<Size, 128> sizes;
+};
+
+/// Checks tensors of a checkpoint against rules and declares them as
+/// nest.weight. Matrices all have the element type of the first one (what they
+/// are multiplied in), vectors are f32; a tensor that is stored otherwise says
+/// so.
+class WeightTable {
+public:
+  /// Weights are inserted by `builder`, at its insertion point.
+  WeightTable(const rt::Checkpoint &checkpoint, mlir::OpBuilder &builder)
+      : checkpoint(checkpoint), builder(builder) {}
+
+  /// Declares every tensor of `rules` whose features are in `features`; `{}`
+  /// is `layer`. A tensor that is missing, of another shape or of a type that
+  /// nothing is multiplied in, is an error.
+  rt::Status declare(llvm::ArrayRef<TensorRule> rules, unsigned features,
+                     const SizeTable &sizes, int64_t layer = 0);
+
+  /// After all declarations: an error when the checkpoint holds a tensor that
+  /// was not declared and that `isHarmless` does not know.
+  rt::Status
+  checkNothingElse(llvm::function_ref<bool(llvm::StringRef)> isHarmless) const;
+
+  /// The type of a declared weight; null when there is none of this name.
+  mlir::RankedTensorType type(llvm::StringRef name) const {
+    return types.lookup(name);
+  }
+  /// What matrices are multiplied in; null before the first one.
+  mlir::Type multiplyType() const { return elementType; }
+
+private:
+  rt::Status declare(const TensorRule &rule, const SizeTable &sizes,
+                     int64_t layer);
+
+  const rt::Checkpoint &checkpoint;
+  mlir::OpBuilder &builder;
+  mlir::Type elementType;
+  llvm::StringMap<mlir::RankedTensorType> types;
+};
+
+/// "f32", "bf16" or "f16".
+std::string typeName(mlir::Type type);
+
+} // namespace nestc
+
+#endif // NESTC_TOOLS_IMPORT_WEIGHTS_H

@@ -1,0 +1,126 @@
+//===- Bench.cpp - nestc bench ------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/runtime/Json.h"
+#include "tools/nestc/Commands.h"
+#include "tools/nestc/Package.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+using namespace nestc;
+
+static const CommandSpec kSpec = {
+    "bench",
+    "PKG",
+    "time prefill and decode of a package",
+    {{"--prefill", "T", "rows of the prefill (default 128)"},
+     {"--decode", "N", "tokens decoded behind it (default 32)"},
+     {"--threads", "N", "threads (default: all cores)"},
+     {"--json", "", "as one JSON object"},
+     {"--emulate", "", "", false, false, /*notYet=*/true}}};
+
+/// Runs of each measurement; the median is reported.
+static constexpr int kRuns = 5;
+
+static double median(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+static int run(const Arguments &arguments, const Reporter &reporter) {
+  int code = ExitUsage;
+  if (arguments.positional.size() != 1)
+    return reporter.fail(
+        ExitUsage, {"nestc bench", "give one package", "nestc bench PKG"});
+  PackagePtr package = loadPackage(arguments.positional[0], reporter, code);
+  if (!package)
+    return code;
+  int64_t maxLength = nest_package_max_length(package.get());
+  int64_t prefill = std::min<int64_t>(128, maxLength);
+  int64_t decode = std::min<int64_t>(32, maxLength - prefill), threads = 0;
+  auto number = [&](const char *option, int64_t low, int64_t high,
+                    int64_t &value) {
+    if (!arguments.has(option))
+      return true;
+    std::optional<int64_t> parsed =
+        parseInteger(option, arguments.get(option), low, high, reporter, code);
+    if (parsed)
+      value = *parsed;
+    return parsed.has_value();
+  };
+  if (!number("--prefill", 1, maxLength, prefill))
+    return code;
+  decode = std::min(decode, maxLength - prefill);
+  if (!number("--decode", 0, maxLength - prefill, decode) ||
+      !number("--threads", 1, 1024, threads))
+    return code;
+
+  int64_t vocab = nest_package_vocab_size(package.get());
+  SessionPtr session =
+      makeSession(package.get(), 1, prefill + decode, threads, reporter, code);
+  if (!session)
+    return code;
+  std::vector<int32_t> tokens(prefill);
+  for (int64_t i = 0; i < prefill; ++i)
+    tokens[i] = static_cast<int32_t>(i * 7919 % vocab);
+  std::vector<float> logits(vocab);
+
+  using Clock = std::chrono::steady_clock;
+  auto seconds = [](Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  };
+  std::vector<double> prefillTimes, decodeTimes;
+  Progress progress(reporter, "measuring");
+  // The first run warms caches and pages and does not count.
+  for (int i = 0; i <= kRuns; ++i) {
+    nest_session_reset(session.get());
+    Clock::time_point start = Clock::now();
+    if (nest_status status = nest_session_prefill(session.get(), tokens.data(),
+                                                  prefill, logits.data()))
+      return failRuntime(status, reporter);
+    double prefillTime = seconds(start);
+    start = Clock::now();
+    for (int64_t step = 0; step < decode; ++step) {
+      int32_t token = static_cast<int32_t>(
+          std::max_element(logits.begin(), logits.end()) - logits.begin());
+      if (nest_status status =
+              nest_session_decode(session.get(), &token, logits.data()))
+        return failRuntime(status, reporter);
+    }
+    progress.update(i + 1, kRuns + 1);
+    if (i == 0)
+      continue;
+    prefillTimes.push_back(prefillTime);
+    if (decode > 0)
+      decodeTimes.push_back(seconds(start) / decode);
+  }
+
+  double prefillTime = median(prefillTimes);
+  double decodeTime = decode > 0 ? median(decodeTimes) : 0;
+  if (arguments.has("--json")) {
+    rt::Json json = rt::Json::object();
+    json.set("prefill_tokens", prefill);
+    json.set("prefill_seconds", prefillTime);
+    json.set("decode_tokens", decode);
+    json.set("decode_seconds_per_token", decodeTime);
+    json.set("runs", kRuns);
+    std::printf("%s\n", json.str(1).c_str());
+    return ExitDone;
+  }
+  std::printf("prefill %lld tokens: %.2f ms, %.0f tokens/s\n",
+              static_cast<long long>(prefill), prefillTime * 1e3,
+              prefill / prefillTime);
+  if (decode > 0)
+    std::printf("decode: %.3f ms per token, %.0f tokens/s\n", decodeTime * 1e3,
+                1 / decodeTime);
+  return ExitDone;
+}
+
+const Command nestc::benchCommand = {kSpec, run};

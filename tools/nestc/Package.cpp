@@ -1,0 +1,54 @@
+//===- Package.cpp - a loaded package -----------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/nestc/Package.h"
+
+using namespace nestc;
+
+int nestc::failRuntime(nest_status status, const Reporter &reporter) {
+  // The runtime's message is one text: PLACE: what is wrong; what is legal.
+  std::string text = nest_last_error();
+  rt::Error error;
+  size_t place = text.find(": ");
+  if (place != std::string::npos) {
+    error.place = text.substr(0, place);
+    text = text.substr(place + 2);
+  }
+  size_t legal = text.find("; ");
+  error.message = text.substr(0, legal);
+  if (legal != std::string::npos)
+    error.legal = text.substr(legal + 2);
+  return reporter.fail(status == NEST_ERROR_INTERNAL ? ExitDefect : ExitInput,
+                       error);
+}
+
+PackagePtr nestc::loadPackage(const std::string &path, const Reporter &reporter,
+                              int &code) {
+  nest_package *package = nullptr;
+  if (nest_status status = nest_package_load(path.c_str(), &package)) {
+    code = failRuntime(status, reporter);
+    return nullptr;
+  }
+  return PackagePtr(package);
+}
+
+SessionPtr nestc::makeSession(const nest_package *package, int64_t batch,
+                              int64_t rows, int64_t threads,
+                              const Reporter &reporter, int &code) {
+  nest_session_options options = {};
+  options.size = sizeof(options);
+  options.batch = batch;
+  options.max_length = rows;
+  options.threads = static_cast<int32_t>(threads);
+  nest_session *session = nullptr;
+  if (nest_status status = nest_session_create(package, &options, &session)) {
+    code = failRuntime(status, reporter);
+    return nullptr;
+  }
+  return SessionPtr(session);
+}

@@ -1,0 +1,42 @@
+//===- Package.h - a loaded package, for run and bench ------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_NESTC_PACKAGE_H
+#define NESTC_TOOLS_NESTC_PACKAGE_H
+
+#include "tools/nestc/CommandLine.h"
+
+#include "nest/runtime.h"
+
+#include <memory>
+
+namespace nestc {
+
+struct PackageDeleter {
+  void operator()(nest_package *package) const { nest_package_free(package); }
+};
+struct SessionDeleter {
+  void operator()(nest_session *session) const { nest_session_free(session); }
+};
+using PackagePtr = std::unique_ptr<nest_package, PackageDeleter>;
+using SessionPtr = std::unique_ptr<nest_session, SessionDeleter>;
+
+/// Reports the runtime's last error; returns the exit code for `status`.
+int failRuntime(nest_status status, const Reporter &reporter);
+
+/// Loads a package; reports and sets `code` on failure.
+PackagePtr loadPackage(const std::string &path, const Reporter &reporter,
+                       int &code);
+
+/// A session of `batch` sequences with room for `rows` rows each.
+SessionPtr makeSession(const nest_package *package, int64_t batch, int64_t rows,
+                       int64_t threads, const Reporter &reporter, int &code);
+
+} // namespace nestc
+
+#endif // NESTC_TOOLS_NESTC_PACKAGE_H

@@ -1,0 +1,411 @@
+//===- Run.cpp - nestc run ----------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/runtime/Npy.h"
+#include "tools/nestc/Commands.h"
+#include "tools/nestc/Package.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+using namespace nestc;
+
+static const CommandSpec kSpec = {
+    "run",
+    "PKG",
+    "run a package on tokens or text, or one entry on arrays",
+    {{"--tokens", "IDS", "1,2,3, or a .npy of int32 or int64, [T] or [B,T]"},
+     {"--prompt", "TEXT", "text, where the package holds a tokenizer"},
+     {"--logits", "OUT.npy", "write f32 logits of every row, teacher-forced"},
+     {"--stepwise", "N", "prefill N rows (default 0), then decode row by row",
+      /*repeated=*/false, /*optionalValue=*/true},
+     {"--generate", "N", "new tokens (default 64 without --logits)"},
+     {"--temperature", "X", "sample; 0 is greedy"},
+     {"--seed", "N", "of the sampling"},
+     {"--threads", "N", "threads (default: all cores)"},
+     {"--entry", "NAME", "run this entry as it is"},
+     {"--in", "NAME=FILE.npy", "an input of the entry", /*repeated=*/true},
+     {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
+     {"--submodel", "NAME", "", false, false, /*notYet=*/true},
+     {"--bind", "KEY=VALUE", "", true, false, /*notYet=*/true},
+     {"--chat", "", "", false, false, /*notYet=*/true},
+     {"--prefill", "RULE", "", false, false, /*notYet=*/true},
+     {"--draft", "NAME", "", false, false, /*notYet=*/true},
+     {"--switch", "N:NAME", "", false, false, /*notYet=*/true},
+     {"--modality", "NAME", "", false, false, /*notYet=*/true},
+     {"--emulate", "", "", false, false, /*notYet=*/true},
+     {"--profile", "", "", false, false, /*notYet=*/true}}};
+
+namespace {
+
+/// Token ids, [batch, rows]; `batched` when they came with a batch dimension.
+struct Tokens {
+  std::vector<int32_t> ids;
+  int64_t batch = 1, rows = 0;
+  bool batched = false;
+};
+
+class Runner {
+public:
+  Runner(const Arguments &arguments, const Reporter &reporter)
+      : arguments(arguments), reporter(reporter) {}
+  int run();
+
+private:
+  int usage(const std::string &message, const std::string &legal) {
+    return reporter.fail(ExitUsage, {"nestc run", message, legal});
+  }
+  int readTokens(Tokens &tokens);
+  int readTokenList(const std::string &text, Tokens &tokens);
+  int readTokenFile(const std::string &path, Tokens &tokens);
+  int writeLogits(const Tokens &tokens);
+  int generate(const Tokens &tokens);
+  int runEntry();
+
+  const Arguments &arguments;
+  const Reporter &reporter;
+  PackagePtr package;
+  int64_t threads = 0, stepwise = -1, count = 64, seed = 0;
+  double temperature = 0;
+};
+
+//===----------------------------------------------------------------------===//
+// Tokens
+//===----------------------------------------------------------------------===//
+
+int Runner::readTokenList(const std::string &text, Tokens &tokens) {
+  static const char *legal = "give ids such as 1,2,3, or a .npy file";
+  llvm::SmallVector<llvm::StringRef> words;
+  llvm::StringRef(text).split(words, ',');
+  for (llvm::StringRef word : words) {
+    word = word.trim();
+    llvm::StringRef digits = word;
+    bool negative = digits.consume_front("-");
+    if (digits.empty() || !llvm::all_of(digits, llvm::isDigit))
+      return reporter.fail(
+          ExitUsage, {"--tokens", "'" + word.str() + "' is no token", legal});
+    int32_t id;
+    if (negative || digits.getAsInteger(10, id))
+      return reporter.fail(
+          ExitInput,
+          {"--tokens", "the token " + word.str() + " is out of range",
+           "tokens are 0 to " +
+               std::to_string(nest_package_vocab_size(package.get()) - 1)});
+    tokens.ids.push_back(id);
+  }
+  tokens.rows = tokens.ids.size();
+  return ExitDone;
+}
+
+int Runner::readTokenFile(const std::string &path, Tokens &tokens) {
+  rt::Expected<rt::NpyArray> array = rt::readNpy(path);
+  if (!array)
+    return reporter.fail(ExitInput, array.error());
+  bool known = array->dtype == rt::DType::I32 || array->dtype == rt::DType::I64;
+  if (!known || array->shape.empty() || array->shape.size() > 2)
+    return reporter.fail(ExitInput,
+                         {path,
+                          std::string("is ") + rt::name(array->dtype) + " " +
+                              rt::shapeString(array->shape),
+                          "tokens are i32 or i64, [T] or [B,T]"});
+  tokens.batched = array->shape.size() == 2;
+  tokens.batch = tokens.batched ? array->shape[0] : 1;
+  tokens.rows = array->shape.back();
+  if (array->count() == 0)
+    return reporter.fail(ExitInput,
+                         {path, "holds no token", "give at least one row"});
+  for (int64_t i = 0; i < array->count(); ++i) {
+    int64_t id = array->dtype == rt::DType::I32 ? array->as<int32_t>()[i]
+                                                : array->as<int64_t>()[i];
+    if (id < 0 || id > INT32_MAX)
+      return reporter.fail(
+          ExitInput,
+          {path, "the token " + std::to_string(id) + " is out of range",
+           "tokens are 0 to " +
+               std::to_string(nest_package_vocab_size(package.get()) - 1)});
+    tokens.ids.push_back(static_cast<int32_t>(id));
+  }
+  return ExitDone;
+}
+
+int Runner::readTokens(Tokens &tokens) {
+  if (arguments.has("--prompt")) {
+    std::string text = arguments.get("--prompt");
+    int32_t *ids = nullptr;
+    size_t size = 0;
+    if (nest_status status = nest_tokenize(package.get(), text.data(),
+                                           text.size(), 1, &ids, &size))
+      return failRuntime(status, reporter);
+    tokens.ids.assign(ids, ids + size);
+    nest_free(ids);
+    tokens.rows = size;
+    if (size == 0)
+      return reporter.fail(ExitInput, {"--prompt", "the text has no token",
+                                       "give at least one character"});
+    return ExitDone;
+  }
+  std::string text = arguments.get("--tokens");
+  if (text.empty())
+    return reporter.fail(ExitUsage, {"--tokens", "is empty",
+                                     "give ids such as 1,2,3, or a .npy file"});
+  return llvm::StringRef(text).ends_with(".npy") ? readTokenFile(text, tokens)
+                                                 : readTokenList(text, tokens);
+}
+
+//===----------------------------------------------------------------------===//
+// Logits and generation
+//===----------------------------------------------------------------------===//
+
+int Runner::writeLogits(const Tokens &tokens) {
+  int code = ExitDone;
+  int64_t vocab = nest_package_vocab_size(package.get());
+  int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
+  SessionPtr session =
+      makeSession(package.get(), tokens.batch, 0, threads, reporter, code);
+  if (!session)
+    return code;
+  std::vector<float> logits(tokens.batch * tokens.rows * vocab);
+  // Calls take [batch, rows of the call]; logits are gathered by sequence.
+  std::vector<int32_t> ids;
+  std::vector<float> part;
+  auto call = [&](int64_t from, int64_t rows, bool decode) {
+    ids.clear();
+    for (int64_t b = 0; b < tokens.batch; ++b)
+      for (int64_t t = from; t < from + rows; ++t)
+        ids.push_back(tokens.ids[b * tokens.rows + t]);
+    part.resize(tokens.batch * rows * vocab);
+    nest_status status =
+        decode
+            ? nest_session_decode(session.get(), ids.data(), part.data())
+            : nest_session_verify(session.get(), ids.data(), rows, part.data());
+    if (status)
+      return status;
+    for (int64_t b = 0; b < tokens.batch; ++b)
+      std::copy_n(part.begin() + b * rows * vocab, rows * vocab,
+                  logits.begin() + (b * tokens.rows + from) * vocab);
+    return NEST_OK;
+  };
+  if (first > 0)
+    if (nest_status status = call(0, first, false))
+      return failRuntime(status, reporter);
+  Progress progress(reporter, "decoding");
+  for (int64_t t = first; t < tokens.rows; ++t) {
+    if (nest_status status = call(t, 1, true))
+      return failRuntime(status, reporter);
+    progress.update(t + 1, tokens.rows);
+  }
+  std::vector<int64_t> shape = {tokens.rows, vocab};
+  if (tokens.batched)
+    shape.insert(shape.begin(), tokens.batch);
+  rt::Status status = rt::writeNpy(arguments.get("--logits"), rt::DType::F32,
+                                   shape, logits.data());
+  return status.ok() ? ExitDone : reporter.fail(ExitInput, status.error());
+}
+
+/// What the callback of a generation writes to.
+struct Generated {
+  const nest_package *package;
+  bool text, stream;
+  std::vector<std::vector<int32_t>> tokens;
+};
+
+std::string detokenize(const nest_package *package, const int32_t *tokens,
+                       size_t count, uint32_t flags) {
+  char *text = nullptr;
+  size_t size = 0;
+  if (nest_detokenize(package, tokens, count, flags, &text, &size))
+    return "";
+  std::string result(text, size);
+  nest_free(text);
+  return result;
+}
+
+int Runner::generate(const Tokens &tokens) {
+  int code = ExitDone;
+  SessionPtr session =
+      makeSession(package.get(), tokens.batch, 0, threads, reporter, code);
+  if (!session)
+    return code;
+  nest_generate_options options = {};
+  options.size = sizeof(options);
+  options.count = count;
+  options.temperature = temperature;
+  options.seed = static_cast<uint64_t>(seed);
+  bool text = nest_package_has_tokenizer(package.get());
+  Generated generated = {package.get(), text, text && tokens.batch == 1, {}};
+  generated.tokens.resize(tokens.batch);
+  auto callback = [](void *user, int64_t sequence, int32_t token) -> int32_t {
+    auto &generated = *static_cast<Generated *>(user);
+    generated.tokens[sequence].push_back(token);
+    if (generated.stream) {
+      std::string piece =
+          detokenize(generated.package, &token, 1,
+                     NEST_DETOKENIZE_SKIP_SPECIAL | NEST_DETOKENIZE_BYTES);
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    }
+    return 0;
+  };
+  nest_status status =
+      nest_session_generate(session.get(), tokens.ids.data(), tokens.rows,
+                            &options, callback, &generated);
+  for (const std::vector<int32_t> &ids : generated.tokens) {
+    if (!text) {
+      for (size_t i = 0; i < ids.size(); ++i)
+        std::printf(i ? " %d" : "%d", ids[i]);
+    } else if (!generated.stream) {
+      std::string line = detokenize(package.get(), ids.data(), ids.size(),
+                                    NEST_DETOKENIZE_SKIP_SPECIAL);
+      std::fwrite(line.data(), 1, line.size(), stdout);
+    }
+    std::printf("\n");
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return reporter.fail(ExitInput, {"stdout", "cannot be written", ""});
+  return status ? failRuntime(status, reporter) : ExitDone;
+}
+
+//===----------------------------------------------------------------------===//
+// Entries
+//===----------------------------------------------------------------------===//
+
+int Runner::runEntry() {
+  struct Named {
+    std::string name, path;
+  };
+  std::vector<Named> ins, outs;
+  for (auto [option, list] : {std::pair("--in", &ins), {"--out", &outs}}) {
+    for (const std::string &word : arguments.getAll(option)) {
+      size_t equal = word.find('=');
+      if (equal == std::string::npos || equal == 0)
+        return usage(std::string(option) + " '" + word + "' is no NAME=FILE",
+                     "write NAME=FILE.npy");
+      list->push_back({word.substr(0, equal), word.substr(equal + 1)});
+    }
+  }
+  std::vector<rt::NpyArray> arrays;
+  std::vector<nest_buffer> inputs, outputs;
+  for (const Named &in : ins) {
+    rt::Expected<rt::NpyArray> array = rt::readNpy(in.path);
+    if (!array)
+      return reporter.fail(ExitInput, array.error());
+    if (array->shape.size() > NEST_MAX_RANK)
+      return reporter.fail(ExitInput,
+                           {in.path, "has too many dimensions", "at most 8"});
+    nest_buffer buffer = {};
+    buffer.name = in.name.c_str();
+    buffer.dtype = rt::name(array->dtype);
+    buffer.rank = static_cast<int32_t>(array->shape.size());
+    std::copy(array->shape.begin(), array->shape.end(), buffer.shape);
+    buffer.data = const_cast<void *>(array->data());
+    buffer.bytes = array->count() * rt::byteSize(array->dtype);
+    arrays.push_back(std::move(*array));
+    inputs.push_back(buffer);
+  }
+  for (const Named &out : outs) {
+    nest_buffer buffer = {};
+    buffer.name = out.name.c_str();
+    outputs.push_back(buffer);
+  }
+  nest_status called =
+      nest_call_entry(package.get(), arguments.get("--entry").c_str(),
+                      static_cast<int32_t>(threads), inputs.data(),
+                      inputs.size(), outputs.data(), outputs.size());
+  if (called)
+    return failRuntime(called, reporter);
+  int code = ExitDone;
+  for (auto [out, buffer] : llvm::zip(outs, outputs)) {
+    // NumPy has no bf16: such a cache is written as its bits.
+    rt::DType type = rt::parseDType(buffer.dtype).value_or(rt::DType::F32);
+    if (type == rt::DType::BF16)
+      type = rt::DType::U16;
+    rt::Status status =
+        rt::writeNpy(out.path, type, {buffer.shape, buffer.shape + buffer.rank},
+                     buffer.data);
+    if (status.failed() && code == ExitDone)
+      code = reporter.fail(ExitInput, status.error());
+    nest_free(buffer.data);
+  }
+  return code;
+}
+
+int Runner::run() {
+  int code = ExitUsage;
+  if (arguments.positional.size() != 1)
+    return usage("give one package", "nestc run PKG --prompt TEXT");
+  auto number = [&](const char *option, int64_t low, int64_t high,
+                    int64_t &value) {
+    if (!arguments.has(option))
+      return true;
+    std::optional<int64_t> parsed =
+        parseInteger(option, arguments.get(option), low, high, reporter, code);
+    if (parsed)
+      value = *parsed;
+    return parsed.has_value();
+  };
+  if (!number("--threads", 1, 1024, threads) ||
+      !number("--generate", 0, INT32_MAX, count) ||
+      !number("--seed", 0, INT64_MAX, seed))
+    return code;
+  if (arguments.has("--stepwise")) {
+    stepwise = 0;
+    if (!arguments.get("--stepwise").empty() &&
+        !number("--stepwise", 0, INT32_MAX, stepwise))
+      return code;
+  }
+  if (arguments.has("--temperature")) {
+    std::string text = arguments.get("--temperature");
+    char *end = nullptr;
+    temperature = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end || !(temperature >= 0 && temperature < 1e6))
+      return reporter.fail(ExitUsage,
+                           {"--temperature", "'" + text + "' is no temperature",
+                            "legal are numbers from 0 (greedy) up"});
+  }
+  bool entry = arguments.has("--entry");
+  bool tokens = arguments.has("--tokens"), prompt = arguments.has("--prompt");
+  if (entry ? tokens || prompt : tokens == prompt)
+    return usage(entry    ? "--entry takes its inputs by --in"
+                 : tokens ? "--tokens and --prompt are both given"
+                          : "there is no input",
+                 "give --tokens, --prompt, or --entry with --in");
+  if (!entry && (arguments.has("--in") || arguments.has("--out")))
+    return usage("--in and --out go with --entry", "name an entry");
+  if (arguments.has("--stepwise") && !arguments.has("--logits"))
+    return usage("--stepwise goes with --logits", "give --logits OUT.npy");
+
+  package = loadPackage(arguments.positional[0], reporter, code);
+  if (!package)
+    return code;
+  if (entry)
+    return runEntry();
+  Tokens input;
+  if (int failed = readTokens(input))
+    return failed;
+  bool logits = arguments.has("--logits");
+  if (logits)
+    if (int failed = writeLogits(input))
+      return failed;
+  if (!logits || arguments.has("--generate"))
+    return generate(input);
+  return ExitDone;
+}
+
+} // namespace
+
+static int run(const Arguments &arguments, const Reporter &reporter) {
+  return Runner(arguments, reporter).run();
+}
+
+const Command nestc::runCommand = {kSpec, run};
