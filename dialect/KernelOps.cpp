@@ -9,6 +9,7 @@
 #include "dialect/Kernel.h"
 
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nestc::kernel;
@@ -41,7 +42,9 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
   }
 }
 
-void EmbedOp::getEffects(Effects &effects) { addEffects(*this, false, effects); }
+void EmbedOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
 }
@@ -63,14 +66,410 @@ void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
 
-LogicalResult EmbedOp::verify() { return success(); }
-LogicalResult MatmulOp::verify() { return success(); }
-LogicalResult RowwiseOp::verify() { return success(); }
-LogicalResult RopeTableOp::verify() { return success(); }
-LogicalResult RopeOp::verify() { return success(); }
-LogicalResult CacheAppendOp::verify() { return success(); }
-LogicalResult AttentionOp::verify() { return success(); }
-LogicalResult LastRowsOp::verify() { return success(); }
+//===----------------------------------------------------------------------===//
+// Verifiers. Numbers in brackets are the constraints of docs/Spec.md.
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+using Shape = ArrayRef<int64_t>;
+
+Shape shapeOf(Value value) {
+  return cast<ShapedType>(value.getType()).getShape();
+}
+Type elementOf(Value value) {
+  return cast<ShapedType>(value.getType()).getElementType();
+}
+unsigned rankOf(Value value) { return shapeOf(value).size(); }
+int64_t columnsOf(Value value) { return shapeOf(value).back(); }
+
+bool isMatrixElement(Type type) {
+  return type.isF32() || type.isBF16() || type.isF16();
+}
+
+/// Whether two sizes can be the same.
+bool mayEqual(int64_t x, int64_t y) {
+  return x == y || ShapedType::isDynamic(x) || ShapedType::isDynamic(y);
+}
+bool mayEqual(Shape x, Shape y) {
+  return x.size() == y.size() && llvm::all_of(llvm::zip(x, y), [](auto pair) {
+           return mayEqual(std::get<0>(pair), std::get<1>(pair));
+         });
+}
+
+/// Checks one operation; every method emits at most one diagnostic.
+class Checker {
+public:
+  explicit Checker(DestinationStyleOpInterface op) : op(op) {}
+
+  InFlightDiagnostic refuse(unsigned number) {
+    return op->emitOpError("[K") << number << "] ";
+  }
+
+  /// [K1]-[K3]: what holds for the operands of every kernel.
+  LogicalResult operands(ValueRange weights = {}) {
+    bool tensors = isa<TensorType>(op->getOperand(0).getType());
+    for (OpOperand &operand : op->getOpOperands()) {
+      Type type = operand.get().getType();
+      unsigned number = operand.getOperandNumber();
+      if (isa<TensorType>(type) != tensors)
+        return refuse(1) << "mixes tensors and memrefs: operand " << number
+                         << " is " << type
+                         << "; operands are all tensors or all memrefs";
+      if (auto tensor = dyn_cast<RankedTensorType>(type)) {
+        if (tensor.getEncoding())
+          return refuse(2) << "operand " << number
+                           << " has an encoding: " << type
+                           << "; run nest-drop-axes first";
+        continue;
+      }
+      auto memref = cast<MemRefType>(type);
+      if (memref.getLayout().isIdentity())
+        continue;
+      bool isWeight = llvm::is_contained(weights, operand.get());
+      SmallVector<int64_t> strides;
+      int64_t offset;
+      bool legal = isWeight && memref.getRank() == 2 &&
+                   succeeded(memref.getStridesAndOffset(strides, offset)) &&
+                   offset == 0 && strides[1] == 1 &&
+                   (ShapedType::isDynamic(strides[0]) ||
+                    strides[0] >= memref.getDimSize(1));
+      if (!legal)
+        return refuse(3) << "operand " << number << " of type " << type
+                         << " is not contiguous; only a weight's rows may lie "
+                            "further apart than they are long: strided<[N, 1]>";
+    }
+    return success();
+  }
+
+  /// [K4] A stream: f32, two dimensions or more, columns known.
+  LogicalResult stream(StringRef name, Value value) {
+    if (rankOf(value) >= 2 && elementOf(value).isF32() &&
+        !ShapedType::isDynamic(columnsOf(value)) && columnsOf(value) > 0)
+      return success();
+    return refuse(4) << name << " is " << value.getType()
+                     << "; a stream is f32, of rank 2 or more, with a static "
+                        "last dimension";
+  }
+
+  /// [K5] Tokens, positions, lengths.
+  LogicalResult integers(StringRef name, Value value, unsigned rank) {
+    if (elementOf(value).isSignlessInteger(32) && rankOf(value) == rank)
+      return success();
+    return refuse(5) << name << " is " << value.getType()
+                     << "; legal is i32 of rank " << rank;
+  }
+
+  /// [K6] The leading dimensions of `value` are rows.
+  LogicalResult rows(StringRef name, Value value, Shape rows) {
+    if (mayEqual(shapeOf(value).drop_back(), rows))
+      return success();
+    InFlightDiagnostic diag = refuse(6);
+    diag << name << " is " << value.getType()
+         << "; its rows have to be those of ";
+    return diag << "the output, " << op.getDpsInits()[0].getType();
+  }
+
+  /// [K8] One map for each operand, one of `legal`.
+  LogicalResult maps(ValueRange operands, ArrayAttr maps,
+                     function_ref<bool(AffineMap, Value)> fits,
+                     StringRef legal) {
+    if (operands.size() != maps.size())
+      return refuse(8) << "has " << operands.size()
+                       << " operands with maps and " << maps.size()
+                       << " maps; every one has its own";
+    for (auto [index, operand] : llvm::enumerate(operands)) {
+      AffineMap map = cast<AffineMapAttr>(maps[index]).getValue();
+      if (!fits(map, operand) || !elementOf(operand).isF32())
+        return refuse(8) << "operand " << operand.getType()
+                         << " is read through " << AffineMapAttr::get(map)
+                         << "; legal on f32 are " << legal;
+    }
+    return success();
+  }
+
+  /// [K9]-[K11] A region of `arguments` scalars that yields `results`, at least
+  /// one if that is zero.
+  LogicalResult region(Region &region, unsigned arguments, unsigned results,
+                       const Twine &what) {
+    Block &block = region.front();
+    if (block.getNumArguments() != arguments ||
+        !llvm::all_of(block.getArgumentTypes(),
+                      [](Type type) { return type.isF32(); }))
+      return refuse(9) << what << " has " << block.getNumArguments()
+                       << " arguments; it takes " << arguments << " f32";
+    for (Operation &inner : block.without_terminator()) {
+      bool elementwise = inner.getName().getDialectNamespace() == "arith" ||
+                         inner.getName().getDialectNamespace() == "math";
+      elementwise &= inner.hasTrait<OpTrait::ConstantLike>() ||
+                     OpTrait::hasElementwiseMappableTraits(&inner);
+      elementwise &= llvm::all_of(inner.getResultTypes(),
+                                  [](Type type) { return type.isF32(); }) &&
+                     inner.getNumRegions() == 0;
+      if (!elementwise)
+        return refuse(10) << what << " holds '" << inner.getName()
+                          << "'; legal are elementwise arith and math "
+                             "operations on f32, and constants";
+      for (Value operand : inner.getOperands())
+        if (operand.getParentRegion() != &region)
+          return refuse(10) << what
+                            << " uses a value from outside; legal are its "
+                               "arguments and what it computes";
+    }
+    auto yield = dyn_cast<YieldOp>(block.getTerminator());
+    unsigned count = yield ? yield.getValues().size() : 0;
+    if (!yield || (results ? count != results : count == 0))
+      return refuse(11) << what << " ends with '"
+                        << block.getTerminator()->getName() << "' of " << count
+                        << " values; legal is kernel.yield of "
+                        << (results ? Twine(results) : Twine("one or more"));
+    for (Value value : yield.getValues())
+      if (value.getParentRegion() != &region)
+        return refuse(10) << what << " yields a value from outside";
+    return success();
+  }
+
+private:
+  DestinationStyleOpInterface op;
+};
+
+} // namespace
+
+LogicalResult EmbedOp::verify() {
+  Checker check(*this);
+  Value table = getTable();
+  if (failed(check.operands(table)) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.integers("ids", getIds(), rankOf(getOut()) - 1)))
+    return failure();
+  if (!mayEqual(shapeOf(getIds()), shapeOf(getOut()).drop_back()))
+    return check.refuse(6) << "ids are " << getIds().getType()
+                           << "; they have to be the rows of the output, "
+                           << getOut().getType();
+  if (rankOf(table) != 2 || !isMatrixElement(elementOf(table)) ||
+      llvm::any_of(shapeOf(table), ShapedType::isDynamic) ||
+      columnsOf(table) != columnsOf(getOut()))
+    return check.refuse(13) << "the table is " << table.getType()
+                            << "; legal is [V, " << columnsOf(getOut())
+                            << "], the output's columns, in f32, bf16 or f16";
+  return success();
+}
+
+LogicalResult MatmulOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands(getWeights())) ||
+      failed(check.stream("a", getA())) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.rows("a", getA(), shapeOf(getOut()).drop_back())))
+    return failure();
+  int64_t n = columnsOf(getOut()), k = columnsOf(getA());
+  if (getWeights().empty() || getWeights().size() > 2)
+    return check.refuse(7) << "has " << getWeights().size()
+                           << " weights; legal are 1 and 2";
+  for (Value weight : getWeights())
+    if (!isMatrixElement(elementOf(weight)) ||
+        shapeOf(weight) != Shape({n, k}) ||
+        elementOf(weight) != elementOf(getWeights().front()))
+      return check.refuse(7)
+             << "a weight is " << weight.getType() << "; legal is [" << n
+             << ", " << k
+             << "], columns of the output and of a, in one of f32, bf16 "
+             << "and f16 for all weights";
+  auto fits = [&](AffineMap map, Value operand) {
+    return map.getNumDims() == 2 && map.getNumSymbols() == 0 &&
+           map.getNumResults() == 1 &&
+           map.getResult(0) == getAffineDimExpr(1, getContext()) &&
+           shapeOf(operand) == Shape({n});
+  };
+  if (failed(check.maps(getEpilogue(), getMaps(), fits,
+                        "vectors of the output's columns by (m, n) -> (n)")))
+    return failure();
+  unsigned arguments = getWeights().size() + getEpilogue().size() + 1;
+  return check.region(getRegion(), arguments, 1, "the epilogue");
+}
+
+LogicalResult RowwiseOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("the output", getOut())))
+    return failure();
+  int64_t columns = columnsOf(getOut()), group = getGroup();
+  if (group < 1 || columns % group != 0)
+    return check.refuse(12) << "cuts " << columns << " columns into groups of "
+                            << group << "; legal are divisors of " << columns;
+  if (getBodies().empty())
+    return check.refuse(12)
+           << "has no region; the last one computes the output";
+  MLIRContext *context = getContext();
+  AffineExpr row = getAffineDimExpr(0, context);
+  AffineExpr column = getAffineDimExpr(1, context);
+  AffineExpr inGroup = getAffineDimExpr(2, context);
+  bool rowsDiffer = false;
+  auto fits = [&](AffineMap map, Value input) {
+    if (map.getNumDims() != 3 || map.getNumSymbols() != 0)
+      return false;
+    ArrayRef<AffineExpr> results = map.getResults();
+    if (results == ArrayRef({row, column})) {
+      bool isStream =
+          rankOf(input) == rankOf(getOut()) && columnsOf(input) == columns;
+      rowsDiffer |= isStream && !mayEqual(shapeOf(input), shapeOf(getOut()));
+      return isStream;
+    }
+    return (results == ArrayRef({column}) &&
+            shapeOf(input) == Shape({columns})) ||
+           (results == ArrayRef({inGroup}) && shapeOf(input) == Shape({group}));
+  };
+  if (failed(check.maps(getInputs(), getMaps(), fits,
+                        "streams like the output by (r, c, g) -> (r, c), "
+                        "vectors of its columns by (c), of a group by (g)")))
+    return failure();
+  if (rowsDiffer)
+    return check.refuse(6) << "a stream has other rows than the output, "
+                           << getOut().getType();
+  unsigned sums = 0, inputs = getInputs().size();
+  unsigned last = getBodies().size() - 1;
+  for (auto [index, body] : llvm::enumerate(getBodies())) {
+    bool isLast = index == last;
+    if (failed(check.region(body, inputs + sums + isLast, isLast ? 1 : 0,
+                            isLast ? Twine("the last region")
+                                   : "round " + Twine(index))))
+      return failure();
+    sums += body.front().getTerminator()->getNumOperands();
+  }
+  return success();
+}
+
+LogicalResult RopeTableOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.integers("positions", getPositions(), rankOf(getOut()) - 1)))
+    return failure();
+  if (!mayEqual(shapeOf(getPositions()), shapeOf(getOut()).drop_back()))
+    return check.refuse(6) << "positions are " << getPositions().getType()
+                           << "; they have to be the rows of the output, "
+                           << getOut().getType();
+  if (columnsOf(getOut()) != getRope().getRotaryDim())
+    return check.refuse(14)
+           << "the output has " << columnsOf(getOut())
+           << " columns; the rope has " << getRope().getRotaryDim() / 2
+           << " frequencies, a cosine and a sine each";
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.stream("the table", getTable())) ||
+      failed(
+          check.rows("the table", getTable(), shapeOf(getOut()).drop_back())))
+    return failure();
+  int64_t head = getHeadDim(), rotary = columnsOf(getTable());
+  if (head < 1 || columnsOf(getOut()) % head != 0 || rotary % 2 != 0 ||
+      rotary > head)
+    return check.refuse(15)
+           << "turns heads of " << head << " in " << columnsOf(getOut())
+           << " columns by a table of " << rotary
+           << "; columns are whole heads, the table is even and no wider than "
+              "a head";
+  return success();
+}
+
+LogicalResult CacheAppendOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("rows", getRows())) ||
+      failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  Value cache = getOut();
+  Shape rows = shapeOf(getRows()), shape = shapeOf(cache);
+  if (shape.size() != 4 || !isMatrixElement(elementOf(cache)) ||
+      llvm::any_of(shape.drop_front(), ShapedType::isDynamic) ||
+      rows.size() != 3 || rows[2] % shape[1] != 0 ||
+      rows[2] / shape[1] != shape[3])
+    return check.refuse(16)
+           << "appends rows " << getRows().getType() << " to a cache "
+           << cache.getType()
+           << "; legal are [B, T, H * D] and [B, H, capacity, D], the latter "
+              "f32, bf16 or f16";
+  if (!mayEqual(rows[0], shape[0]) ||
+      !mayEqual(shapeOf(getLengths())[0], shape[0]))
+    return check.refuse(16) << "rows, lengths and cache differ in the batch";
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("q", getQ())) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  Shape q = shapeOf(getQ()), k = shapeOf(getK());
+  if (k.size() != 4 || getK().getType() != getV().getType() ||
+      !isMatrixElement(elementOf(getK())) ||
+      llvm::any_of(k.drop_front(), ShapedType::isDynamic) ||
+      llvm::is_contained(k, 0))
+    return check.refuse(17)
+           << "k and v are " << getK().getType() << " and " << getV().getType()
+           << "; both are [B, H, capacity, D] of one type, "
+              "f32, bf16 or f16";
+  if (q.size() != 3 || q[2] % k[3] != 0 || (q[2] / k[3]) % k[1] != 0)
+    return check.refuse(17)
+           << "q is " << getQ().getType() << "; legal is [B, T, n * " << k[1]
+           << " * " << k[3]
+           << "], whole groups of query heads for each KV head";
+  if (!mayEqual(q, shapeOf(getOut())) || !mayEqual(q[0], k[0]) ||
+      !mayEqual(shapeOf(getLengths())[0], k[0]))
+    return check.refuse(17) << "q is " << getQ().getType() << " and the output "
+                            << getOut().getType()
+                            << "; they have one shape, and the batch of caches "
+                               "and lengths";
+  return success();
+}
+
+LogicalResult LastRowsOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("x", getX())) ||
+      failed(check.stream("the output", getOut())))
+    return failure();
+  Shape x = shapeOf(getX()), out = shapeOf(getOut());
+  if (x.size() != 3 || out.size() != 3 || out[1] != 1 ||
+      !mayEqual(x[0], out[0]) || x[2] != out[2])
+    return check.refuse(18)
+           << "x is " << getX().getType() << " and the output "
+           << getOut().getType() << "; legal are [B, T, D] and [B, 1, D]";
+  return success();
+}
+
+unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
+  Operation *op = operand.getOwner();
+  Value value = operand.get();
+  unsigned rank = rankOf(value);
+  auto kernel = cast<DestinationStyleOpInterface>(op);
+  bool isOut = kernel.isDpsInit(&operand);
+  // Caches: the batch. The last rows of sequences are one each.
+  if (isa<LastRowsOp, CacheAppendOp>(op) && isOut)
+    return 1;
+  if (isOut)
+    return rank - 1;
+  return llvm::TypeSwitch<Operation *, unsigned>(op)
+      .Case([&](EmbedOp embed) { return value == embed.getIds() ? rank : 0; })
+      .Case([&](MatmulOp) {
+        return operand.getOperandNumber() == 0 ? rank - 1 : 0;
+      })
+      .Case([&](RowwiseOp rowwise) {
+        auto map =
+            cast<AffineMapAttr>(rowwise.getMaps()[operand.getOperandNumber()]);
+        return map.getValue().getNumResults() == 2 ? rank - 1 : 0;
+      })
+      .Case([&](RopeTableOp) { return rank; })
+      .Case([&](AttentionOp attention) {
+        return operand.getOperandNumber() == 0 ? rank - 1 : 1;
+      })
+      .Case([&](CacheAppendOp) {
+        return operand.getOperandNumber() == 0 ? rank - 1 : 1;
+      })
+      .Default([&](Operation *) { return rank - 1; });
+}
 
 //===----------------------------------------------------------------------===//
 // def and launch
@@ -93,9 +492,9 @@ void DefOp::print(OpAsmPrinter &printer) {
   printer << ' ';
   printer.printSymbolName(getSymName());
   printer << '(';
-  llvm::interleaveComma(getBody().getArguments(), printer, [&](BlockArgument a) {
-    printer.printRegionArgument(a);
-  });
+  llvm::interleaveComma(
+      getBody().getArguments(), printer,
+      [&](BlockArgument a) { printer.printRegionArgument(a); });
   printer << ')';
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
                                            {SymbolTable::getSymbolAttrName()});
@@ -103,11 +502,49 @@ void DefOp::print(OpAsmPrinter &printer) {
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 
-LogicalResult DefOp::verify() { return success(); }
+LogicalResult DefOp::verify() {
+  auto refuse = [&] { return emitOpError("[K19] "); };
+  Block &block = getBody().front();
+  auto kernel = llvm::hasSingleElement(block)
+                    ? dyn_cast<DestinationStyleOpInterface>(block.front())
+                    : DestinationStyleOpInterface();
+  if (!kernel || !isa<KernelDialect>(kernel->getDialect()))
+    return refuse() << "holds something else than exactly one kernel";
+  if (!llvm::equal(kernel->getOperands(), block.getArguments()))
+    return refuse() << "'" << kernel->getName()
+                    << "' does not take the definition's arguments in their "
+                       "order; it takes all of them, one after the other";
+  for (BlockArgument argument : block.getArguments())
+    if (!isa<MemRefType>(argument.getType()))
+      return refuse() << "argument " << argument.getArgNumber() << " is "
+                      << argument.getType() << "; definitions take memrefs";
+  return success();
+}
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto def = symbols.lookupNearestSymbolFrom<DefOp>(*this, getKernelAttr());
   if (!def)
-    return emitOpError() << "names no kernel.def: " << getKernelAttr();
+    return emitOpError("[K20] ") << getKernelAttr() << " is no kernel.def";
+  Region &body = def.getBody();
+  if (getNumOperands() != body.getNumArguments())
+    return emitOpError("[K20] gives ")
+           << getNumOperands() << " buffers to " << getKernelAttr()
+           << ", which takes " << body.getNumArguments();
+  for (auto [argument, buffer] : llvm::zip(body.getArguments(), getBuffers())) {
+    auto wanted = dyn_cast<MemRefType>(argument.getType());
+    auto given = cast<MemRefType>(buffer.getType());
+    bool fits = wanted && wanted.getRank() == given.getRank() &&
+                wanted.getElementType() == given.getElementType() &&
+                wanted.getLayout() == given.getLayout() &&
+                wanted.getMemorySpace() == given.getMemorySpace();
+    for (int64_t dim = 0; fits && dim < wanted.getRank(); ++dim)
+      fits = wanted.isDynamicDim(dim) ||
+             wanted.getDimSize(dim) == given.getDimSize(dim);
+    if (!fits)
+      return emitOpError("[K20] gives ")
+             << given << " as argument " << argument.getArgNumber() << " of "
+             << getKernelAttr() << ", which is " << argument.getType()
+             << "; a buffer may be more static than the argument, nothing else";
+  }
   return success();
 }

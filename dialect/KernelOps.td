@@ -92,7 +92,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
   }];
 }
 
-def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise"> {
+def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock]> {
   let summary = "Sums over groups of columns, then elementwise code";
   let description = [{
     Columns are cut into groups of `group`. Every region but the last is a round

@@ -40,8 +40,8 @@ LogicalResult checkInPlace(func::FuncOp function, Operation &op,
                            OpOperand &out) {
   Value value = out.get();
   if (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto writable = function.getArgAttrOfType<BoolAttr>(
-        argument.getArgNumber(), kWritable);
+    auto writable =
+        function.getArgAttrOfType<BoolAttr>(argument.getArgNumber(), kWritable);
     if (writable && !writable.getValue())
       return op.emitOpError("writes over argument ")
              << argument.getArgNumber()
@@ -97,10 +97,6 @@ LogicalResult checkFunction(func::FuncOp function) {
 
 struct KernelBufferize : nestc::impl::KernelBufferizeBase<KernelBufferize> {
   using KernelBufferizeBase::KernelBufferizeBase;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<KernelDialect, bufferization::BufferizationDialect>();
-  }
 
   void runOnOperation() override {
     ModuleOp module = getOperation();

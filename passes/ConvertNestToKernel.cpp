@@ -100,7 +100,8 @@ public:
       return div(x, add(constant(1.0), e));
     }
     case Activation::gelu: { // x / 2 * (1 + erf(x / sqrt 2))
-      Value e = math::ErfOp::create(b, loc, mul(x, constant(0.70710678118654752)));
+      Value e =
+          math::ErfOp::create(b, loc, mul(x, constant(0.70710678118654752)));
       return mul(mul(x, constant(0.5)), add(e, constant(1.0)));
     }
     case Activation::gelu_tanh: {
@@ -177,6 +178,7 @@ private:
   FailureOr<Value> size(Operation *op, unsigned dim);
   FailureOr<Value> copy(Operation *op, Value from, Value to);
   Value scalarOf(Operation *op, IRMapping &scalars, Scalar &s);
+  void update(Group &group);
   void done(Operation *op, Value result);
 
   func::FuncOp function;
@@ -189,6 +191,9 @@ private:
   DenseMap<Operation *, Operation *> rootOf;
   /// Ropes that turn their input in its own buffer.
   DenseSet<Operation *> inPlace;
+  /// What has replaced the results of operations built so far: plans were made
+  /// with the values before.
+  DenseMap<Value, Value> current;
   /// Result index -> argument to write to; roots that write to an argument.
   DenseMap<unsigned, Value> outputs;
   DenseMap<Operation *, Value> outputOf;
@@ -325,7 +330,8 @@ LogicalResult Converter::addArguments() {
       return end->emitOpError("gives result ")
              << index << " of type " << result.get().getType()
              << "; an entry's results are f32 streams and caches";
-    SmallVector<NamedAttribute> attrs{b.getNamedAttr(kOutputAttr, b.getUnitAttr())};
+    SmallVector<NamedAttribute> attrs{
+        b.getNamedAttr(kOutputAttr, b.getUnitAttr())};
     if (Attribute name = function.getResultAttr(index, kNameAttr))
       attrs.push_back(b.getNamedAttr(kNameAttr, name));
     outputs[index] = append(type, attrs, end->getLoc());
@@ -338,11 +344,11 @@ LogicalResult Converter::addArguments() {
   for (auto get : llvm::make_early_inc_range(block.getOps<GetOp>())) {
     Value &weight = weights[{get.getWeightAttr(), get.getType()}];
     if (!weight)
-      weight = append(
-          get.getType(),
-          {b.getNamedAttr(kWeightAttr, get.getWeightAttr().getAttr()),
-           b.getNamedAttr(writable, b.getBoolAttr(false))},
-          get.getLoc());
+      weight =
+          append(get.getType(),
+                 {b.getNamedAttr(kWeightAttr, get.getWeightAttr().getAttr()),
+                  b.getNamedAttr(writable, b.getBoolAttr(false))},
+                 get.getLoc());
     if (!weight)
       return failure();
     get.replaceAllUsesWith(weight);
@@ -385,8 +391,8 @@ Group Converter::collect(Operation *root, bool fuseCode,
   };
   auto absorb = [&](Operation *op) {
     if (auto linear = dyn_cast<LinearOp>(op)) {
-      bool fits = fuseLinears && !group.norm &&
-                  group.linears.size() < kMaxProducts;
+      bool fits =
+          fuseLinears && !group.norm && group.linears.size() < kMaxProducts;
       if (fits && !group.linears.empty()) {
         LinearOp first = group.linears.front();
         fits = first.getX() == linear.getX() &&
@@ -437,7 +443,8 @@ void Converter::claim(Operation *root, Group group) {
 void Converter::planFused(Operation *root) {
   // All in one; without the elementwise code in front; without products.
   for (auto [fuseCode, fuseLinears] :
-       {std::pair(true, true), std::pair(false, true), std::pair(true, false)}) {
+       {std::pair(true, true), std::pair(false, true),
+        std::pair(true, false)}) {
     Group group = collect(root, fuseCode, fuseLinears);
     if (group.linears.empty()) {
       for (Value stream : group.streams)
@@ -481,7 +488,8 @@ LogicalResult Converter::planDestinations() {
   for (OpOperand &result : end->getOpOperands()) {
     unsigned index = result.getOperandNumber();
     Value value = result.get();
-    if (auto cache = function.getResultAttrOfType<StringAttr>(index, kCacheAttr)) {
+    if (auto cache =
+            function.getResultAttrOfType<StringAttr>(index, kCacheAttr)) {
       while (auto append = value.getDefiningOp<CacheAppendOp>())
         value = append.getCache();
       auto argument = dyn_cast<BlockArgument>(value);
@@ -555,6 +563,7 @@ FailureOr<Value> Converter::destination(Operation *root) {
 }
 
 void Converter::done(Operation *op, Value result) {
+  current[op->getResult(0)] = result;
   op->getResult(0).replaceAllUsesWith(result);
 }
 
@@ -587,7 +596,21 @@ Block *addBlock(Region &region, unsigned count, Location loc, OpBuilder &b) {
                        SmallVector<Location>(count, loc));
 }
 
+void Converter::update(Group &group) {
+  auto now = [&](Value value) {
+    Value found = current.lookup(value);
+    return found ? found : value;
+  };
+  if (group.old)
+    group.old = now(group.old);
+  llvm::SmallSetVector<Value, 4> streams;
+  for (Value stream : group.streams)
+    streams.insert(now(stream));
+  group.streams = std::move(streams);
+}
+
 LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
+  update(group);
   Location loc = root->getLoc();
   Value out = group.old;
   if (!out) {
@@ -633,6 +656,7 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
 }
 
 LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
+  update(group);
   Location loc = root->getLoc();
   Value out = group.old;
   if (!out) {

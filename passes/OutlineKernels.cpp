@@ -46,9 +46,8 @@ llvm::hash_code hashRegions(Operation *op) {
   for (Region &region : op->getRegions()) {
     hash = llvm::hash_combine(hash, region.getNumArguments());
     for (Operation &inner : region.getOps())
-      hash = llvm::hash_combine(
-          hash, inner.getName().getAsOpaquePointer(), getAttributes(&inner),
-          inner.getNumOperands());
+      hash = llvm::hash_combine(hash, inner.getName().getAsOpaquePointer(),
+                                getAttributes(&inner), inner.getNumOperands());
   }
   return hash;
 }
@@ -65,9 +64,9 @@ Key getKey(DestinationStyleOpInterface op) {
     key.types.push_back(rows ? MemRefType::Builder(type).setShape(shape)
                              : MemRefType::Builder(type));
   }
-  key.hash = llvm::hash_combine(
-      op->getName().getAsOpaquePointer(), getAttributes(op),
-      llvm::hash_combine_range(key.types), hashRegions(op));
+  key.hash =
+      llvm::hash_combine(op->getName().getAsOpaquePointer(), getAttributes(op),
+                         llvm::hash_combine_range(key.types), hashRegions(op));
   return key;
 }
 
@@ -82,8 +81,7 @@ struct KeyInfo {
     return static_cast<unsigned>(static_cast<size_t>(key.hash));
   }
   static bool isSpecial(const Key &key) {
-    return !key.op ||
-           key.op == DenseMapInfo<Operation *>::getTombstoneKey();
+    return !key.op || key.op == DenseMapInfo<Operation *>::getTombstoneKey();
   }
   static bool isEqual(const Key &x, const Key &y) {
     if (isSpecial(x) || isSpecial(y) || x.op == y.op)
@@ -119,9 +117,8 @@ struct KernelOutline : nestc::impl::KernelOutlineBase<KernelOutline> {
           if (!kernelOp || !isa<kernel::KernelDialect>(op.getDialect()))
             continue;
           if (!kernelOp.hasPureBufferSemantics()) {
-            op.emitOpError(
-                "works on tensors; run kernel-bufferize and "
-                "kernel-plan-memory first");
+            op.emitOpError("works on tensors; run kernel-bufferize and "
+                           "kernel-plan-memory first");
             return signalPassFailure();
           }
           if (!before)
@@ -131,8 +128,8 @@ struct KernelOutline : nestc::impl::KernelOutlineBase<KernelOutline> {
           OpBuilder b(&op);
           SmallVector<Value> buffers(op.getOperands());
           if (found != definitions.end()) {
-            kernel::LaunchOp::create(b, op.getLoc(),
-                                     found->second.getSymName(), buffers);
+            kernel::LaunchOp::create(b, op.getLoc(), found->second.getSymName(),
+                                     buffers);
             op.erase();
             continue;
           }

@@ -63,6 +63,8 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
     a function of one block, and rewrites functions of kernels to buffers, with
     no copy. Arguments have the identity layout.
   }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect",
+                           "::mlir::bufferization::BufferizationDialect"];
 }
 
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {

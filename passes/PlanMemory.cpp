@@ -301,14 +301,12 @@ void Planner::rewrite() {
   (void)function.insertArgument(index, arenaType, attrs, loc);
   Value arena = function.getArgument(index);
   function->setAttr(
-      kArena, b.getDictionaryAttr(
-                  {b.getNamedAttr("per_row",
-                                  b.getI64IntegerAttr(pools[PerRow].size())),
-                   b.getNamedAttr(
-                       "per_sequence",
-                       b.getI64IntegerAttr(pools[PerSequence].size())),
-                   b.getNamedAttr("fixed",
-                                  b.getI64IntegerAttr(pools[Fixed].size()))}));
+      kArena,
+      b.getDictionaryAttr(
+          {b.getNamedAttr("per_row", b.getI64IntegerAttr(pools[PerRow].size())),
+           b.getNamedAttr("per_sequence",
+                          b.getI64IntegerAttr(pools[PerSequence].size())),
+           b.getNamedAttr("fixed", b.getI64IntegerAttr(pools[Fixed].size()))}));
 
   // Index arithmetic once, at the top; the three classes one behind the other.
   b.setInsertionPointToStart(&block);
@@ -324,7 +322,8 @@ void Planner::rewrite() {
     if (!uses(scale) || scale == Fixed)
       continue;
     Value bytes = multiply(unit[scale], pools[scale].size());
-    next = next ? arith::AddIOp::create(b, loc, next, bytes).getResult() : bytes;
+    next =
+        next ? arith::AddIOp::create(b, loc, next, bytes).getResult() : bytes;
   }
 
   DenseMap<std::pair<unsigned, int64_t>, Value> places;

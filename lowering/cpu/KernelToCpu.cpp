@@ -36,7 +36,11 @@ struct ConvertKernelToCpu : impl::ConvertKernelToCpuBase<ConvertKernelToCpu> {
       return signalPassFailure();
     }
     if (failed(cpu::Generator(getOperation(), vectorBits / 32).run()))
-      signalPassFailure();
+      return signalPassFailure();
+    // What names the weights was for the package; code has their order only.
+    for (auto weight :
+         llvm::make_early_inc_range(getOperation().getOps<nest::WeightOp>()))
+      weight.erase();
   }
 };
 } // namespace
@@ -53,7 +57,7 @@ void buildCpuPipeline(mlir::OpPassManager &passes, int64_t vectorBits) {
   functions.addPass(mlir::createConvertVectorToLLVMPass());
   functions.addPass(mlir::createConvertMathToLLVMPass());
   functions.addPass(mlir::createArithToLLVMConversionPass());
-  functions.addPass(mlir::createConvertControlFlowToLLVMPass());
-  functions.addPass(mlir::createReconcileUnrealizedCastsPass());
+  passes.addPass(mlir::createConvertControlFlowToLLVMPass());
+  passes.addPass(mlir::createReconcileUnrealizedCastsPass());
 }
 } // namespace nestc

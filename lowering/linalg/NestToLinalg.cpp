@@ -19,6 +19,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -176,22 +177,20 @@ LogicalResult lowerOp(Operation *op, RewriterBase &rewriter) {
   return success();
 }
 
-/// Turns attributes that hold parts of the nest dialect into strings, which a
-/// reader without the dialect accepts.
-void spellOutAttributes(Operation *op) {
-  for (NamedAttribute attr :
-       llvm::to_vector(op->getDiscardableAttrDictionary())) {
-    bool foreign = false;
-    attr.getValue().walk([&](Attribute part) {
-      foreign |= isa<NestDialect>(part.getDialect());
-    });
-    if (!foreign)
-      continue;
+/// Turns attributes of the nest dialect inside other attributes into strings,
+/// which a reader without the dialect accepts.
+void spellOutAttributes(ModuleOp module) {
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([](Attribute attr) -> std::optional<Attribute> {
+    if (!isa<NestDialect>(attr.getDialect()))
+      return std::nullopt;
     std::string text;
-    llvm::raw_string_ostream(text) << attr.getValue();
-    op->setDiscardableAttr(attr.getName(),
-                           StringAttr::get(op->getContext(), text));
-  }
+    llvm::raw_string_ostream(text) << attr;
+    return StringAttr::get(attr.getContext(), text);
+  });
+  replacer.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true,
+                                        /*replaceLocs=*/false,
+                                        /*replaceTypes=*/false);
 }
 
 struct ConvertNestToLinalg
@@ -245,7 +244,7 @@ struct ConvertNestToLinalg
       return failure();
     for (Operation *symbol : symbols)
       rewriter.eraseOp(symbol);
-    module.walk(spellOutAttributes);
+    spellOutAttributes(module);
     return success();
   }
 };

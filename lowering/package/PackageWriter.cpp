@@ -111,7 +111,7 @@ rt::Status describeEntries(ModuleOp module,
     rt::Manifest::Entry entry;
     entry.name = name.str();
     entry.symbol = "nest_entry_" + entry.name;
-    entry.dims = {"B", "T"};
+    entry.dims = {"B"};
     for (BlockArgument argument : function.getArguments()) {
       unsigned number = argument.getArgNumber();
       auto attribute = [&](StringRef key) {
@@ -140,6 +140,11 @@ rt::Status describeEntries(ModuleOp module,
                          "name it by nest.name or nest.cache");
       }
     }
+    // The code's order of sizes is B, T; an entry of one row has no T.
+    for (const rt::Manifest::Buffer &buffer : entry.inputs)
+      for (const rt::ManifestDim &dim : buffer.shape)
+        if (dim.symbol == 1 && entry.dims.size() == 1)
+          entry.dims.push_back("T");
     if (auto arena = function->getAttrOfType<DictionaryAttr>("kernel.arena")) {
       auto bytes = [&](StringRef key) {
         auto attr = arena.getAs<IntegerAttr>(key);

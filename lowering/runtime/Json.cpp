@@ -433,8 +433,9 @@ static size_t editDistance(std::string_view a, std::string_view b) {
 std::string nestc::rt::nearestMatch(std::string_view word,
                                     const std::vector<std::string> &legal) {
   std::string best;
-  if (word.size() > 200)
+  if (word.empty() || word.size() > 200)
     return best;
+  // Fewer changes than this; at least one is forgiven.
   size_t limit = std::max<size_t>(1, word.size() / 3) + 1;
   for (const std::string &candidate : legal) {
     size_t longer = std::max(candidate.size(), word.size());

@@ -100,7 +100,8 @@ static std::string describe(Location loc) {
 
 void Model::handle(Diagnostic &diagnostic) {
   // "what is wrong; what is legal" in one text is split where it is one.
-  auto [message, legal] = StringRef(diagnostic.str()).split("; ");
+  std::string text = diagnostic.str();
+  auto [message, legal] = StringRef(text).split("; ");
   rt::Error error(describe(diagnostic.getLocation()), message.str(),
                   legal.str());
   switch (diagnostic.getSeverity()) {

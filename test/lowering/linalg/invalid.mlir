@@ -2,12 +2,14 @@
 
 nest.axis @ffn size 8 levels [4, 8]
 nest.weight @up : tensor<8x4xf32, #nest.on<ffn, _>>
-func.func @axis_left(%x: tensor<?x?x4xf32>) -> tensor<?x?x8xf32> {
+nest.weight @down : tensor<4x8xf32, #nest.on<_, ffn>>
+func.func @axis_left(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
   // expected-error@+1 {{has a value on the axis ffn; bind axes with nest-specialize and drop them with nest-drop-axes before convert-nest-to-linalg}}
-  %w = nest.get @up : tensor<8x4xf32, #nest.on<ffn, _>>
-  %y = nest.linear %x, %w : (tensor<?x?x4xf32>, tensor<8x4xf32, #nest.on<ffn, _>>) -> tensor<?x?x8xf32, #nest.on<_, _, ffn>>
-  %z = tensor.cast %y : tensor<?x?x8xf32, #nest.on<_, _, ffn>> to tensor<?x?x8xf32>
-  return %z : tensor<?x?x8xf32>
+  %up = nest.get @up : tensor<8x4xf32, #nest.on<ffn, _>>
+  %y = nest.linear %x, %up : (tensor<?x?x4xf32>, tensor<8x4xf32, #nest.on<ffn, _>>) -> tensor<?x?x8xf32, #nest.on<_, _, ffn>>
+  %down = nest.get @down : tensor<4x8xf32, #nest.on<_, ffn>>
+  %z = nest.linear %y, %down : (tensor<?x?x8xf32, #nest.on<_, _, ffn>>, tensor<4x8xf32, #nest.on<_, ffn>>) -> tensor<?x?x4xf32>
+  return %z : tensor<?x?x4xf32>
 }
 
 // -----
@@ -23,4 +25,23 @@ func.func @entry(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
   // expected-note@+1 {{called here}}
   %y = call @helper(%x) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
   return %y : tensor<?x?x4xf32>
+}
+
+// -----
+
+// Every operation that cannot be lowered is named.
+func.func @heads(%q: tensor<?x?x?xf32>, %k: tensor<?x?x4x2xf32>, %lengths: tensor<?xi32>) -> tensor<?x?x?xf32> {
+  // expected-error@+1 {{cannot be lowered: the numbers of heads and their width must be static; bind their axes with nest-specialize}}
+  %0 = nest.attention %q, %k, %k, %lengths scale 1.0 <causal> : (tensor<?x?x?xf32>, tensor<?x?x4x2xf32>, tensor<?x?x4x2xf32>, tensor<?xi32>) -> tensor<?x?x?xf32>
+  // expected-error@+1 {{cannot be lowered: the numbers of heads}}
+  %1 = nest.attention %0, %k, %k, %lengths scale 1.0 <causal> : (tensor<?x?x?xf32>, tensor<?x?x4x2xf32>, tensor<?x?x4x2xf32>, tensor<?xi32>) -> tensor<?x?x?xf32>
+  return %1 : tensor<?x?x?xf32>
+}
+
+// -----
+
+func.func @window(%q: tensor<?x?x4xf32>, %k: tensor<?x1x4x2xf32>, %lengths: tensor<?xi32>) -> tensor<?x?x4xf32> {
+  // expected-error@+1 {{cannot be lowered: a window counts back from the query, so its mask must be causal; write <causal, window = 2>}}
+  %0 = nest.attention %q, %k, %k, %lengths scale 1.0 <window = 2> : (tensor<?x?x4xf32>, tensor<?x1x4x2xf32>, tensor<?x1x4x2xf32>, tensor<?xi32>) -> tensor<?x?x4xf32>
+  return %0 : tensor<?x?x4xf32>
 }

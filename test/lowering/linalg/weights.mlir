@@ -4,10 +4,10 @@
 // RUN: nest-opt %s --convert-nest-to-linalg | mlir-opt --one-shot-bufferize="bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map" | FileCheck %s --check-prefix=MEMREF
 
 // CHECK: module attributes
-// CHECK-SAME: nest.model = {family = "llama"}, nest.rope = "#nest.rope<head_dim = 4, frequencies = [1.000000e+00]>"
+// CHECK-SAME: nest.model = {family = "llama", rope = "#nest.rope<head_dim = 4, frequencies = [1.000000e+00]>"}
 // CHECK-NOT: nest.axis
 // CHECK-NOT: nest.weight @
-module attributes {nest.model = {family = "llama"}, nest.rope = #nest.rope<head_dim = 4, frequencies = [1.0]>} {
+module attributes {nest.model = {family = "llama", rope = #nest.rope<head_dim = 4, frequencies = [1.0]>}} {
   nest.axis @ffn size 16 levels [4, 8, 16]
   nest.weight @down : tensor<4x16xf32, #nest.on<_, ffn>>
   nest.weight @up : tensor<16x4xf32, #nest.on<ffn, _>>

@@ -1,0 +1,213 @@
+//===- ManifestTest.cpp - what a package says about itself ------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Support.h"
+#include "lowering/runtime/Sha256.h"
+
+using namespace nestc::rt;
+
+TEST(Manifest, RoundTrip) {
+  Manifest manifest = fakeManifest();
+  std::string text = manifest.serialise();
+  Expected<Manifest> back = Manifest::parse(text, "m");
+  ASSERT_OK(back);
+  EXPECT_EQ(back->serialise(), text);
+  ASSERT_TRUE(back->findEntry("decode"));
+  const Manifest::Entry &prefill = *back->findEntry("prefill");
+  EXPECT_EQ(prefill.dim("T"), 1);
+  EXPECT_EQ(prefill.dim("x"), -1);
+  EXPECT_TRUE(prefill.findInput("layers.0.k")->cache);
+  EXPECT_EQ(prefill.arenaBytes({2, 3}), 2u * 3 * 64 + 2 * 8 + 16);
+  EXPECT_FALSE(prefill.arenaBytes({int64_t(1) << 40, int64_t(1) << 40}));
+  EXPECT_EQ(Manifest::Entry::shapeOf(*prefill.findOutput("logits"), {2, 3}),
+            (std::vector<int64_t>{2, 1, 16}));
+  EXPECT_EQ(back->weights[1].extent(), (15 * 2 + 1) * 4u);
+}
+
+TEST(Manifest, DenseStrideIsFilledIn) {
+  Manifest manifest = fakeManifest();
+  manifest.weights[1].shape = {16, 2};
+  manifest.weights[1].rowStride = 0;
+  EXPECT_OK(manifest.validate("m"));
+  EXPECT_EQ(Manifest::parse(manifest.serialise(), "m")->weights[1].rowStride,
+            2);
+}
+
+/// Calls `visit` with copies of `json` in each of which one value, at any
+/// depth, is replaced by `replacement` or, when that is empty, removed.
+static void
+forEachChange(const Json &json, const std::function<Json(const Json &)> &change,
+              const std::function<void(const Json &, const Json &old,
+                                       const std::string &)> &visit,
+              const std::string &path = "") {
+  if (!path.empty())
+    visit(change(json), json, path);
+  if (json.isObject()) {
+    for (const Json::Member &member : json.members())
+      forEachChange(
+          member.second, change,
+          [&](const Json &inner, const Json &old, const std::string &where) {
+            Json copy = json;
+            copy.set(member.first, inner);
+            visit(copy, old, where);
+          },
+          path + "." + member.first);
+  } else if (json.isArray()) {
+    for (size_t i = 0; i < json.size(); ++i)
+      forEachChange(
+          json.elements()[i], change,
+          [&](const Json &inner, const Json &old, const std::string &where) {
+            Json copy = Json::array();
+            for (size_t j = 0; j < json.size(); ++j)
+              copy.push(j == i ? inner : json.elements()[j]);
+            visit(copy, old, where);
+          },
+          path + "[" + std::to_string(i) + "]");
+  }
+}
+
+TEST(Manifest, EveryValueOfAWrongTypeIsAnError) {
+  Json good = fakeManifest().toJson();
+  const Json wrong[] = {Json(),
+                        Json(true),
+                        Json("?"),
+                        Json(-7),
+                        Json(1.5),
+                        Json(UINT64_MAX),
+                        Json::array(),
+                        Json::object(),
+                        Json::arrayOf(std::vector<std::string>{"x"})};
+  int count = 0;
+  for (const Json &replacement : wrong)
+    forEachChange(
+        good, [&](const Json &) { return replacement; },
+        [&](const Json &bad, const Json &old, const std::string &path) {
+          Expected<Manifest> result = Manifest::fromJson(bad, "m");
+          ++count;
+          if (result.failed()) {
+            EXPECT_EQ(result.error().str().substr(0, 1), "m");
+            return;
+          }
+          // Only a value of the same kind can pass.
+          bool sameKind = old.kind() == replacement.kind();
+          bool dim = path.find(".shape[") != std::string::npos;
+          EXPECT_TRUE(sameKind || dim) << path << " = " << replacement.str();
+        });
+  EXPECT_GT(count, 1000);
+}
+
+TEST(Manifest, EveryMissingOrUnknownKeyIsAnError) {
+  Json good = fakeManifest().toJson();
+  auto without = [](const Json &object, const std::string &key, bool rename) {
+    Json copy = Json::object();
+    for (const Json::Member &member : object.members()) {
+      if (member.first != key)
+        copy.set(member.first, member.second);
+      else if (rename)
+        copy.set(member.first + "_", member.second);
+    }
+    return copy;
+  };
+  std::function<void(const Json &, const std::function<Json(Json)> &)> walk =
+      [&](const Json &json, const std::function<Json(Json)> &rebuild) {
+        if (json.isObject())
+          for (const Json::Member &member : json.members()) {
+            bool optional = member.first == "cache" ||
+                            member.first == "row_stride" ||
+                            member.first == "sha256_header";
+            for (bool rename : {false, true}) {
+              Expected<Manifest> result = Manifest::fromJson(
+                  rebuild(without(json, member.first, rename)), "m");
+              if (!optional || rename)
+                EXPECT_TRUE(result.failed()) << member.first;
+            }
+            walk(member.second, [&](Json inner) {
+              Json copy = json;
+              copy.set(member.first, std::move(inner));
+              return rebuild(std::move(copy));
+            });
+          }
+        else if (json.isArray())
+          for (size_t i = 0; i < json.size(); ++i)
+            walk(json.elements()[i], [&](Json inner) {
+              Json copy = Json::array();
+              for (size_t j = 0; j < json.size(); ++j)
+                copy.push(j == i ? inner : json.elements()[j]);
+              return rebuild(std::move(copy));
+            });
+      };
+  walk(good, [](Json json) { return json; });
+}
+
+TEST(Manifest, EveryExtremeNumberIsSafe) {
+  Json good = fakeManifest().toJson();
+  for (int64_t number :
+       {int64_t(0), int64_t(3), int64_t(1) << 31, int64_t(1) << 40,
+        int64_t(1) << 50, INT64_MAX, INT64_MIN})
+    forEachChange(
+        good, [&](const Json &old) { return old.isInt() ? Json(number) : old; },
+        [&](const Json &bad, const Json &, const std::string &) {
+          Expected<Manifest> result = Manifest::fromJson(bad, "m");
+          if (!result)
+            return;
+          for (const Manifest::Weight &weight : result->weights)
+            EXPECT_LE(
+                static_cast<uint64_t>(weight.offset) + weight.extent(),
+                static_cast<uint64_t>(
+                    result->files[static_cast<size_t>(weight.file)].bytes));
+          for (const Manifest::Entry &entry : result->entries)
+            (void)entry.arenaBytes(
+                std::vector<int64_t>(entry.dims.size(), INT32_MAX));
+        });
+}
+
+static void expectInvalid(const std::function<void(Manifest &)> &change,
+                          const std::string &message) {
+  Manifest manifest = fakeManifest();
+  change(manifest);
+  expectError(manifest.validate("m"), message);
+  expectError(Manifest::parse(manifest.serialise(), "m"), message);
+}
+
+TEST(Manifest, Inconsistencies) {
+  using M = Manifest;
+  expectError(M::parse("{\"format\":2}", "m"), "m: format: is 2, newer");
+  expectError(M::parse("{\"format\":1,\"abi\":2}", "m"), "m: abi: is 2");
+  expectError(M::parse("[]", "m"), "m: is a list; an object");
+  expectInvalid([](M &m) { m.code.file = "../code.so"; },
+                "m: code.file: \"../code.so\" is no plain file name");
+  expectInvalid([](M &m) { m.code.sha256 = "abc"; }, "is no SHA-256");
+  expectInvalid([](M &m) { m.files[0].path = "../w"; },
+                "neither a plain file name nor an absolute path");
+  expectInvalid([](M &m) { m.files[0].bytes = 100; },
+                "ends behind its file of 100 bytes");
+  expectInvalid([](M &m) { m.weights[0].file = 1; },
+                "weights[0].file: is 1; an index below the 1 files");
+  expectInvalid([](M &m) { m.weights[0].offset = 2; }, "a multiple of 4");
+  expectInvalid([](M &m) { m.weights[1].shape = {16, 3}; },
+                "at least the row's 3");
+  expectInvalid([](M &m) { m.entries[0].weights = {0, 2}; },
+                "indices below the 2 weights");
+  expectInvalid([](M &m) { m.entries[1].name = m.entries[0].name; },
+                "stands twice");
+  expectInvalid([](M &m) { m.entries[0].outputs[0].name = "tokens"; },
+                "stands twice");
+  expectInvalid([](M &m) { m.entries[0].symbol = "a b"; }, "a C identifier");
+  expectInvalid([](M &m) { m.entries[0].dims.push_back("Z"); },
+                "no input has the dim Z");
+  expectInvalid([](M &m) { m.entries[0].dims[1] = "B"; }, "stands twice");
+  expectInvalid([](M &m) { m.entries[2].inputs[3].dtype = DType::BF16; },
+                "the cache layers.0.k differs between");
+  expectInvalid([](M &m) { m.entries[2].inputs[3].shape[2].size = 64; },
+                "the cache layers.0.k differs between");
+  expectInvalid([](M &m) { m.entries[2].inputs[3].cache = false; },
+                "the cache layers.0.k differs between");
+  expectInvalid([](M &m) { m.entries.clear(); }, "one entry at least");
+  expectInvalid([](M &m) { m.effectiveParameters = m.totalParameters + 1; },
+                "at most the total");
+}
