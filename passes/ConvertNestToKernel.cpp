@@ -199,6 +199,8 @@ private:
   DenseMap<Operation *, Value> outputOf;
   DenseMap<std::pair<Attribute, Value>, Value> tables;
   Value sizes[2];
+  /// The first operation that was there at the start.
+  Operation *first = nullptr;
 };
 
 //===----------------------------------------------------------------------===//
@@ -764,6 +766,10 @@ FailureOr<Value> Converter::copy(Operation *op, Value from, Value to) {
 LogicalResult Converter::buildRope(RopeOp op) {
   Value &table = tables[{op.getRope(), op.getPositions()}];
   if (!table) {
+    // Up front: it lives through all layers, so its place in memory is best
+    // taken first. No operation computes positions: they are an argument.
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(first);
     SmallVector<int64_t> shape(tensorType(op.getPositions()).getShape());
     shape.push_back(op.getRope().getRotaryDim());
     FailureOr<Value> fresh =
@@ -856,6 +862,7 @@ LogicalResult Converter::run() {
     order[&op] = ops.size();
     ops.push_back(&op);
   }
+  first = ops.front();
   Operation *end = ops.pop_back_val();
   rootOf[end] = end;
   for (Operation *op : llvm::reverse(ops))

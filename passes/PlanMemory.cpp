@@ -319,7 +319,9 @@ void Planner::rewrite() {
   Value next;
   for (Scale scale : {PerRow, PerSequence, Fixed}) {
     base[scale] = next;
-    if (!uses(scale) || scale == Fixed)
+    bool isLast = scale == Fixed || (scale == PerSequence && !uses(Fixed)) ||
+                  (!uses(PerSequence) && !uses(Fixed));
+    if (!uses(scale) || isLast)
       continue;
     Value bytes = multiply(unit[scale], pools[scale].size());
     next =

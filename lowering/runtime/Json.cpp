@@ -119,11 +119,15 @@ void Json::set(std::string key, Json value) {
     mine.fields[it->second].second = std::move(value);
 }
 
-bool nestc::rt::operator==(const Json &a, const Json &b) {
+namespace nestc {
+namespace rt {
+bool operator==(const Json &a, const Json &b) {
   return a.type == b.type && a.integer == b.integer && a.real == b.real &&
          a.text == b.text && a.elements() == b.elements() &&
          a.members() == b.members();
 }
+} // namespace rt
+} // namespace nestc
 
 /// Length of the UTF-8 sequence at `at`, or 0 when it is invalid.
 static unsigned utf8Length(std::string_view text, size_t at) {

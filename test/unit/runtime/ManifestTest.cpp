@@ -123,8 +123,9 @@ TEST(Manifest, EveryMissingOrUnknownKeyIsAnError) {
             for (bool rename : {false, true}) {
               Expected<Manifest> result = Manifest::fromJson(
                   rebuild(without(json, member.first, rename)), "m");
-              if (!optional || rename)
+              if (!optional || rename) {
                 EXPECT_TRUE(result.failed()) << member.first;
+              }
             }
             walk(member.second, [&](Json inner) {
               Json copy = json;
