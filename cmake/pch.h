@@ -1,4 +1,5 @@
-// Precompiled for every target of the compiler; nothing relies on it being here.
+// Precompiled for every target of the compiler; nothing relies on it being
+// here.
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

@@ -72,7 +72,8 @@ void Code::loop(Value low, Value high, int64_t step,
 
 void Code::when(Value condition, function_ref<void()> then,
                 function_ref<void()> otherwise) {
-  auto branch = scf::IfOp::create(*this, condition, static_cast<bool>(otherwise));
+  auto branch =
+      scf::IfOp::create(*this, condition, static_cast<bool>(otherwise));
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(branch.thenBlock());
   then();

@@ -53,7 +53,7 @@ Expected<nestc::CpuTarget> nestc::CpuTarget::get(StringRef level) {
   target.triple = sys::getDefaultTargetTriple();
   if (!Triple(target.triple).isX86_64())
     return fault("the CPU generator makes code for x86-64; this host is " +
-                   target.triple);
+                 target.triple);
   bool wide = level == "x86-64-v4";
   target.tune = "generic";
   if (level == "native") {
@@ -63,12 +63,12 @@ Expected<nestc::CpuTarget> nestc::CpuTarget::get(StringRef level) {
     };
     if (!has(featuresOfV3))
       return fault("this host's CPU has no AVX2 and FMA; use a level of "
-                     "another machine: x86-64-v3, x86-64-v4");
+                   "another machine: x86-64-v3, x86-64-v4");
     wide = has(featuresOfV4);
     target.tune = sys::getHostCPUName().str();
   } else if (level != "x86-64-v3" && !wide) {
     return fault("unknown CPU level '" + level +
-                   "'; known are native, x86-64-v3, x86-64-v4");
+                 "'; known are native, x86-64-v3, x86-64-v4");
   }
   target.cpu = wide ? "x86-64-v4" : "x86-64-v3";
   target.vectorBits = wide ? 512 : 256;
@@ -199,7 +199,7 @@ static Expected<std::string> findLinker() {
     if (ErrorOr<std::string> path = sys::findProgramByName(name))
       return *path;
   return fault("no linker: install lld-22 (ld.lld was neither in " +
-                 Twine(NEST_LLVM_TOOLS_DIR) + " nor in the PATH)");
+               Twine(NEST_LLVM_TOOLS_DIR) + " nor in the PATH)");
 }
 
 static Error writeFile(StringRef path, StringRef data) {
@@ -252,7 +252,7 @@ Error nestc::linkSharedObject(ArrayRef<char> object, StringRef path) {
         message = (*log)->getBuffer().trim().split('\n').first.str();
     sys::fs::remove(path);
     return fault("linking " + path + " with " + *linker +
-                   " failed: " + message);
+                 " failed: " + message);
   }
   return Error::success();
 }

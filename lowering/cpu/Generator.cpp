@@ -122,7 +122,8 @@ LogicalResult cpu::checkOperandMap(Operation *op, MemRefType type,
                });
   if (!plain)
     return op->emitOpError("reads an operand through ")
-           << AffineMapAttr::get(map) << "; the CPU generator knows (row), (column), (row, column)";
+           << AffineMapAttr::get(map)
+           << "; the CPU generator knows (row), (column), (row, column)";
   // A row that is not the first result would run across the vector.
   if (map.getNumResults() == 2 && map.isFunctionOfDim(0) &&
       map.getDimPosition(1) == 0)

@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A libFuzzer target: text or bytecode is read and verified; what is valid is
-// printed and read again, in both syntaxes. Seeds are the files of test/dialect,
-// cut at `// -----`. test/fuzz/README.md says how to run it.
+// printed and read again, in both syntaxes. Seeds are the files of
+// test/dialect, cut at `// -----`. test/fuzz/README.md says how to run it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -43,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }();
   // A context a run: attributes would pile up otherwise.
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
+  ScopedDiagnosticHandler quiet(&context,
+                                [](Diagnostic &) { return success(); });
   // The lexer wants a NUL behind the text.
   std::string text(reinterpret_cast<const char *>(data), size);
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);

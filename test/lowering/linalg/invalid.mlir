@@ -37,11 +37,3 @@ func.func @heads(%q: tensor<?x?x?xf32>, %k: tensor<?x?x4x2xf32>, %lengths: tenso
   %1 = nest.attention %0, %k, %k, %lengths scale 1.0 <causal> : (tensor<?x?x?xf32>, tensor<?x?x4x2xf32>, tensor<?x?x4x2xf32>, tensor<?xi32>) -> tensor<?x?x?xf32>
   return %1 : tensor<?x?x?xf32>
 }
-
-// -----
-
-func.func @window(%q: tensor<?x?x4xf32>, %k: tensor<?x1x4x2xf32>, %lengths: tensor<?xi32>) -> tensor<?x?x4xf32> {
-  // expected-error@+1 {{cannot be lowered: a window counts back from the query, so its mask must be causal; write <causal, window = 2>}}
-  %0 = nest.attention %q, %k, %k, %lengths scale 1.0 <window = 2> : (tensor<?x?x4xf32>, tensor<?x1x4x2xf32>, tensor<?x1x4x2xf32>, tensor<?xi32>) -> tensor<?x?x4xf32>
-  return %0 : tensor<?x?x4xf32>
-}

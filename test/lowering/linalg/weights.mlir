@@ -28,7 +28,7 @@ module attributes {nest.model = {family = "llama", rope = #nest.rope<head_dim = 
   // MEMREF-SAME: memref<8x4xf32> {nest.weight = "up"}
   // MEMREF-NOT: memref.copy
   func.func @decode(%x: tensor<?x1x4xf32> {nest.name = "x"}, %k: tensor<?x1x8x4xf32> {nest.cache = "layers.0.k"})
-      -> (tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x8x4xf32>) attributes {nest.entry = "decode"} {
+      -> (tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x8x4xf32> {nest.cache = "layers.0.k"}) attributes {nest.entry = "decode"} {
     %y, %l = nest.layer 0 (%x) carry (%k) : (tensor<?x1x4xf32>, tensor<?x1x8x4xf32>) -> (tensor<?x1x4xf32>, tensor<?x1x8x4xf32>) {
       %up = nest.get @up : tensor<8x4xf32>
       %a = nest.linear %x, %up : (tensor<?x1x4xf32>, tensor<8x4xf32>) -> tensor<?x1x8xf32>

@@ -1,5 +1,5 @@
-/* Loads a package and prints the greedy continuation of three tokens: all that a
-   C program needs to know of nestc. */
+/* Loads a package and prints the greedy continuation of three tokens: all that
+   a C program needs to know of nestc. */
 #include <nest/runtime.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/*===- FakeModel.c - hand-written code of a package -----------------*- C -*-===*\
+/*===- FakeModel.c - hand-written code of a package -----------------*- C
+-*-===*\
 |*                                                                            *|
 |* Part of nestc, under the Apache License v2.0 with LLVM Exceptions.         *|
 |* See LICENSE for details.                                                   *|

@@ -1,4 +1,5 @@
-/*===- HeaderTest.c - the headers are C99 ---------------------------*- C -*-===*\
+/*===- HeaderTest.c - the headers are C99 ---------------------------*- C
+-*-===*\
 |*                                                                            *|
 |* Part of nestc, under the Apache License v2.0 with LLVM Exceptions.         *|
 |* See LICENSE for details.                                                   *|

@@ -1,4 +1,5 @@
-/*===- nest/code_abi.h - what generated code sees -------------------*- C -*-===*\
+/*===- nest/code_abi.h - what generated code sees -------------------*- C
+-*-===*\
 |*                                                                            *|
 |* Part of nestc, under the Apache License v2.0 with LLVM Exceptions.         *|
 |* See LICENSE for details.                                                   *|

@@ -1,4 +1,5 @@
-/*===- nest/runtime.h - load and run packages -----------------------*- C -*-===*\
+/*===- nest/runtime.h - load and run packages -----------------------*- C
+-*-===*\
 |*                                                                            *|
 |* Part of nestc, under the Apache License v2.0 with LLVM Exceptions.         *|
 |* See LICENSE for details.                                                   *|
@@ -53,7 +54,8 @@ extern "C" {
 
 typedef enum nest_status {
   NEST_OK = 0,
-  /** An argument is at fault: a null pointer, an unknown name, a wrong shape. */
+  /** An argument is at fault: a null pointer, an unknown name, a wrong shape.
+   */
   NEST_ERROR_ARGUMENT = 1,
   /** A file cannot be read, or what it says is wrong. */
   NEST_ERROR_PACKAGE = 2,
@@ -87,7 +89,8 @@ NEST_API const char *nest_last_error(void);
  *  allowed. */
 NEST_API void nest_free(void *memory);
 
-/*===-- Packages -----------------------------------------------------------===*/
+/*===-- Packages
+ * -----------------------------------------------------------===*/
 
 /** Loads the package in the directory `path`. On failure *package is NULL. */
 NEST_API nest_status nest_package_load(const char *path,
@@ -108,14 +111,16 @@ NEST_API int64_t nest_package_vocab_size(const nest_package *package);
 /** Rows that a cache of this package can hold. */
 NEST_API int64_t nest_package_max_length(const nest_package *package);
 
-/*===-- Tokenizer ----------------------------------------------------------===*/
+/*===-- Tokenizer
+ * ----------------------------------------------------------===*/
 
 /** 1 when the package has a tokenizer, else 0. */
 NEST_API int32_t nest_package_has_tokenizer(const nest_package *package);
 
 /**
  * Tokens of a UTF-8 text of `size` bytes. `add_special` != 0 adds what the
- * tokenizer puts around a text (a begin token). *tokens is freed by nest_free().
+ * tokenizer puts around a text (a begin token). *tokens is freed by
+ * nest_free().
  */
 NEST_API nest_status nest_tokenize(const nest_package *package,
                                    const char *text, size_t size,
@@ -134,7 +139,8 @@ NEST_API nest_status nest_detokenize(const nest_package *package,
                                      const int32_t *tokens, size_t count,
                                      uint32_t flags, char **text, size_t *size);
 
-/*===-- Sessions -----------------------------------------------------------===*/
+/*===-- Sessions
+ * -----------------------------------------------------------===*/
 
 /** Zero-initialise, set `size`, then what differs from the default. */
 typedef struct nest_session_options {
@@ -217,7 +223,8 @@ NEST_API nest_status nest_session_generate(nest_session *session,
                                            nest_token_callback callback,
                                            void *user);
 
-/*===-- Any entry point ----------------------------------------------------===*/
+/*===-- Any entry point
+ * ----------------------------------------------------===*/
 
 #define NEST_MAX_RANK 8
 

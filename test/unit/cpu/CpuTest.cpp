@@ -1,0 +1,562 @@
+//===- CpuTest.cpp - every kernel class against plain loops -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Harness.h"
+
+#include <cmath>
+#include <gtest/gtest.h>
+#include <limits>
+
+using namespace nestc::test;
+using std::string;
+using std::to_string;
+using std::vector;
+
+namespace {
+class Cpu : public testing::TestWithParam<string> {
+protected:
+  std::unique_ptr<Compiled> compile(const vector<string> &arguments,
+                                    const string &body) {
+    auto code = std::make_unique<Compiled>(oneKernel(arguments, body), GetParam());
+    EXPECT_EQ(code->error, "");
+    return code;
+  }
+};
+
+// The largest |x - y| / (1 + |y|).
+double worst(const vector<float> &x, const vector<double> &y) {
+  EXPECT_EQ(x.size(), y.size());
+  double result = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    double error = std::fabs(x[i] - y[i]) / (1 + std::fabs(y[i]));
+    if (!(error <= result))
+      result = error;
+    if (std::isnan(error))
+      return error;
+  }
+  return result;
+}
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Matmul
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct MatmulCase {
+  string type;
+  int64_t n, k, stride;
+  // plain, bias, residual, glu
+  string epilogue;
+};
+
+class CpuMatmul : public Cpu {
+protected:
+  void check(const MatmulCase &c) {
+    SCOPED_TRACE(c.type + " " + to_string(c.n) + "x" + to_string(c.k) + " " +
+                 c.epilogue);
+    bool glu = c.epilogue == "glu", bias = c.epilogue == "bias";
+    string w = "memref<" + to_string(c.n) + "x" + to_string(c.k) + "x" + c.type;
+    w += c.stride == c.k ? ">" : ", strided<[" + to_string(c.stride) + ", 1]>>";
+    string a = "memref<?x?x" + to_string(c.k) + "xf32>";
+    string out = "memref<?x?x" + to_string(c.n) + "xf32>";
+    string b = "memref<" + to_string(c.n) + "xf32>";
+    vector<string> arguments{a, w};
+    if (glu)
+      arguments.push_back(w);
+    if (bias)
+      arguments.push_back(b);
+    arguments.push_back(out);
+    string last = "%a" + to_string(arguments.size() - 1);
+    string body = "kernel.matmul ins(%a0 : " + a + ") weights(%a1" +
+                  (glu ? ", %a2 : " + w + ", " + w : " : " + w) + ")" +
+                  (bias ? " epilogue(%a2 : " + b + ") by [affine_map<(m, n) -> (n)>]"
+                        : " by []") +
+                  " outs(" + last + " : " + out + ") {\n";
+    if (glu)
+      body += "^bb0(%g: f32, %u: f32, %o: f32):\n"
+              "%one = arith.constant 1.0 : f32\n%n = arith.negf %g : f32\n"
+              "%e = math.exp %n : f32\n%d = arith.addf %e, %one : f32\n"
+              "%s = arith.divf %g, %d : f32\n%r = arith.mulf %s, %u : f32\n";
+    else if (bias)
+      body += "^bb0(%x: f32, %b: f32, %o: f32):\n%r = arith.addf %x, %b : f32\n";
+    else if (c.epilogue == "residual")
+      body += "^bb0(%x: f32, %o: f32):\n%r = arith.addf %o, %x : f32\n";
+    else
+      body += "^bb0(%r: f32, %o: f32):\n";
+    body += "kernel.yield %r : f32\n}";
+    auto code = compile(arguments, body);
+    if (!code->error.empty())
+      return;
+
+    Random random(c.n * 131 + c.k);
+    Stored weight(random.many(c.n * c.stride), c.type);
+    Stored second(random.many(c.n * c.stride), c.type);
+    vector<float> biases = random.many(c.n);
+    for (auto [batch, tokens] : vector<std::pair<int64_t, int64_t>>{
+             {1, 1}, {2, 1}, {3, 1}, {1, 5}, {1, 8}, {1, 12}, {1, 13}, {1, 17},
+             {3, 43}, {1, 283}}) {
+      SCOPED_TRACE(to_string(batch * tokens) + " rows");
+      int64_t m = batch * tokens;
+      vector<float> x = random.many(m * c.k), y = random.many(m * c.n);
+      vector<double> expected(m * c.n);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < c.n; ++j) {
+          double sum = 0, sum2 = 0;
+          for (int64_t l = 0; l < c.k; ++l) {
+            double left = roundTo(x[i * c.k + l], c.type);
+            sum += left * weight.values[j * c.stride + l];
+            if (glu)
+              sum2 += left * second.values[j * c.stride + l];
+          }
+          double &e = expected[i * c.n + j];
+          e = glu                          ? sum / (1 + std::exp(-sum)) * sum2
+              : bias                       ? sum + biases[j]
+              : c.epilogue == "residual" ? sum + y[i * c.n + j]
+                                           : sum;
+        }
+      vector<void *> buffers{x.data(), weight.data()};
+      if (glu)
+        buffers.push_back(second.data());
+      if (bias)
+        buffers.push_back(biases.data());
+      y.push_back(1234.5f);
+      buffers.push_back(y.data());
+      code->run(buffers, batch, tokens);
+      EXPECT_EQ(y.back(), 1234.5f) << "written past the end";
+      y.pop_back();
+      EXPECT_LT(worst(y, expected), 4e-6 * std::sqrt(c.k));
+    }
+  }
+};
+} // namespace
+
+TEST_P(CpuMatmul, F32) {
+  check({"f32", 72, 20, 20, "plain"});
+  check({"f32", 97, 64, 80, "plain"});
+  check({"f32", 64, 530, 530, "residual"});
+  check({"f32", 160, 1040, 1100, "bias"});
+  check({"f32", 72, 48, 48, "glu"});
+  check({"f32", 5, 3, 3, "plain"});
+}
+TEST_P(CpuMatmul, Bf16) {
+  check({"bf16", 72, 20, 24, "bias"});
+  check({"bf16", 128, 64, 64, "glu"});
+  check({"bf16", 33, 545, 545, "residual"});
+}
+TEST_P(CpuMatmul, F16) {
+  check({"f16", 72, 20, 24, "residual"});
+  check({"f16", 96, 64, 64, "plain"});
+}
+
+//===----------------------------------------------------------------------===//
+// Rowwise
+//===----------------------------------------------------------------------===//
+
+namespace {
+// One elementwise function of one column.
+string elementwise(const string &ops) {
+  return "kernel.rowwise ins(%a0 : memref<?x?x40xf32> by "
+         "[affine_map<(r, c, g) -> (r, c)>]) group 40 outs(%a1 : "
+         "memref<?x?x40xf32>) {\n^bb0(%x: f32, %o: f32):\n" +
+         ops + "\nkernel.yield %r : f32\n}";
+}
+} // namespace
+
+TEST_P(Cpu, Functions) {
+  struct Function {
+    string ops;
+    double (*exact)(double);
+    double relative;
+  };
+  vector<Function> functions{
+      {"%r = math.exp %x : f32", [](double x) { return std::exp(x); }, 3e-7},
+      {"%r = math.tanh %x : f32", [](double x) { return std::tanh(x); }, 3e-7},
+      {"%r = math.erf %x : f32", [](double x) { return std::erf(x); }, 3e-7},
+      {"%r = math.rsqrt %x : f32",
+       [](double x) { return 1 / std::sqrt(x); }, 3e-7},
+      {"%one = arith.constant 1.0 : f32\n%n = arith.negf %x : f32\n%e = math.exp "
+       "%n : f32\n%d = arith.addf %e, %one : f32\n%r = arith.divf %x, %d : f32",
+       [](double x) { return x / (1 + std::exp(-x)); }, 5e-7},
+  };
+  for (const Function &f : functions) {
+    SCOPED_TRACE(f.ops);
+    auto code =
+        compile({"memref<?x?x40xf32>", "memref<?x?x40xf32>"}, elementwise(f.ops));
+    if (!code->error.empty())
+      continue;
+    vector<float> x{0, -0.0f, 1e-30f, -1e-30f, 1e-5f, 0.3f, -0.3f, 88, 88.7f,
+                    89, 100, 1000, 1e30f, -88, -87, -100, -103.9f, -104.1f,
+                    -1000, -1e30f, INFINITY, -INFINITY, NAN};
+    for (int i = 0; i < 40000; ++i)
+      x.push_back((i - 20000) * 0.0047f);
+    x.resize((x.size() + 39) / 40 * 40);
+    vector<float> y(x.size());
+    code->run({x.data(), y.data()}, 1, x.size() / 40);
+    for (size_t i = 0; i < x.size(); ++i) {
+      double exact = f.exact(x[i]);
+      if (std::isnan(exact)) {
+        // silu(-inf) is NaN in the formula as in PyTorch.
+        EXPECT_TRUE(std::isnan(y[i])) << x[i] << " gives " << y[i];
+        continue;
+      }
+      float rounded = static_cast<float>(exact);
+      if (std::isinf(rounded)) {
+        EXPECT_EQ(y[i], rounded) << x[i];
+        continue;
+      }
+      EXPECT_LE(std::fabs(y[i] - exact), f.relative * std::fabs(exact) + 3e-38)
+          << x[i] << " gives " << y[i] << ", exact " << exact;
+    }
+  }
+}
+
+TEST_P(Cpu, RmsNorm) {
+  for (auto [columns, group] : vector<std::pair<int, int>>{
+           {72, 72}, {20, 20}, {64, 16}, {60, 20}, {512, 512}}) {
+    SCOPED_TRACE(columns);
+    string s = "memref<?x?x" + to_string(columns) + "xf32>";
+    string w = "memref<" + to_string(group) + "xf32>";
+    string body =
+        "kernel.rowwise ins(%a0, %a1 : " + s + ", " + w +
+        " by [affine_map<(r, c, g) -> (r, c)>, affine_map<(r, c, g) -> (g)>]) "
+        "group " + to_string(group) + " outs(%a2 : " + s + ") {\n"
+        "^bb0(%x: f32, %w: f32):\n%p = arith.mulf %x, %x : f32\n"
+        "kernel.yield %p : f32\n}, {\n"
+        "^bb0(%x: f32, %w: f32, %s: f32, %o: f32):\n"
+        "%n = arith.constant " + to_string(group) + ".0 : f32\n"
+        "%e = arith.constant 1.0e-5 : f32\n%m = arith.divf %s, %n : f32\n"
+        "%a = arith.addf %m, %e : f32\n%q = math.rsqrt %a : f32\n"
+        "%y = arith.mulf %x, %q : f32\n%z = arith.mulf %y, %w : f32\n"
+        "%r = arith.addf %z, %o : f32\nkernel.yield %r : f32\n}";
+    auto code = compile({s, w, s}, body);
+    if (!code->error.empty())
+      continue;
+    Random random(columns);
+    int rows = 6;
+    vector<float> x = random.many(rows * columns), weight = random.many(group);
+    vector<float> y = random.many(rows * columns);
+    vector<double> expected(y.begin(), y.end());
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j) {
+        double sum = 0;
+        for (int l = j / group * group; l < j / group * group + group; ++l)
+          sum += double(x[i * columns + l]) * x[i * columns + l];
+        expected[i * columns + j] += x[i * columns + j] * weight[j % group] /
+                                     std::sqrt(sum / group + 1e-5);
+      }
+    code->run({x.data(), weight.data(), y.data()}, 2, 3);
+    EXPECT_LT(worst(y, expected), 2e-6);
+  }
+}
+
+TEST_P(Cpu, LayerNorm) {
+  // Two rounds of sums; the second uses the first.
+  string s = "memref<?x?x50xf32>", map = "affine_map<(r, c, g) -> (r, c)>";
+  string body =
+      "kernel.rowwise ins(%a0 : " + s + " by [" + map + "]) group 50 outs(%a1 : " +
+      s + ") {\n^bb0(%x: f32):\nkernel.yield %x : f32\n}, {\n"
+      "^bb0(%x: f32, %s: f32):\n%n = arith.constant 50.0 : f32\n"
+      "%m = arith.divf %s, %n : f32\n%d = arith.subf %x, %m : f32\n"
+      "%p = arith.mulf %d, %d : f32\nkernel.yield %p : f32\n}, {\n"
+      "^bb0(%x: f32, %s: f32, %v: f32, %o: f32):\n"
+      "%n = arith.constant 50.0 : f32\n%m = arith.divf %s, %n : f32\n"
+      "%d = arith.subf %x, %m : f32\n%w = arith.divf %v, %n : f32\n"
+      "%q = math.rsqrt %w : f32\n%r = arith.mulf %d, %q : f32\n"
+      "kernel.yield %r : f32\n}";
+  auto code = compile({s, s}, body);
+  ASSERT_EQ(code->error, "");
+  Random random(5);
+  vector<float> x = random.many(4 * 50), y(x.size());
+  for (float &value : x)
+    value += 3;
+  vector<double> expected;
+  for (int i = 0; i < 4; ++i) {
+    double mean = 0, variance = 0;
+    for (int j = 0; j < 50; ++j)
+      mean += x[i * 50 + j] / 50.0;
+    for (int j = 0; j < 50; ++j)
+      variance += std::pow(x[i * 50 + j] - mean, 2) / 50.0;
+    for (int j = 0; j < 50; ++j)
+      expected.push_back((x[i * 50 + j] - mean) / std::sqrt(variance));
+  }
+  code->run({x.data(), y.data()}, 4, 1);
+  EXPECT_LT(worst(y, expected), 3e-6);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+TEST_P(Cpu, Embed) {
+  for (string type : {"f32", "bf16", "f16"}) {
+    string ids = "memref<?x?xi32>", table = "memref<11x20x" + type + ">";
+    string out = "memref<?x?x20xf32>";
+    auto code = compile({ids, table, out},
+                        "kernel.embed ins(%a0, %a1 : " + ids + ", " + table +
+                            ") scale 2.0 outs(%a2 : " + out + ")");
+    if (!code->error.empty())
+      continue;
+    Random random(1);
+    Stored data(random.many(11 * 20), type);
+    vector<int32_t> tokens{3, 0, 10, 7, 3, 1};
+    vector<float> y(6 * 20);
+    vector<double> expected;
+    for (int32_t token : tokens)
+      for (int j = 0; j < 20; ++j)
+        expected.push_back(2.0 * data.values[token * 20 + j]);
+    code->run({tokens.data(), data.data(), y.data()}, 2, 3);
+    EXPECT_EQ(worst(y, expected), 0);
+    // Nothing outside the table is read for tokens that are none.
+    tokens = {-1, 11, 1 << 30, 0, 0, 0};
+    code->run({tokens.data(), data.data(), y.data()}, 2, 3);
+  }
+}
+
+TEST_P(Cpu, LastRows) {
+  string x = "memref<?x?x20xf32>", out = "memref<?x1x20xf32>";
+  auto code = compile({x, out}, "kernel.last_rows ins(%a0 : " + x +
+                                    ") outs(%a1 : " + out + ")");
+  ASSERT_EQ(code->error, "");
+  Random random(2);
+  vector<float> from = random.many(3 * 5 * 20), y(3 * 20);
+  vector<double> expected;
+  for (int b = 0; b < 3; ++b)
+    for (int j = 0; j < 20; ++j)
+      expected.push_back(from[(b * 5 + 4) * 20 + j]);
+  code->run({from.data(), y.data()}, 3, 5);
+  EXPECT_EQ(worst(y, expected), 0);
+}
+
+TEST_P(Cpu, CacheAppend) {
+  for (string type : {"f32", "bf16", "f16"}) {
+    string rows = "memref<?x?x40xf32>", lengths = "memref<?xi32>";
+    string cache = "memref<?x2x9x20x" + type + ">";
+    auto code = compile({rows, lengths, cache},
+                        "kernel.cache_append ins(%a0, %a1 : " + rows + ", " +
+                            lengths + ") outs(%a2 : " + cache + ")");
+    if (!code->error.empty())
+      continue;
+    Random random(3);
+    vector<float> x = random.many(3 * 4 * 40);
+    Stored memory(random.many(3 * 2 * 9 * 20), type);
+    vector<int32_t> length{0, 5, 2};
+    vector<double> expected(memory.values.begin(), memory.values.end());
+    for (int b = 0; b < 3; ++b)
+      for (int t = 0; t < 4; ++t)
+        for (int c = 0; c < 40; ++c)
+          expected[((b * 2 + c / 20) * 9 + length[b] + t) * 20 + c % 20] =
+              roundTo(x[(b * 4 + t) * 40 + c], type);
+    code->run({x.data(), length.data(), memory.data()}, 3, 4);
+    EXPECT_EQ(worst(widen(memory.bytes, type), expected), 0);
+  }
+}
+
+TEST_P(Cpu, Rope) {
+  string positions = "memref<?x?xi32>", table = "memref<?x?x20xf32>";
+  string list;
+  vector<float> frequencies;
+  for (int i = 0; i < 10; ++i) {
+    frequencies.push_back(std::pow(10000.0f, -i / 10.0f));
+    char text[40];
+    snprintf(text, sizeof text, "%.9e", frequencies.back());
+    list += (i ? ", " : "") + string(text);
+  }
+  auto tables = compile(
+      {positions, table},
+      "kernel.rope_table ins(%a0 : " + positions +
+          ") <head_dim = 24, frequencies = [" + list +
+          "], magnitude = 1.25> outs(%a1 : " + table + ")");
+  ASSERT_EQ(tables->error, "");
+  vector<int32_t> at{0, 1, 2, 1000, 31, 131071};
+  vector<float> t(6 * 20);
+  vector<double> expected(6 * 20);
+  for (int r = 0; r < 6; ++r)
+    for (int i = 0; i < 10; ++i) {
+      float angle = static_cast<float>(at[r]) * frequencies[i];
+      expected[r * 20 + i] = 1.25 * std::cos(double(angle));
+      expected[r * 20 + 10 + i] = 1.25 * std::sin(double(angle));
+    }
+  tables->run({at.data(), t.data()}, 2, 3);
+  EXPECT_LT(worst(t, expected), 2e-7);
+
+  string x = "memref<?x?x72xf32>";
+  auto turn = compile({table, x}, "kernel.rope ins(%a0 : " + table +
+                                      ") head_dim 24 outs(%a1 : " + x + ")");
+  ASSERT_EQ(turn->error, "");
+  Random random(4);
+  vector<float> y = random.many(6 * 72);
+  vector<double> turned(y.begin(), y.end());
+  for (int r = 0; r < 6; ++r)
+    for (int h = 0; h < 3; ++h)
+      for (int i = 0; i < 10; ++i) {
+        double a = y[r * 72 + h * 24 + i], b = y[r * 72 + h * 24 + 10 + i];
+        double c = t[r * 20 + i], s = t[r * 20 + 10 + i];
+        turned[r * 72 + h * 24 + i] = a * c - b * s;
+        turned[r * 72 + h * 24 + 10 + i] = b * c + a * s;
+      }
+  turn->run({t.data(), y.data()}, 3, 2);
+  EXPECT_LT(worst(y, turned), 3e-7);
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct AttentionCase {
+  string type;
+  int64_t heads, kvHeads, headDim, room, window;
+  vector<int32_t> lengths;
+  int64_t tokens;
+  bool causal = true;
+};
+} // namespace
+
+TEST_P(Cpu, Attention) {
+  vector<AttentionCase> cases{
+      {"f32", 2, 1, 4, 32, 0, {0}, 7},
+      {"f32", 4, 4, 16, 40, 0, {0, 3, 17}, 5},
+      {"f32", 8, 2, 64, 600, 0, {0, 100, 37}, 290},
+      {"f32", 8, 2, 20, 600, 50, {3, 100}, 290},
+      {"f32", 3, 1, 48, 300, 7, {250, 0, 1}, 1},
+      {"f32", 6, 6, 80, 300, 0, {250, 0, 131}, 1},
+      {"f32", 6, 2, 8, 300, 0, {5, 0}, 130, false},
+      {"bf16", 4, 2, 64, 300, 0, {9, 130}, 33},
+      {"f16", 4, 2, 40, 300, 100, {9, 130}, 150},
+      {"f32", 256, 2, 16, 40, 0, {2}, 3},
+  };
+  for (const AttentionCase &c : cases) {
+    int64_t batch = c.lengths.size(), width = c.heads * c.headDim;
+    SCOPED_TRACE(c.type + " " + to_string(c.heads) + "/" + to_string(c.kvHeads) +
+                 " of " + to_string(c.headDim) + ", " + to_string(c.tokens));
+    string stream = "memref<?x?x" + to_string(width) + "xf32>";
+    string cache = "memref<?x" + to_string(c.kvHeads) + "x" + to_string(c.room) +
+                   "x" + to_string(c.headDim) + "x" + c.type + ">";
+    string lengths = "memref<?xi32>";
+    string mask = c.causal ? "causal" : "";
+    if (c.window)
+      mask += (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
+    if (mask.empty())
+      mask = "full";
+    auto code = compile({stream, cache, cache, lengths, stream},
+                        "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream +
+                            ", " + cache + ", " + cache + ", " + lengths +
+                            ") scale 0.3 <" + mask + "> outs(%a4 : " + stream +
+                            ")");
+    if (!code->error.empty())
+      continue;
+    Random random(c.headDim + c.tokens);
+    vector<float> q = random.many(batch * c.tokens * width, 2);
+    size_t size = batch * c.kvHeads * c.room * c.headDim;
+    Stored k(random.many(size, 2), c.type), v(random.many(size), c.type);
+    vector<float> y(q.size());
+    vector<double> expected(q.size());
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t t = 0; t < c.tokens; ++t)
+        for (int64_t h = 0; h < c.heads; ++h) {
+          int64_t kv = h / (c.heads / c.kvHeads), self = c.lengths[b] + t;
+          int64_t end = c.causal ? self + 1 : c.lengths[b] + c.tokens;
+          int64_t first = c.window ? std::max<int64_t>(self - c.window + 1, 0) : 0;
+          const float *keys = &k.values[(b * c.kvHeads + kv) * c.room * c.headDim];
+          const float *values = &v.values[(b * c.kvHeads + kv) * c.room * c.headDim];
+          const float *query = &q[(b * c.tokens + t) * width + h * c.headDim];
+          double *to = &expected[(b * c.tokens + t) * width + h * c.headDim];
+          vector<double> p;
+          double top = -1e300, sum = 0;
+          for (int64_t j = first; j < end; ++j) {
+            double s = 0;
+            for (int64_t d = 0; d < c.headDim; ++d)
+              s += double(query[d]) * keys[j * c.headDim + d];
+            p.push_back(s * 0.3f);
+            top = std::max(top, p.back());
+          }
+          for (double &value : p)
+            sum += value = std::exp(value - top);
+          for (int64_t j = first; j < end; ++j)
+            for (int64_t d = 0; d < c.headDim; ++d)
+              to[d] += p[j - first] / sum * values[j * c.headDim + d];
+        }
+    vector<int32_t> length = c.lengths;
+    code->run({q.data(), k.data(), v.data(), length.data(), y.data()}, batch,
+              c.tokens);
+    EXPECT_LT(worst(y, expected), 5e-6);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Code as a whole
+//===----------------------------------------------------------------------===//
+
+TEST_P(Cpu, ViewsOfTheArena) {
+  // x -> arena -> out, through a view that starts at 64 * B * T.
+  string text = R"(
+kernel.def @k(%a: memref<?x?x16xf32>, %b: memref<?x?x16xf32>) {
+  kernel.rowwise ins(%a : memref<?x?x16xf32> by [affine_map<(r, c, g) -> (r, c)>]) group 16
+      outs(%b : memref<?x?x16xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %r = arith.addf %x, %x : f32
+    kernel.yield %r : f32
+  }
+}
+func.func @any(%x: memref<?x?x16xf32>, %y: memref<?x?x16xf32>, %arena: memref<?xi8> {kernel.arena})
+    attributes {nest.entry = "e"} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  %b = memref.dim %x, %c0 : memref<?x?x16xf32>
+  %t = memref.dim %x, %c1 : memref<?x?x16xf32>
+  %n = arith.muli %b, %t : index
+  %at = arith.muli %n, %c64 : index
+  %v = memref.view %arena[%at][%b, %t] : memref<?xi8> to memref<?x?x16xf32>
+  kernel.launch @k(%x, %v) : memref<?x?x16xf32>, memref<?x?x16xf32>
+  kernel.launch @k(%v, %y) : memref<?x?x16xf32>, memref<?x?x16xf32>
+  return
+})";
+  Compiled code(text, GetParam());
+  ASSERT_EQ(code.error, "");
+  Random random(6);
+  vector<float> x = random.many(6 * 16), y(x.size()), arena(2 * x.size());
+  vector<double> expected;
+  for (float value : x)
+    expected.push_back(4.0 * value);
+  code.run({x.data(), y.data()}, 2, 3, 0, arena.data());
+  EXPECT_EQ(worst(y, expected), 0);
+}
+
+TEST_P(Cpu, Errors) {
+  auto message = [&](const vector<string> &arguments, const string &body) {
+    return Compiled(oneKernel(arguments, body), GetParam()).error;
+  };
+  EXPECT_NE(message({"memref<?x?x40xf32>", "memref<?x?x40xf32>"},
+                    elementwise("%r = math.log %x : f32"))
+                .find("'math.log' op has no vector code"),
+            string::npos);
+  EXPECT_NE(message({"memref<?x?x4xf64>", "memref<?x1x4xf64>"},
+                    "kernel.last_rows ins(%a0 : memref<?x?x4xf64>) outs(%a1 : "
+                    "memref<?x1x4xf64>)")
+                .find("f64"),
+            string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, Cpu, testing::ValuesIn(levels()),
+                         [](auto &info) { return info.param.substr(7) == "v3" ? "v3" : "v4"; });
+INSTANTIATE_TEST_SUITE_P(Levels, CpuMatmul, testing::ValuesIn(levels()),
+                         [](auto &info) { return info.param.substr(7) == "v3" ? "v3" : "v4"; });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Cpu);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CpuMatmul);
+
+TEST(CpuTarget, Levels) {
+  auto unknown = nestc::CpuTarget::get("i486");
+  ASSERT_FALSE(bool(unknown));
+  EXPECT_EQ(llvm::toString(unknown.takeError()),
+            "unknown CPU level 'i486'; known are native, x86-64-v3, x86-64-v4");
+  auto v3 = nestc::CpuTarget::get("x86-64-v3");
+  ASSERT_TRUE(bool(v3));
+  EXPECT_EQ(v3->vectorBits, 256);
+}
