@@ -71,12 +71,6 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
                    "must be static; bind their axes with nest-specialize");
     return {};
   }
-  if (mask.getWindow() && !mask.getCausal()) {
-    op.emitOpError("cannot be lowered: a window counts back from the query, so "
-                   "its mask must be causal; write <causal, window = ")
-        << mask.getWindow() << '>';
-    return {};
-  }
   Type f32 = e.b.getF32Type();
   // [B, T, Hq * D] -> [B, T, Hkv, group, D]
   Value q = e.splitLast(op.getQ(), {e.b.getIndexAttr(kvHeads),

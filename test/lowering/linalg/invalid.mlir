@@ -26,14 +26,3 @@ func.func @entry(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
   %y = call @helper(%x) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
   return %y : tensor<?x?x4xf32>
 }
-
-// -----
-
-// Every operation that cannot be lowered is named.
-func.func @heads(%q: tensor<?x?x?xf32>, %k: tensor<?x?x4x2xf32>, %lengths: tensor<?xi32>) -> tensor<?x?x?xf32> {
-  // expected-error@+1 {{cannot be lowered: the numbers of heads and their width must be static; bind their axes with nest-specialize}}
-  %0 = nest.attention %q, %k, %k, %lengths scale 1.0 <causal> : (tensor<?x?x?xf32>, tensor<?x?x4x2xf32>, tensor<?x?x4x2xf32>, tensor<?xi32>) -> tensor<?x?x?xf32>
-  // expected-error@+1 {{cannot be lowered: the numbers of heads}}
-  %1 = nest.attention %0, %k, %k, %lengths scale 1.0 <causal> : (tensor<?x?x?xf32>, tensor<?x?x4x2xf32>, tensor<?x?x4x2xf32>, tensor<?xi32>) -> tensor<?x?x?xf32>
-  return %1 : tensor<?x?x?xf32>
-}

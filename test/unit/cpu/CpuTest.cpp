@@ -22,7 +22,8 @@ class Cpu : public testing::TestWithParam<string> {
 protected:
   std::unique_ptr<Compiled> compile(const vector<string> &arguments,
                                     const string &body) {
-    auto code = std::make_unique<Compiled>(oneKernel(arguments, body), GetParam());
+    auto code =
+        std::make_unique<Compiled>(oneKernel(arguments, body), GetParam());
     EXPECT_EQ(code->error, "");
     return code;
   }
@@ -73,18 +74,20 @@ protected:
       arguments.push_back(b);
     arguments.push_back(out);
     string last = "%a" + to_string(arguments.size() - 1);
-    string body = "kernel.matmul ins(%a0 : " + a + ") weights(%a1" +
-                  (glu ? ", %a2 : " + w + ", " + w : " : " + w) + ")" +
-                  (bias ? " epilogue(%a2 : " + b + ") by [affine_map<(m, n) -> (n)>]"
-                        : " by []") +
-                  " outs(" + last + " : " + out + ") {\n";
+    string body =
+        "kernel.matmul ins(%a0 : " + a + ") weights(%a1" +
+        (glu ? ", %a2 : " + w + ", " + w : " : " + w) + ")" +
+        (bias ? " epilogue(%a2 : " + b + ") by [affine_map<(m, n) -> (n)>]"
+              : " by []") +
+        " outs(" + last + " : " + out + ") {\n";
     if (glu)
       body += "^bb0(%g: f32, %u: f32, %o: f32):\n"
               "%one = arith.constant 1.0 : f32\n%n = arith.negf %g : f32\n"
               "%e = math.exp %n : f32\n%d = arith.addf %e, %one : f32\n"
               "%s = arith.divf %g, %d : f32\n%r = arith.mulf %s, %u : f32\n";
     else if (bias)
-      body += "^bb0(%x: f32, %b: f32, %o: f32):\n%r = arith.addf %x, %b : f32\n";
+      body +=
+          "^bb0(%x: f32, %b: f32, %o: f32):\n%r = arith.addf %x, %b : f32\n";
     else if (c.epilogue == "residual")
       body += "^bb0(%x: f32, %o: f32):\n%r = arith.addf %o, %x : f32\n";
     else
@@ -98,9 +101,16 @@ protected:
     Stored weight(random.many(c.n * c.stride), c.type);
     Stored second(random.many(c.n * c.stride), c.type);
     vector<float> biases = random.many(c.n);
-    for (auto [batch, tokens] : vector<std::pair<int64_t, int64_t>>{
-             {1, 1}, {2, 1}, {3, 1}, {1, 5}, {1, 8}, {1, 12}, {1, 13}, {1, 17},
-             {3, 43}, {1, 283}}) {
+    for (auto [batch, tokens] : vector<std::pair<int64_t, int64_t>>{{1, 1},
+                                                                    {2, 1},
+                                                                    {3, 1},
+                                                                    {1, 5},
+                                                                    {1, 8},
+                                                                    {1, 12},
+                                                                    {1, 13},
+                                                                    {1, 17},
+                                                                    {3, 43},
+                                                                    {1, 283}}) {
       SCOPED_TRACE(to_string(batch * tokens) + " rows");
       int64_t m = batch * tokens;
       vector<float> x = random.many(m * c.k), y = random.many(m * c.n);
@@ -115,10 +125,10 @@ protected:
               sum2 += left * second.values[j * c.stride + l];
           }
           double &e = expected[i * c.n + j];
-          e = glu                          ? sum / (1 + std::exp(-sum)) * sum2
-              : bias                       ? sum + biases[j]
+          e = glu                        ? sum / (1 + std::exp(-sum)) * sum2
+              : bias                     ? sum + biases[j]
               : c.epilogue == "residual" ? sum + y[i * c.n + j]
-                                           : sum;
+                                         : sum;
         }
       vector<void *> buffers{x.data(), weight.data()};
       if (glu)
@@ -178,20 +188,22 @@ TEST_P(Cpu, Functions) {
       {"%r = math.exp %x : f32", [](double x) { return std::exp(x); }, 3e-7},
       {"%r = math.tanh %x : f32", [](double x) { return std::tanh(x); }, 3e-7},
       {"%r = math.erf %x : f32", [](double x) { return std::erf(x); }, 3e-7},
-      {"%r = math.rsqrt %x : f32",
-       [](double x) { return 1 / std::sqrt(x); }, 3e-7},
-      {"%one = arith.constant 1.0 : f32\n%n = arith.negf %x : f32\n%e = math.exp "
+      {"%r = math.rsqrt %x : f32", [](double x) { return 1 / std::sqrt(x); },
+       3e-7},
+      {"%one = arith.constant 1.0 : f32\n%n = arith.negf %x : f32\n%e = "
+       "math.exp "
        "%n : f32\n%d = arith.addf %e, %one : f32\n%r = arith.divf %x, %d : f32",
        [](double x) { return x / (1 + std::exp(-x)); }, 5e-7},
   };
   for (const Function &f : functions) {
     SCOPED_TRACE(f.ops);
-    auto code =
-        compile({"memref<?x?x40xf32>", "memref<?x?x40xf32>"}, elementwise(f.ops));
+    auto code = compile({"memref<?x?x40xf32>", "memref<?x?x40xf32>"},
+                        elementwise(f.ops));
     if (!code->error.empty())
       continue;
-    vector<float> x{0, -0.0f, 1e-30f, -1e-30f, 1e-5f, 0.3f, -0.3f, 88, 88.7f,
-                    89, 100, 1000, 1e30f, -88, -87, -100, -103.9f, -104.1f,
+    vector<float> x{0,     -0.0f,  1e-30f,   -1e-30f,   1e-5f,   0.3f,
+                    -0.3f, 88,     88.7f,    89,        100,     1000,
+                    1e30f, -88,    -87,      -100,      -103.9f, -104.1f,
                     -1000, -1e30f, INFINITY, -INFINITY, NAN};
     for (int i = 0; i < 40000; ++i)
       x.push_back((i - 20000) * 0.0047f);
@@ -225,11 +237,15 @@ TEST_P(Cpu, RmsNorm) {
     string body =
         "kernel.rowwise ins(%a0, %a1 : " + s + ", " + w +
         " by [affine_map<(r, c, g) -> (r, c)>, affine_map<(r, c, g) -> (g)>]) "
-        "group " + to_string(group) + " outs(%a2 : " + s + ") {\n"
+        "group " +
+        to_string(group) + " outs(%a2 : " + s +
+        ") {\n"
         "^bb0(%x: f32, %w: f32):\n%p = arith.mulf %x, %x : f32\n"
         "kernel.yield %p : f32\n}, {\n"
         "^bb0(%x: f32, %w: f32, %s: f32, %o: f32):\n"
-        "%n = arith.constant " + to_string(group) + ".0 : f32\n"
+        "%n = arith.constant " +
+        to_string(group) +
+        ".0 : f32\n"
         "%e = arith.constant 1.0e-5 : f32\n%m = arith.divf %s, %n : f32\n"
         "%a = arith.addf %m, %e : f32\n%q = math.rsqrt %a : f32\n"
         "%y = arith.mulf %x, %q : f32\n%z = arith.mulf %y, %w : f32\n"
@@ -258,17 +274,17 @@ TEST_P(Cpu, RmsNorm) {
 TEST_P(Cpu, LayerNorm) {
   // Two rounds of sums; the second uses the first.
   string s = "memref<?x?x50xf32>", map = "affine_map<(r, c, g) -> (r, c)>";
-  string body =
-      "kernel.rowwise ins(%a0 : " + s + " by [" + map + "]) group 50 outs(%a1 : " +
-      s + ") {\n^bb0(%x: f32):\nkernel.yield %x : f32\n}, {\n"
-      "^bb0(%x: f32, %s: f32):\n%n = arith.constant 50.0 : f32\n"
-      "%m = arith.divf %s, %n : f32\n%d = arith.subf %x, %m : f32\n"
-      "%p = arith.mulf %d, %d : f32\nkernel.yield %p : f32\n}, {\n"
-      "^bb0(%x: f32, %s: f32, %v: f32, %o: f32):\n"
-      "%n = arith.constant 50.0 : f32\n%m = arith.divf %s, %n : f32\n"
-      "%d = arith.subf %x, %m : f32\n%w = arith.divf %v, %n : f32\n"
-      "%q = math.rsqrt %w : f32\n%r = arith.mulf %d, %q : f32\n"
-      "kernel.yield %r : f32\n}";
+  string body = "kernel.rowwise ins(%a0 : " + s + " by [" + map +
+                "]) group 50 outs(%a1 : " + s +
+                ") {\n^bb0(%x: f32):\nkernel.yield %x : f32\n}, {\n"
+                "^bb0(%x: f32, %s: f32):\n%n = arith.constant 50.0 : f32\n"
+                "%m = arith.divf %s, %n : f32\n%d = arith.subf %x, %m : f32\n"
+                "%p = arith.mulf %d, %d : f32\nkernel.yield %p : f32\n}, {\n"
+                "^bb0(%x: f32, %s: f32, %v: f32, %o: f32):\n"
+                "%n = arith.constant 50.0 : f32\n%m = arith.divf %s, %n : f32\n"
+                "%d = arith.subf %x, %m : f32\n%w = arith.divf %v, %n : f32\n"
+                "%q = math.rsqrt %w : f32\n%r = arith.mulf %d, %q : f32\n"
+                "kernel.yield %r : f32\n}";
   auto code = compile({s, s}, body);
   ASSERT_EQ(code->error, "");
   Random random(5);
@@ -367,11 +383,10 @@ TEST_P(Cpu, Rope) {
     snprintf(text, sizeof text, "%.9e", frequencies.back());
     list += (i ? ", " : "") + string(text);
   }
-  auto tables = compile(
-      {positions, table},
-      "kernel.rope_table ins(%a0 : " + positions +
-          ") <head_dim = 24, frequencies = [" + list +
-          "], magnitude = 1.25> outs(%a1 : " + table + ")");
+  auto tables = compile({positions, table},
+                        "kernel.rope_table ins(%a0 : " + positions +
+                            ") <head_dim = 24, frequencies = [" + list +
+                            "], magnitude = 1.25> outs(%a1 : " + table + ")");
   ASSERT_EQ(tables->error, "");
   vector<int32_t> at{0, 1, 2, 1000, 31, 131071};
   vector<float> t(6 * 20);
@@ -433,22 +448,25 @@ TEST_P(Cpu, Attention) {
   };
   for (const AttentionCase &c : cases) {
     int64_t batch = c.lengths.size(), width = c.heads * c.headDim;
-    SCOPED_TRACE(c.type + " " + to_string(c.heads) + "/" + to_string(c.kvHeads) +
-                 " of " + to_string(c.headDim) + ", " + to_string(c.tokens));
+    SCOPED_TRACE(c.type + " " + to_string(c.heads) + "/" +
+                 to_string(c.kvHeads) + " of " + to_string(c.headDim) + ", " +
+                 to_string(c.tokens));
     string stream = "memref<?x?x" + to_string(width) + "xf32>";
-    string cache = "memref<?x" + to_string(c.kvHeads) + "x" + to_string(c.room) +
-                   "x" + to_string(c.headDim) + "x" + c.type + ">";
+    string cache = "memref<?x" + to_string(c.kvHeads) + "x" +
+                   to_string(c.room) + "x" + to_string(c.headDim) + "x" +
+                   c.type + ">";
     string lengths = "memref<?xi32>";
     string mask = c.causal ? "causal" : "";
     if (c.window)
-      mask += (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
+      mask +=
+          (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
     if (mask.empty())
       mask = "full";
-    auto code = compile({stream, cache, cache, lengths, stream},
-                        "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream +
-                            ", " + cache + ", " + cache + ", " + lengths +
-                            ") scale 0.3 <" + mask + "> outs(%a4 : " + stream +
-                            ")");
+    auto code =
+        compile({stream, cache, cache, lengths, stream},
+                "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream + ", " +
+                    cache + ", " + cache + ", " + lengths + ") scale 0.3 <" +
+                    mask + "> outs(%a4 : " + stream + ")");
     if (!code->error.empty())
       continue;
     Random random(c.headDim + c.tokens);
@@ -462,9 +480,12 @@ TEST_P(Cpu, Attention) {
         for (int64_t h = 0; h < c.heads; ++h) {
           int64_t kv = h / (c.heads / c.kvHeads), self = c.lengths[b] + t;
           int64_t end = c.causal ? self + 1 : c.lengths[b] + c.tokens;
-          int64_t first = c.window ? std::max<int64_t>(self - c.window + 1, 0) : 0;
-          const float *keys = &k.values[(b * c.kvHeads + kv) * c.room * c.headDim];
-          const float *values = &v.values[(b * c.kvHeads + kv) * c.room * c.headDim];
+          int64_t first =
+              c.window ? std::max<int64_t>(self - c.window + 1, 0) : 0;
+          const float *keys =
+              &k.values[(b * c.kvHeads + kv) * c.room * c.headDim];
+          const float *values =
+              &v.values[(b * c.kvHeads + kv) * c.room * c.headDim];
           const float *query = &q[(b * c.tokens + t) * width + h * c.headDim];
           double *to = &expected[(b * c.tokens + t) * width + h * c.headDim];
           vector<double> p;
@@ -545,9 +566,13 @@ TEST_P(Cpu, Errors) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, Cpu, testing::ValuesIn(levels()),
-                         [](auto &info) { return info.param.substr(7) == "v3" ? "v3" : "v4"; });
+                         [](auto &info) {
+                           return info.param.substr(7) == "v3" ? "v3" : "v4";
+                         });
 INSTANTIATE_TEST_SUITE_P(Levels, CpuMatmul, testing::ValuesIn(levels()),
-                         [](auto &info) { return info.param.substr(7) == "v3" ? "v3" : "v4"; });
+                         [](auto &info) {
+                           return info.param.substr(7) == "v3" ? "v3" : "v4";
+                         });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Cpu);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CpuMatmul);
 

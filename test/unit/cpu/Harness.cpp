@@ -37,10 +37,10 @@ static double now() {
 
 Compiled::Compiled(const std::string &text, const std::string &level) {
   mlir::DialectRegistry registry;
-  registry.insert<nest::NestDialect, kernel::KernelDialect,
-                  mlir::func::FuncDialect, mlir::arith::ArithDialect,
-                  mlir::math::MathDialect, mlir::memref::MemRefDialect,
-                  mlir::LLVM::LLVMDialect>();
+  registry
+      .insert<nest::NestDialect, kernel::KernelDialect, mlir::func::FuncDialect,
+              mlir::arith::ArithDialect, mlir::math::MathDialect,
+              mlir::memref::MemRefDialect, mlir::LLVM::LLVMDialect>();
   mlir::MLIRContext context(registry);
   std::string messages;
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &d) {
@@ -66,7 +66,8 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
   }
   passSeconds = now() - start;
   for (auto function : module->getOps<mlir::LLVM::LLVMFuncOp>())
-    if (auto bytes = function->getAttrOfType<mlir::IntegerAttr>("kernel.scratch"))
+    if (auto bytes =
+            function->getAttrOfType<mlir::IntegerAttr>("kernel.scratch"))
       scratch = std::max(scratch, bytes.getInt());
   start = now();
   auto object = emitObject(*module, *target);
@@ -162,9 +163,9 @@ std::string test::oneKernel(const std::vector<std::string> &arguments,
     names += comma + name;
     types += comma + arguments[i];
   }
-  return "kernel.def @k(" + list + ") {\n" + body + "\n}\nfunc.func @e(" + list +
-         ") attributes {nest.entry = \"e\"} {\n  kernel.launch @k(" + names +
-         ") : " + types + "\n  return\n}\n";
+  return "kernel.def @k(" + list + ") {\n" + body + "\n}\nfunc.func @e(" +
+         list + ") attributes {nest.entry = \"e\"} {\n  kernel.launch @k(" +
+         names + ") : " + types + "\n  return\n}\n";
 }
 
 std::vector<std::string> test::levels() {

@@ -55,12 +55,14 @@ std::vector<std::string> levels();
 /// Deterministic values in [-1, 1).
 class Random {
 public:
-  explicit Random(uint64_t seed) : state(seed * 2654435761u + 88172645463325252u) {}
+  explicit Random(uint64_t seed)
+      : state(seed * 2654435761u + 88172645463325252u) {}
   float next() {
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
-    return static_cast<float>(static_cast<double>(state >> 11) / (1ull << 52) - 1);
+    return static_cast<float>(static_cast<double>(state >> 11) / (1ull << 52) -
+                              1);
   }
   std::vector<float> many(size_t count, float scale = 1) {
     std::vector<float> values(count);
@@ -82,7 +84,8 @@ struct Stored {
 };
 float roundTo(float value, const std::string &type);
 /// The values of memory of a type.
-std::vector<float> widen(const std::vector<char> &bytes, const std::string &type);
+std::vector<float> widen(const std::vector<char> &bytes,
+                         const std::string &type);
 
 } // namespace nestc::test
 
