@@ -126,8 +126,13 @@ struct KernelBufferize : nestc::impl::KernelBufferizeBase<KernelBufferize> {
       return signalPassFailure();
     for (Operation *function : functions) {
       auto func = cast<func::FuncOp>(function);
-      for (unsigned i = 0; i < func.getNumArguments(); ++i)
-        func.removeArgAttr(i, kWritable);
+      SmallVector<DictionaryAttr> attrs;
+      for (unsigned i = 0; i < func.getNumArguments(); ++i) {
+        NamedAttrList list(func.getArgAttrDict(i));
+        list.erase(kWritable);
+        attrs.push_back(list.getDictionary(func.getContext()));
+      }
+      func.setAllArgAttrs(attrs);
     }
   }
 };

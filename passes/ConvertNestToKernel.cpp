@@ -309,20 +309,30 @@ void Converter::removeDead() {
 
 LogicalResult Converter::addArguments() {
   MLIRContext *context = function.getContext();
-  StringRef writable = bufferization::BufferizationDialect::kWritableAttrName;
-  for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    if (isa<TensorType>(function.getArgument(i).getType()) &&
-        !function.getArgAttr(i, kCacheAttr))
-      function.setArgAttr(i, writable, b.getBoolAttr(false));
+  NamedAttribute readOnly =
+      b.getNamedAttr(bufferization::BufferizationDialect::kWritableAttrName,
+                     b.getBoolAttr(false));
 
-  auto append = [&](Type type, ArrayRef<NamedAttribute> attrs, Location loc) {
-    unsigned index = function.getNumArguments();
-    LogicalResult inserted = function.insertArgument(
-        index, type, DictionaryAttr::get(context, attrs), loc);
-    return succeeded(inserted) ? Value(function.getArgument(index)) : Value();
+  // All at once: a function copies its attributes at every insertion.
+  SmallVector<DictionaryAttr> attrs;
+  SmallVector<Type> types;
+  SmallVector<Location> locs;
+  for (BlockArgument argument : block.getArguments()) {
+    NamedAttrList list(function.getArgAttrDict(argument.getArgNumber()));
+    if (isa<TensorType>(argument.getType()) && !list.get(kCacheAttr))
+      list.append(readOnly);
+    attrs.push_back(list.getDictionary(context));
+  }
+  unsigned inputs = attrs.size();
+  auto append = [&](Type type, ArrayRef<NamedAttribute> list, Location loc) {
+    types.push_back(type);
+    attrs.push_back(DictionaryAttr::get(context, list));
+    locs.push_back(loc);
+    return attrs.size() - 1;
   };
 
   Operation *end = block.getTerminator();
+  SmallVector<std::pair<unsigned, unsigned>> results; // result -> argument
   for (OpOperand &result : end->getOpOperands()) {
     unsigned index = result.getOperandNumber();
     if (function.getResultAttr(index, kCacheAttr))
@@ -332,28 +342,37 @@ LogicalResult Converter::addArguments() {
       return end->emitOpError("gives result ")
              << index << " of type " << result.get().getType()
              << "; an entry's results are f32 streams and caches";
-    SmallVector<NamedAttribute> attrs{
+    SmallVector<NamedAttribute> list{
         b.getNamedAttr(kOutputAttr, b.getUnitAttr())};
     if (Attribute name = function.getResultAttr(index, kNameAttr))
-      attrs.push_back(b.getNamedAttr(kNameAttr, name));
-    outputs[index] = append(type, attrs, end->getLoc());
-    if (!outputs[index])
-      return failure();
+      list.push_back(b.getNamedAttr(kNameAttr, name));
+    results.push_back({index, append(type, list, end->getLoc())});
   }
 
   // A weight may be read at two widths, never twice at one.
-  DenseMap<std::pair<Attribute, Type>, Value> weights;
-  for (auto get : llvm::make_early_inc_range(block.getOps<GetOp>())) {
-    Value &weight = weights[{get.getWeightAttr(), get.getType()}];
-    if (!weight)
-      weight =
+  DenseMap<std::pair<Attribute, Type>, unsigned> weights;
+  SmallVector<std::pair<GetOp, unsigned>> gets; // to argument
+  for (auto get : block.getOps<GetOp>()) {
+    auto [found, isNew] =
+        weights.try_emplace({get.getWeightAttr(), get.getType()});
+    if (isNew)
+      found->second =
           append(get.getType(),
-                 {b.getNamedAttr(kWeightAttr, get.getWeightAttr().getAttr()),
-                  b.getNamedAttr(writable, b.getBoolAttr(false))},
+                 {readOnly,
+                  b.getNamedAttr(kWeightAttr, get.getWeightAttr().getAttr())},
                  get.getLoc());
-    if (!weight)
-      return failure();
-    get.replaceAllUsesWith(weight);
+    gets.push_back({get, found->second});
+  }
+
+  SmallVector<unsigned> places(types.size(), inputs);
+  if (failed(function.insertArguments(
+          places, types, ArrayRef(attrs).drop_front(inputs), locs)))
+    return failure();
+  function.setAllArgAttrs(attrs);
+  for (auto [result, argument] : results)
+    outputs[result] = block.getArgument(argument);
+  for (auto [get, argument] : gets) {
+    get.getResult().replaceAllUsesWith(block.getArgument(argument));
     get.erase();
   }
   return success();

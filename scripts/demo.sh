@@ -15,6 +15,6 @@ for submodel in layers.all.ffn=1/4 layers.all.ffn=1/1; do
   build/bin/nestc compile "$model" --submodel "$submodel" -o "$package"
   build/bin/nestc info "$package" | grep -E '^(submodel.spec|parameters|weight_bytes|macs)'
   build/bin/nestc bench "$package" --prefill 128 --decode 64
-  echo "-- nestc run PKG --prompt 'The history of the computer' --generate 60"
-  build/bin/nestc run "$package" --prompt "The history of the computer" --generate 60
+  echo "-- nestc run PKG --prompt 'The history of the computer' --generate 60 --temperature 0.7 --seed 2"
+  build/bin/nestc run "$package" --prompt "The history of the computer" --generate 60 --temperature 0.7 --seed 2
 done

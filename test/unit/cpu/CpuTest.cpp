@@ -460,8 +460,6 @@ TEST_P(Cpu, Attention) {
     if (c.window)
       mask +=
           (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
-    if (mask.empty())
-      mask = "full";
     auto code =
         compile({stream, cache, cache, lengths, stream},
                 "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream + ", " +
