@@ -430,8 +430,8 @@ LogicalResult NestDialect::verifyOperationAttribute(Operation *op,
     bool legal = name == kSourceAttr
                      ? text && !text.empty()
                      : dictionary && llvm::all_of(dictionary, [](auto entry) {
-                         auto spec = dyn_cast<StringAttr>(entry.getValue());
-                         return spec && !spec.empty();
+                         // Empty text is the full model.
+                         return isa<StringAttr>(entry.getValue());
                        });
     if (!legal)
       return op->emitError("[C17] ") << name << " = " << attr.getValue()

@@ -67,7 +67,9 @@ void eraseDeadOperations(func::FuncOp entry) {
 /// A cache that is returned as it came and that nothing reads belonged to a
 /// skipped layer.
 void eraseUnusedCaches(func::FuncOp entry) {
-  Operation *ret = entry.getBody().front().getTerminator();
+  auto ret = dyn_cast<func::ReturnOp>(entry.getBody().front().getTerminator());
+  if (!ret)
+    return; // control flow of a function that is no entry
   BitVector deadArguments(entry.getNumArguments());
   BitVector deadResults(entry.getNumResults());
   for (unsigned result = 0; result < entry.getNumResults(); ++result) {

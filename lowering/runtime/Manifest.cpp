@@ -8,6 +8,7 @@
 
 #include "lowering/runtime/Manifest.h"
 #include "lowering/runtime/Files.h"
+#include "lowering/runtime/Sha256.h"
 
 #include <algorithm>
 #include <map>
@@ -200,7 +201,7 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   NEST_RT_TRY(reader.expectKeys({"format", "abi", "producer", "target", "cpu",
                                  "model", "submodel", "parameters",
                                  "weight_bytes", "macs_per_token", "code",
-                                 "files", "weights", "entries"}));
+                                 "files", "weights", "entries", "sha256"}));
   NEST_RT_ASSIGN(m.producer, reader.getString("producer"));
   NEST_RT_ASSIGN(m.target, reader.getString("target"));
 
@@ -291,6 +292,12 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
     m.entries.push_back(std::move(entry));
   }
   NEST_RT_TRY(m.validate(place));
+  if (reader.has("sha256")) {
+    NEST_RT_ASSIGN(std::string digest, reader.getString("sha256"));
+    if (digest != m.digest())
+      return Error(place + ": sha256", "is not that of the rest",
+                   "an unchanged package; compile it again");
+  }
   return m;
 }
 
@@ -350,6 +357,36 @@ static Status validateWeight(const Manifest &m, const Manifest::Weight &weight,
                  "the weight " + weight.name + " ends behind its file of " +
                      std::to_string(size) + " bytes",
                  "ranges inside the file");
+  return Status::success();
+}
+
+/// The code trusts these sizes: tokens index the vocabulary, rows the caches.
+static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
+                            const std::string &at) {
+  auto isSize = [](const Manifest::Buffer &buffer, size_t dim, int64_t size) {
+    return !buffer.shape[dim].isDynamic() && buffer.shape[dim].size == size;
+  };
+  for (const Manifest::Buffer &buffer : entry.inputs)
+    if (buffer.cache &&
+        (buffer.shape.size() != 4 || !isSize(buffer, 2, m.model.maxLength)))
+      return Error(at,
+                   "the cache " + buffer.name + " has not the max_length " +
+                       std::to_string(m.model.maxLength) + " of the model",
+                   "[B, heads, max_length, width]");
+  if (entry.findInput("tokens"))
+    if (const Manifest::Buffer *logits = entry.findOutput("logits"))
+      if (logits->shape.empty() ||
+          !isSize(*logits, logits->shape.size() - 1, m.model.vocabSize))
+        return Error(at,
+                     "the logits have not the vocab_size " +
+                         std::to_string(m.model.vocabSize) + " of the model",
+                     "[B, T, vocab_size]");
+  return Status::success();
+}
+
+Status Manifest::validateSizes(const std::string &place) const {
+  for (const Entry &entry : entries)
+    NEST_RT_TRY(::validateSizes(*this, entry, place + ": " + entry.name));
   return Status::success();
 }
 
@@ -498,7 +535,7 @@ Status Manifest::validate(const std::string &place) const {
                          entry.name + " and " + firstEntry->name,
                      "one type and shape for a cache");
     }
-  return Status::success();
+  return validateSizes(place);
 }
 
 //===----------------------------------------------------------------------===//
@@ -519,6 +556,14 @@ static Json bufferJson(const Manifest::Buffer &buffer,
     json.set("cache", true);
   return json;
 }
+
+std::string Manifest::serialise() const {
+  Json json = toJson();
+  json.set("sha256", digest());
+  return json.str(1) + "\n";
+}
+
+std::string Manifest::digest() const { return sha256(toJson().str()); }
 
 Json Manifest::toJson() const {
   Json json = Json::object();

@@ -141,8 +141,16 @@ struct Manifest {
   /// it before it writes.
   Status validate(const std::string &place) const;
 
+  /// That caches and logits have the sizes that `model` says.
+  Status validateSizes(const std::string &place) const;
+
+  /// All but the digest.
   Json toJson() const;
-  std::string serialise() const { return toJson().str(1) + "\n"; }
+  /// What manifest.json holds: toJson() and, as "sha256", digest(). parse()
+  /// checks it where it is there, for code is called with what stands here.
+  std::string serialise() const;
+  /// Of the content, however it is spaced.
+  std::string digest() const;
 };
 
 } // namespace rt

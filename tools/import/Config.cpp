@@ -10,6 +10,8 @@
 
 #include "lowering/runtime/Files.h"
 
+#include <cmath>
+
 using namespace nestc;
 using namespace nestc::rt;
 
@@ -71,9 +73,11 @@ Expected<std::vector<int64_t>> Config::sizesPerLayer(std::string_view key,
 Expected<double> Config::positive(std::string_view key,
                                   double otherwise) const {
   NEST_RT_ASSIGN(double number, root().getNumberOr(key, otherwise));
-  if (!(number > 0))
+  // What the graph holds is an f32: it must not round to 0 or infinity.
+  auto rounded = static_cast<float>(number);
+  if (!(rounded > 0) || !std::isfinite(rounded))
     return error(key, "is " + root().json().find(key)->str(),
-                 "a number above 0");
+                 "a number above 0 in the range of f32");
   return number;
 }
 

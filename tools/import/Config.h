@@ -52,7 +52,7 @@ public:
   rt::Expected<bool> flag(std::string_view key, bool otherwise) const {
     return root().getBoolOr(key, otherwise);
   }
-  /// A positive number.
+  /// A number that is positive and finite as an f32.
   rt::Expected<double> positive(std::string_view key, double otherwise) const;
   /// The activation of a name that transformers knows.
   rt::Expected<nest::Activation> activation(std::string_view key,

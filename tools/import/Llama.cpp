@@ -116,7 +116,7 @@ struct Llama {
   std::vector<int64_t> windows; ///< one for each layer; 0 is none
   double epsilon = 0;
   nest::Activation activation = nest::Activation::silu;
-  RopeTable rope;
+  RopeConfig rope;
   std::vector<int64_t> eos;
   const char *table = "model.embed_tokens.weight";
   const char *head = "lm_head.weight";
@@ -298,13 +298,12 @@ static Expected<Llama> readConfig(const ImportInput &input) {
   }
   NEST_RT_ASSIGN(model.windows, readWindows(config, type, model.numLayers));
 
-  NEST_RT_ASSIGN(RopeConfig rope, readRope(config, maxLength));
+  NEST_RT_ASSIGN(model.rope, readRope(config, maxLength));
   // transformers ignores the key here or fails on it.
-  if (rope.partial != 1)
-    return Error(rope.partialPlace,
+  if (model.rope.partial != 1)
+    return Error(model.rope.partialPlace,
                  "is not 1, which " + name + " does not have",
                  "1, or no such key");
-  NEST_RT_ASSIGN(model.rope, computeRope(rope, model.headDim));
 
   std::vector<int64_t> dropped;
   NEST_RT_ASSIGN(model.eos, config.tokenIds("eos_token_id", type.eos,
@@ -403,8 +402,10 @@ static Status build(const ImportInput &input, ModuleOp module) {
                model.hidden, model.maxLength, model.eos},
               weights, module);
 
+  // Only now that the tensors bear out how wide a head is.
+  NEST_RT_ASSIGN(RopeTable table, computeRope(model.rope, model.headDim));
   auto rope = nest::RopeAttr::get(module.getContext(), model.headDim,
-                                  model.rope.frequencies, model.rope.magnitude);
+                                  table.frequencies, table.magnitude);
   Decoder decoder;
   decoder.caches.assign(model.numLayers, {model.kvHeads, model.headDim});
   decoder.maxLength = model.maxLength;

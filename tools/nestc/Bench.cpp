@@ -36,9 +36,8 @@ static double median(std::vector<double> times) {
 
 static int run(const Arguments &arguments, const Reporter &reporter) {
   int code = ExitUsage;
-  if (arguments.positional.size() != 1)
-    return reporter.fail(
-        ExitUsage, {"nestc bench", "give one package", "nestc bench PKG"});
+  if (int failed = checkOnePositional(kSpec, arguments, reporter))
+    return failed;
   PackagePtr package = loadPackage(arguments.positional[0], reporter, code);
   if (!package)
     return code;

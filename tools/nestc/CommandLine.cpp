@@ -136,6 +136,12 @@ nestc::parseArguments(const CommandSpec &spec,
                       "write " + name + " " + option->value);
       value = words[++i];
     }
+    // Only a prompt may be empty text (a tokenizer may add its own tokens).
+    bool given = equal != std::string::npos || !option->optionalValue;
+    if (!option->value.empty() && given && value.empty() && name != "--prompt")
+      return refuse(ExitUsage, name, "is empty",
+                    "write " + name + (option->optionalValue ? "=" : " ") +
+                        option->value);
     auto &values = arguments.options[name];
     if (!values.empty() && !option->repeated)
       return refuse(ExitUsage, "nestc " + spec.name, name + " is given twice",
@@ -153,7 +159,7 @@ std::optional<int64_t> nestc::parseInteger(const std::string &option,
   std::string legal = "legal are whole numbers from " + std::to_string(low) +
                       " to " + std::to_string(high);
   llvm::StringRef digits = text;
-  bool negative = digits.consume_front("-");
+  digits.consume_front("-");
   if (digits.empty() || !llvm::all_of(digits, llvm::isDigit)) {
     code = reporter.fail(ExitUsage,
                          {option, "'" + text + "' is no number", legal});
@@ -166,11 +172,42 @@ std::optional<int64_t> nestc::parseInteger(const std::string &option,
     return std::nullopt;
   }
   if (value < low || value > high) {
-    code = reporter.fail(negative ? ExitUsage : ExitInput,
+    // Too small is no value of the option; too large may be the input's limit.
+    code = reporter.fail(value < low ? ExitUsage : ExitInput,
                          {option, text + " is out of range", legal});
     return std::nullopt;
   }
   return value;
+}
+
+int nestc::checkOnePositional(const CommandSpec &spec,
+                              const Arguments &arguments,
+                              const Reporter &reporter) {
+  std::string usage =
+      "usage: nestc " + spec.name + " " + spec.positional + " [options]";
+  const std::vector<std::string> &words = arguments.positional;
+  if (words.empty() || words[0].empty())
+    return reporter.fail(ExitUsage, {"nestc " + spec.name,
+                                     "there is no " + spec.positional, usage});
+  if (words.size() > 1)
+    return reporter.fail(ExitUsage,
+                         {"nestc " + spec.name,
+                          "'" + words[1] + "' is one word too many", usage});
+  return ExitDone;
+}
+
+/// Prints `text` from column 27 on, wrapped to 79 columns.
+static void printWrapped(llvm::StringRef text) {
+  constexpr size_t kIndent = 27, kWidth = 79 - kIndent;
+  while (text.size() > kWidth) {
+    size_t space = text.take_front(kWidth + 1).rfind(' ');
+    if (space == llvm::StringRef::npos)
+      break;
+    std::printf("%s\n%*s", text.take_front(space).str().c_str(),
+                static_cast<int>(kIndent), "");
+    text = text.drop_front(space + 1);
+  }
+  std::printf("%s\n", text.str().c_str());
 }
 
 void nestc::printCommandHelp(const CommandSpec &spec) {
@@ -183,7 +220,8 @@ void nestc::printCommandHelp(const CommandSpec &spec) {
     if (!option.value.empty())
       left +=
           option.optionalValue ? "[=" + option.value + "]" : " " + option.value;
-    std::printf("  %-24s %s\n", left.c_str(), option.help.c_str());
+    std::printf("  %-24s ", left.c_str());
+    printWrapped(option.help);
   }
   std::printf("\neverywhere: --help, --version, -v, -q, --error-format=json\n");
 }

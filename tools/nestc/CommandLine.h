@@ -99,6 +99,10 @@ std::optional<int64_t> parseInteger(const std::string &option,
                                     int64_t high, const Reporter &reporter,
                                     int &code);
 
+/// Reports and returns the exit code unless there is just one positional word.
+int checkOnePositional(const CommandSpec &spec, const Arguments &arguments,
+                       const Reporter &reporter);
+
 /// Prints the screen of `nestc COMMAND --help`.
 void printCommandHelp(const CommandSpec &spec);
 

@@ -86,10 +86,9 @@ int Compilation::readOptions() {
                           "legal are " + llvm::join(legal, ", ")});
     return false;
   };
-  if (arguments.positional.size() != 1)
-    return reporter.fail(ExitUsage, {"nestc compile", "give one model",
-                                     "nestc compile CKPT -o PKG"});
-  if (!arguments.has("-o") || arguments.get("-o").empty())
+  if (int failed = checkOnePositional(kSpec, arguments, reporter))
+    return failed;
+  if (!arguments.has("-o"))
     return reporter.fail(
         ExitUsage, {"nestc compile", "there is no output", "give it with -o"});
   output = arguments.get("-o");
@@ -152,8 +151,14 @@ int Compilation::run() {
   if (int code = readOptions())
     return code;
   bool stop = false;
+  if (int code = model.checkOutput(arguments.positional[0], output,
+                                   last == Phase::Package))
+    return code;
   if (int code = model.load(arguments.positional[0]))
     return code;
+  if (last == Phase::Package)
+    if (int code = model.checkModel(/*complete=*/true))
+      return code;
   if (int code = model.configure(dtype, maxLength))
     return code;
   if (int code = endPhase(Phase::Nest, stop); code || stop)
@@ -200,6 +205,9 @@ int Compilation::lowerAndPackage() {
     return code;
   if (rt::Status status =
           describeEntries(model.module(), request.weights, manifest);
+      status.failed())
+    return reporter.fail(ExitInput, status.error());
+  if (rt::Status status = manifest.validateSizes(arguments.positional[0]);
       status.failed())
     return reporter.fail(ExitInput, status.error());
 

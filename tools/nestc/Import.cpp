@@ -18,13 +18,15 @@ static const CommandSpec kSpec = {
     {{"-o", "FILE.mlir", "where to write the module"}}};
 
 static int run(const Arguments &arguments, const Reporter &reporter) {
-  if (arguments.positional.size() != 1)
-    return reporter.fail(ExitUsage, {"nestc import", "give one checkpoint",
-                                     "nestc import CKPT -o model.mlir"});
+  if (int code = checkOnePositional(kSpec, arguments, reporter))
+    return code;
   if (!arguments.has("-o"))
     return reporter.fail(ExitUsage, {"nestc import", "there is no output",
                                      "give it with -o model.mlir"});
   Model model(reporter);
+  if (int code = model.checkOutput(arguments.positional[0], arguments.get("-o"),
+                                   /*package=*/false))
+    return code;
   if (int code = model.load(arguments.positional[0]))
     return code;
   return model.write(arguments.get("-o"));

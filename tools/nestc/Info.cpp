@@ -93,8 +93,8 @@ static rt::Json bufferJson(const rt::Manifest::Buffer &buffer,
   return json;
 }
 
-static int infoPackage(const std::string &path, const Reporter &reporter,
-                       bool asJson) {
+static int infoPackage(const std::string &path, const Arguments &arguments,
+                       const Reporter &reporter) {
   std::string manifestPath = rt::joinPath(path, "manifest.json");
   rt::Expected<std::string> text = rt::readFile(manifestPath);
   if (!text)
@@ -103,6 +103,12 @@ static int infoPackage(const std::string &path, const Reporter &reporter,
   if (!read)
     return reporter.fail(ExitInput, read.error());
   const rt::Manifest &manifest = *read;
+  if (arguments.has("--submodel") &&
+      arguments.get("--submodel") != manifest.submodel.name)
+    return reporter.fail(
+        ExitInput,
+        {path, "the package holds no submodel " + arguments.get("--submodel"),
+         "it holds " + manifest.submodel.name});
   rt::Json json = rt::Json::object();
   json.set("kind", "package");
   json.set("producer", manifest.producer);
@@ -131,26 +137,21 @@ static int infoPackage(const std::string &path, const Reporter &reporter,
     entries.push(item);
   }
   json.set("entries", entries);
-  return print(json, asJson);
+  return print(json, arguments.has("--json"));
 }
 
 static int run(const Arguments &arguments, const Reporter &reporter) {
-  if (arguments.positional.size() != 1)
-    return reporter.fail(ExitUsage,
-                         {"nestc info", "give one model",
-                          "a checkpoint, a .mlir file or a package"});
+  if (int code = checkOnePositional(kSpec, arguments, reporter))
+    return code;
   const std::string &path = arguments.positional[0];
   bool asJson = arguments.has("--json");
-  if (isPackagePath(path)) {
-    if (arguments.has("--submodel"))
-      return reporter.fail(ExitInput,
-                           {path, "a package holds one submodel already",
-                            "leave --submodel out"});
-    return infoPackage(path, reporter, asJson);
-  }
+  if (isPackagePath(path))
+    return infoPackage(path, arguments, reporter);
 
   Model model(reporter);
   if (int code = model.load(path))
+    return code;
+  if (int code = model.checkModel(/*complete=*/false))
     return code;
   AxisTable axes = AxisTable::get(model.module());
   if (int code = model.specialize(arguments.get("--submodel")))

@@ -23,7 +23,10 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
+
+#include <sys/stat.h>
 
 using namespace mlir;
 using namespace nestc;
@@ -120,7 +123,53 @@ void Model::handle(Diagnostic &diagnostic) {
   }
 }
 
-int Model::load(const std::string &path) {
+static bool isSameFile(const std::string &a, const std::string &b) {
+  struct stat infoA, infoB;
+  return ::stat(a.c_str(), &infoA) == 0 && ::stat(b.c_str(), &infoB) == 0 &&
+         infoA.st_dev == infoB.st_dev && infoA.st_ino == infoB.st_ino;
+}
+
+/// Whether `inner`, which exists, is or lies below the directory `outer`.
+static bool isBelow(const std::string &inner, const std::string &outer) {
+  SmallString<256> a, b;
+  if (llvm::sys::fs::real_path(inner, a) || llvm::sys::fs::real_path(outer, b))
+    return false;
+  StringRef rest = a;
+  return rest.consume_front(b) && (rest.empty() || rest.front() == '/');
+}
+
+/// What a checkpoint consists of; nothing else of its directory is read.
+static bool isCheckpointFile(StringRef name) {
+  return name.ends_with(".safetensors") || name == "config.json" ||
+         name == "nest.json" || name == "tokenizer.json" ||
+         name == "model.safetensors.index.json";
+}
+
+int Model::checkOutput(const std::string &input, const std::string &output,
+                       bool package) {
+  bool isInput = isSameFile(input, output) ||
+                 (rt::isDirectory(output) && isBelow(input, output));
+  if (!isInput && rt::isDirectory(input) && rt::fileExists(output))
+    if (rt::Expected<std::vector<std::string>> names = rt::listDirectory(input))
+      isInput = llvm::any_of(*names, [&](const std::string &name) {
+        return isCheckpointFile(name) &&
+               isSameFile(rt::joinPath(input, name), output);
+      });
+  if (isInput)
+    return fail(ExitInput, {output, "is part of the input " + input,
+                            "give another path with -o"});
+  // Made and dropped again: what stands in the way is said now.
+  if (package) {
+    rt::Expected<rt::AtomicDirectory> made =
+        rt::AtomicDirectory::create(output);
+    return made ? ExitDone : fail(ExitInput, made.error());
+  }
+  rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(output);
+  return made ? ExitDone : fail(ExitInput, made.error());
+}
+
+int Model::load(const std::string &file) {
+  path = file;
   if (!rt::fileExists(path))
     return fail(ExitInput, {path, "there is no such file or directory",
                             "give a checkpoint directory or a .mlir file"});
@@ -138,7 +187,7 @@ int Model::load(const std::string &path) {
   llvm::SourceMgr sources;
   op = parseSourceFile<ModuleOp>(path, sources, ParserConfig(&ctx));
   if (op)
-    return ExitDone;
+    return checkDepth();
   if (!reported)
     return fail(ExitInput, {path, "cannot be parsed as MLIR",
                             "give text or bytecode of the nest dialect"});
@@ -172,6 +221,63 @@ int Model::configure(const std::string &type, int64_t maxLength) {
     options.maxLength = maxLength;
     manager.addPass(createNestConfigure(options));
   });
+}
+
+int Model::checkDepth() {
+  constexpr int64_t kMost = 1 << 16;
+  auto model = module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
+  auto layers = model ? model.getAs<IntegerAttr>("num_layers") : IntegerAttr();
+  bool fits = !layers || (layers.getType().isSignlessInteger(64) &&
+                          layers.getInt() >= 0 && layers.getInt() <= kMost);
+  module().walk([&](nest::LayerOp layer) {
+    fits &= static_cast<uint64_t>(layer.getIndex()) < kMost;
+  });
+  if (fits)
+    return ExitDone;
+  return fail(ExitInput, {path, "a number of layers is out of range",
+                          "at most " + std::to_string(kMost) + " layers"});
+}
+
+int Model::checkModel(bool complete) {
+  auto refuse = [&](const Twine &message, const Twine &legal) {
+    return fail(ExitInput, {path, message.str(), legal.str()});
+  };
+  auto entries = module().getOps<func::FuncOp>();
+  if (llvm::none_of(entries, [](func::FuncOp function) {
+        return function->hasAttr(nest::kEntryAttr);
+      }))
+    return refuse("the module has no entry point",
+                  "functions with the attribute nest.entry, as nestc import "
+                  "makes them");
+  if (!complete)
+    return ExitDone;
+  if (checkpoint().empty())
+    return refuse("the module names no checkpoint",
+                  "the attribute nest.source, a directory with weights");
+  auto model = module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
+  auto number = [&](StringRef key) -> int64_t {
+    auto attr = model ? model.getAs<IntegerAttr>(key) : IntegerAttr();
+    return attr && attr.getType().isSignlessInteger(64) ? attr.getInt() : 0;
+  };
+  for (const char *key : {"vocab_size", "max_length"})
+    if (number(key) < 1 || number(key) > INT32_MAX)
+      return refuse(Twine("nest.model has no ") + key,
+                    Twine("an i64 from 1 to ") + Twine(INT32_MAX));
+  auto dtype = model.getAs<StringAttr>("dtype");
+  if (!dtype || !llvm::is_contained({"f32", "bf16", "f16"}, dtype.getValue()))
+    return refuse("nest.model has no dtype", "f32, bf16 or f16");
+  // Tokens are checked against vocab_size, and index this table.
+  int64_t vocabulary = number("vocab_size");
+  bool covered = true;
+  module().walk([&](nest::EmbedOp embed) {
+    auto table = cast<ShapedType>(embed.getTable().getType());
+    covered &= table.getDimSize(0) >= vocabulary;
+  });
+  if (!covered)
+    return refuse("an embedding has fewer rows than the vocab_size " +
+                      Twine(vocabulary) + " of nest.model",
+                  "a row for every token");
+  return ExitDone;
 }
 
 /// The inline text of a submodel file: {"submodel": TEXT} or

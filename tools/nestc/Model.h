@@ -37,9 +37,13 @@ public:
   explicit Model(const Reporter &reporter);
   ~Model();
 
+  /// Refuses an output that cannot be written, before long work, or that is
+  /// part of the input, which would be lost. `package`: it is a directory.
+  int checkOutput(const std::string &input, const std::string &output,
+                  bool package);
   /// Imports a checkpoint directory or parses a .mlir or bytecode file.
   /// Returns the exit code.
-  int load(const std::string &path);
+  int load(const std::string &file);
   /// Applies --dtype and --max-length.
   int configure(const std::string &type, int64_t maxLength);
   /// Binds the axes to a submodel given as on the command line
@@ -48,6 +52,9 @@ public:
   /// Runs a pipeline on the module. A failure is the input's fault as long as
   /// the module came from a file, else a defect with a reproducer.
   int run(const std::function<void(mlir::OpPassManager &)> &build);
+  /// Refuses a module that is no model: without entries; with `complete` also
+  /// one without what a package needs to know of it.
+  int checkModel(bool complete);
   /// Writes the module as text, atomically.
   int write(const std::string &path);
 
@@ -59,12 +66,15 @@ public:
   std::string submodelName = "default", submodelText;
 
 private:
+  /// Refuses a depth that would take all memory: passes count layers.
+  int checkDepth();
   int fail(ExitCode code, const rt::Error &error);
   void handle(mlir::Diagnostic &diagnostic);
 
   const Reporter &reporter;
   mlir::MLIRContext ctx;
   mlir::OwningOpRef<mlir::ModuleOp> op;
+  std::string path; ///< what was loaded
   bool fromFile = false;
   unsigned reported = 0; ///< errors that MLIR diagnosed
 };

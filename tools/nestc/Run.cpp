@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lowering/runtime/Json.h"
 #include "lowering/runtime/Npy.h"
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Package.h"
@@ -37,7 +38,7 @@ static const CommandSpec kSpec = {
      {"--entry", "NAME", "run this entry as it is"},
      {"--in", "NAME=FILE.npy", "an input of the entry", /*repeated=*/true},
      {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
-     {"--submodel", "NAME", "", false, false, /*notYet=*/true},
+     {"--submodel", "NAME", "a submodel of the package (default: the first)"},
      {"--bind", "KEY=VALUE", "", true, false, /*notYet=*/true},
      {"--chat", "", "", false, false, /*notYet=*/true},
      {"--prefill", "RULE", "", false, false, /*notYet=*/true},
@@ -66,16 +67,23 @@ private:
   int usage(const std::string &message, const std::string &legal) {
     return reporter.fail(ExitUsage, {"nestc run", message, legal});
   }
+  /// Checks --submodel against what the package holds.
+  int checkSubmodel();
   int readTokens(Tokens &tokens);
+  /// Checks that the tokens are in the vocabulary and fit into the cache.
+  int checkTokens(const Tokens &tokens, const std::string &place);
   int readTokenList(const std::string &text, Tokens &tokens);
   int readTokenFile(const std::string &path, Tokens &tokens);
   int writeLogits(const Tokens &tokens);
   int generate(const Tokens &tokens);
   int runEntry();
+  bool isInputOfType(const std::string &entry, const std::string &name,
+                     const char *type) const;
 
   const Arguments &arguments;
   const Reporter &reporter;
   PackagePtr package;
+  rt::Json info; ///< the package's, see nest_package_info_json
   int64_t threads = 0, stepwise = -1, count = 64, seed = 0;
   double temperature = 0;
 };
@@ -140,7 +148,10 @@ int Runner::readTokenFile(const std::string &path, Tokens &tokens) {
 }
 
 int Runner::readTokens(Tokens &tokens) {
+  int code = ExitDone;
+  std::string place = "--tokens";
   if (arguments.has("--prompt")) {
+    place = "--prompt";
     std::string text = arguments.get("--prompt");
     int32_t *ids = nullptr;
     size_t size = 0;
@@ -153,14 +164,63 @@ int Runner::readTokens(Tokens &tokens) {
     if (size == 0)
       return reporter.fail(ExitInput, {"--prompt", "the text has no token",
                                        "give at least one character"});
-    return ExitDone;
+  } else {
+    std::string text = arguments.get("--tokens");
+    if (llvm::StringRef(text).ends_with(".npy")) {
+      place = text;
+      code = readTokenFile(text, tokens);
+    } else {
+      code = readTokenList(text, tokens);
+    }
   }
-  std::string text = arguments.get("--tokens");
-  if (text.empty())
-    return reporter.fail(ExitUsage, {"--tokens", "is empty",
-                                     "give ids such as 1,2,3, or a .npy file"});
-  return llvm::StringRef(text).ends_with(".npy") ? readTokenFile(text, tokens)
-                                                 : readTokenList(text, tokens);
+  return code ? code : checkTokens(tokens, place);
+}
+
+int Runner::checkTokens(const Tokens &tokens, const std::string &place) {
+  int64_t vocab = nest_package_vocab_size(package.get());
+  int64_t room = nest_package_max_length(package.get());
+  for (int32_t id : tokens.ids)
+    if (id >= vocab)
+      return reporter.fail(
+          ExitInput,
+          {place,
+           "the token " + std::to_string(id) + " is outside the vocabulary",
+           "tokens are 0 to " + std::to_string(vocab - 1)});
+  if (tokens.rows > room)
+    return reporter.fail(
+        ExitInput, {place, "has " + std::to_string(tokens.rows) + " tokens",
+                    "the package has room for " + std::to_string(room) +
+                        " (nestc compile --max-length sets it)"});
+  // The last new token is not run, so it needs no row.
+  int64_t most = room - tokens.rows + 1;
+  if (!arguments.has("--generate"))
+    count = std::min(count, most);
+  else if (count > most)
+    return reporter.fail(ExitInput,
+                         {"--generate",
+                          std::to_string(count) + " tokens behind " +
+                              std::to_string(tokens.rows) + " are too many",
+                          "the package has room for " + std::to_string(most) +
+                              " more; nestc compile --max-length sets it"});
+  return ExitDone;
+}
+
+int Runner::checkSubmodel() {
+  rt::Expected<rt::Json> read =
+      rt::parseJson(nest_package_info_json(package.get()), "package");
+  if (!read)
+    return reporter.fail(ExitDefect, read.error());
+  info = std::move(*read);
+  const rt::Json *submodel = info.find("submodel");
+  const rt::Json *name = submodel ? submodel->find("name") : nullptr;
+  std::string known = name ? name->asString() : "";
+  std::string wanted = arguments.get("--submodel", known);
+  if (wanted == known)
+    return ExitDone;
+  return reporter.fail(ExitInput,
+                       {"--submodel",
+                        "the package holds no submodel '" + wanted + "'",
+                        "it holds " + known});
 }
 
 //===----------------------------------------------------------------------===//
@@ -260,6 +320,9 @@ int Runner::generate(const Tokens &tokens) {
   nest_status status =
       nest_session_generate(session.get(), tokens.ids.data(), tokens.rows,
                             &options, callback, &generated);
+  if (status && llvm::all_of(generated.tokens,
+                             [](const auto &ids) { return ids.empty(); }))
+    return failRuntime(status, reporter);
   for (const std::vector<int32_t> &ids : generated.tokens) {
     if (!text) {
       for (size_t i = 0; i < ids.size(); ++i)
@@ -271,14 +334,27 @@ int Runner::generate(const Tokens &tokens) {
     }
     std::printf("\n");
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    return reporter.fail(ExitInput, {"stdout", "cannot be written", ""});
   return status ? failRuntime(status, reporter) : ExitDone;
 }
 
 //===----------------------------------------------------------------------===//
 // Entries
 //===----------------------------------------------------------------------===//
+
+bool Runner::isInputOfType(const std::string &entry, const std::string &name,
+                           const char *type) const {
+  auto is = [](const rt::Json &json, const char *key, const std::string &text) {
+    const rt::Json *value = json.find(key);
+    return value && value->isString() && value->asString() == text;
+  };
+  const rt::Json *entries = info.find("entries");
+  for (const rt::Json &item : entries ? entries->elements() : info.elements())
+    if (const rt::Json *inputs = item.find("inputs"); is(item, "name", entry))
+      for (const rt::Json &input : inputs->elements())
+        if (is(input, "name", name) && is(input, "dtype", type))
+          return true;
+  return false;
+}
 
 int Runner::runEntry() {
   struct Named {
@@ -288,7 +364,7 @@ int Runner::runEntry() {
   for (auto [option, list] : {std::pair("--in", &ins), {"--out", &outs}}) {
     for (const std::string &word : arguments.getAll(option)) {
       size_t equal = word.find('=');
-      if (equal == std::string::npos || equal == 0)
+      if (equal == std::string::npos || equal == 0 || equal + 1 == word.size())
         return usage(std::string(option) + " '" + word + "' is no NAME=FILE",
                      "write NAME=FILE.npy");
       list->push_back({word.substr(0, equal), word.substr(equal + 1)});
@@ -306,6 +382,10 @@ int Runner::runEntry() {
     nest_buffer buffer = {};
     buffer.name = in.name.c_str();
     buffer.dtype = rt::name(array->dtype);
+    // As --out writes it: the bits of bf16.
+    if (array->dtype == rt::DType::U16 &&
+        isInputOfType(arguments.get("--entry"), in.name, "bf16"))
+      buffer.dtype = rt::name(rt::DType::BF16);
     buffer.rank = static_cast<int32_t>(array->shape.size());
     std::copy(array->shape.begin(), array->shape.end(), buffer.shape);
     buffer.data = const_cast<void *>(array->data());
@@ -342,8 +422,8 @@ int Runner::runEntry() {
 
 int Runner::run() {
   int code = ExitUsage;
-  if (arguments.positional.size() != 1)
-    return usage("give one package", "nestc run PKG --prompt TEXT");
+  if (int failed = checkOnePositional(kSpec, arguments, reporter))
+    return failed;
   auto number = [&](const char *option, int64_t low, int64_t high,
                     int64_t &value) {
     if (!arguments.has(option))
@@ -360,8 +440,8 @@ int Runner::run() {
     return code;
   if (arguments.has("--stepwise")) {
     stepwise = 0;
-    if (!arguments.get("--stepwise").empty() &&
-        !number("--stepwise", 0, INT32_MAX, stepwise))
+    bool given = !arguments.get("--stepwise").empty();
+    if (given && !number("--stepwise", 0, INT32_MAX, stepwise))
       return code;
   }
   if (arguments.has("--temperature")) {
@@ -371,7 +451,7 @@ int Runner::run() {
     if (text.empty() || *end || !(temperature >= 0 && temperature < 1e6))
       return reporter.fail(ExitUsage,
                            {"--temperature", "'" + text + "' is no temperature",
-                            "legal are numbers from 0 (greedy) up"});
+                            "legal are numbers from 0 (greedy) to 1e6"});
   }
   bool entry = arguments.has("--entry");
   bool tokens = arguments.has("--tokens"), prompt = arguments.has("--prompt");
@@ -380,14 +460,26 @@ int Runner::run() {
                  : tokens ? "--tokens and --prompt are both given"
                           : "there is no input",
                  "give --tokens, --prompt, or --entry with --in");
-  if (!entry && (arguments.has("--in") || arguments.has("--out")))
-    return usage("--in and --out go with --entry", "name an entry");
+  if (!entry && arguments.has("--in"))
+    return reporter.fail(ExitInput, {"nestc run",
+                                     "--in beside tokens is not supported yet",
+                                     "give --in with --entry"});
+  if (!entry && arguments.has("--out"))
+    return usage("--out goes with --entry", "name an entry");
+  if (entry)
+    for (const char *option :
+         {"--logits", "--stepwise", "--generate", "--temperature", "--seed"})
+      if (arguments.has(option))
+        return usage(std::string(option) + " goes with tokens, not --entry",
+                     "give --in and --out with --entry");
   if (arguments.has("--stepwise") && !arguments.has("--logits"))
     return usage("--stepwise goes with --logits", "give --logits OUT.npy");
 
   package = loadPackage(arguments.positional[0], reporter, code);
   if (!package)
     return code;
+  if (int failed = checkSubmodel())
+    return failed;
   if (entry)
     return runEntry();
   Tokens input;

@@ -42,6 +42,15 @@ void printVersion() {
   std::printf("nestc %s (LLVM %s)\n", NESTC_VERSION, LLVM_VERSION_STRING);
 }
 
+/// What was printed must have arrived.
+int finish(int code, const Reporter &reporter) {
+  bool failed = std::fflush(stdout) != 0 || std::ferror(stdout);
+  if (code == ExitDone && failed)
+    return reporter.fail(ExitInput, {"stdout", "cannot be written",
+                                     "free space, or a reader that stays"});
+  return code;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -54,6 +63,10 @@ int main(int argc, char **argv) {
   // errors in words before it.
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
+    if (word == "--") {
+      words.insert(words.end(), argv + i, argv + argc);
+      break;
+    }
     if (word == "--error-format" && i + 1 < argc)
       word += std::string("=") + argv[++i];
     if (word == "--error-format=json")
@@ -78,12 +91,12 @@ int main(int argc, char **argv) {
                                      "--error-format is text or json"});
   if (version) {
     printVersion();
-    return ExitDone;
+    return finish(ExitDone, reporter);
   }
   if (words.empty()) {
     if (help) {
       printHelp();
-      return ExitDone;
+      return finish(ExitDone, reporter);
     }
     return reporter.fail(ExitUsage,
                          {"nestc", "no command given",
@@ -100,12 +113,13 @@ int main(int argc, char **argv) {
       continue;
     if (help) {
       printCommandHelp(command->spec);
-      return ExitDone;
+      return finish(ExitDone, reporter);
     }
     int code = ExitUsage;
     std::optional<Arguments> arguments =
         parseArguments(command->spec, words, reporter, code);
-    return arguments ? command->run(*arguments, reporter) : code;
+    return arguments ? finish(command->run(*arguments, reporter), reporter)
+                     : code;
   }
   for (const char *later : kLater)
     if (name == later)

@@ -437,7 +437,11 @@ TEST_F(ImportTest, ConfigValues) {
       {"num_attention_heads", "3",
        "is 8, no multiple of num_attention_heads (3); a multiple of it, or "
        "head_dim beside it"},
-      {"rms_norm_eps", "0", "is 0; a number above 0"},
+      {"rms_norm_eps", "0", "is 0; a number above 0 in the range of f32"},
+      {"rms_norm_eps", "1e308",
+       "is 1e+308; a number above 0 in the range of f32"},
+      {"rms_norm_eps", "1e-308",
+       "is 1e-308; a number above 0 in the range of f32"},
       {"rms_norm_eps", "\"1e-5\"", "is a string; a number"},
       {"tie_word_embeddings", "\"no\"", "is a string; true or false"},
       {"attention_bias", "1", "is an integer; true or false"},
@@ -466,6 +470,18 @@ TEST_F(ImportTest, ConfigValues) {
     // The heads are checked against the hidden size.
     std::string key = test.error[3] == '8' ? "hidden_size" : test.key;
     EXPECT_EQ(error(), "DIR/config.json: " + key + ": " + test.error);
+    config = before;
+  }
+}
+
+// Nothing of a size that the tensors do not have is allocated.
+TEST_F(ImportTest, AbsurdSizes) {
+  for (const char *key :
+       {"vocab_size", "hidden_size", "intermediate_size", "head_dim"}) {
+    Json before = config;
+    set(key, "2147483646");
+    EXPECT_EQ(error().rfind("DIR/model.safetensors: ", 0), 0u) << errors;
+    EXPECT_NE(errors.find("config.json asks for"), std::string::npos);
     config = before;
   }
 }

@@ -145,8 +145,9 @@ TEST(Rope, Refused) {
             "config.json: rope_scaling.factor: is -2; a number above 0");
   EXPECT_EQ(errorOf(R"({"rope_scaling": "linear"})"),
             "config.json: rope_scaling: is a string; an object");
-  EXPECT_EQ(errorOf(R"({"rope_theta": 0})"),
-            "config.json: rope_theta: is 0; a number above 0");
+  EXPECT_EQ(
+      errorOf(R"({"rope_theta": 0})"),
+      "config.json: rope_theta: is 0; a number above 0 in the range of f32");
   EXPECT_EQ(errorOf(R"({"rope_theta": true})"),
             "config.json: rope_theta: is a boolean; a number");
   EXPECT_EQ(errorOf("{}", 7),
@@ -154,9 +155,9 @@ TEST(Rope, Refused) {
             "a head of 7; an even number of at least 2, in a head of even "
             "width");
   EXPECT_EQ(
-      errorOf(R"({"rope_theta": 1e-300})"),
-      "config.json: rope_theta: these values give rotary frequencies that "
-      "are no finite f32; factors and theta of a usual size");
+      errorOf(R"({"rope_scaling": {"type": "linear", "factor": 1e-300}})"),
+      "config.json: rope_scaling: these values give rotary frequencies "
+      "that are no finite f32; factors and theta of a usual size");
   EXPECT_EQ(errorOf(R"({"rope_scaling": {"rope_type": "llama3", "factor": 8,
                         "low_freq_factor": 4, "high_freq_factor": 4}})"),
             "config.json: rope_scaling: high_freq_factor is not above "
