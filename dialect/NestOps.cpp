@@ -516,10 +516,12 @@ LogicalResult LayerOp::verify() {
     return emitOpError(
         "[C67] a layer stands in the body of a func.func, not in "
         "another operation");
+  // Tables have a row for every layer up to the last: keep them small.
+  constexpr int64_t kMaxLayerIndex = 65535;
   int64_t index = getIndexAttr().getInt();
-  if (index < 0)
-    return emitOpError("[C68] the index of a layer is 0 or more; got ")
-           << index;
+  if (index < 0 || index > kMaxLayerIndex)
+    return emitOpError("[C68] the index of a layer is 0 to ")
+           << kMaxLayerIndex << "; got " << index;
   // The first layer of a block looks at all of them, once.
   Operation *previous = (*this)->getPrevNode();
   while (previous && !isa<LayerOp>(previous))

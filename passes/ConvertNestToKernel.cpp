@@ -179,6 +179,8 @@ private:
   FailureOr<Value> copy(Operation *op, Value from, Value to);
   Value scalarOf(Operation *op, IRMapping &scalars, Scalar &s);
   void update(Group &group);
+  void finish(Group &group, Block *body, IRMapping &scalars, Value result,
+              Scalar &s);
   void done(Operation *op, Value result);
 
   func::FuncOp function;
@@ -617,6 +619,19 @@ Block *addBlock(Region &region, unsigned count, Location loc, OpBuilder &b) {
                        SmallVector<Location>(count, loc));
 }
 
+/// Ends the last region of a kernel: the group's elementwise operations on
+/// `result` and what `scalars` holds, the output's old value among them.
+void Converter::finish(Group &group, Block *body, IRMapping &scalars,
+                       Value result, Scalar &s) {
+  if (group.old)
+    scalars.map(group.old, body->getArguments().back());
+  for (Operation *op : group.code) {
+    result = scalarOf(op, scalars, s);
+    scalars.map(op->getResult(0), result);
+  }
+  s.yield(result);
+}
+
 void Converter::update(Group &group) {
   auto now = [&](Value value) {
     Value found = current.lookup(value);
@@ -665,13 +680,7 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       result = s.add(result, body->getArgument(bias++));
     scalars.map(linear.getResult(), result);
   }
-  if (group.old)
-    scalars.map(group.old, body->getArguments().back());
-  for (Operation *op : group.code) {
-    result = scalarOf(op, scalars, s);
-    scalars.map(op->getResult(0), result);
-  }
-  s.yield(result);
+  finish(group, body, scalars, result, s);
   done(root, matmul.getResult(0));
   return success();
 }
@@ -757,13 +766,7 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   // Only now: the norm's own input may be a stream as well.
   if (norm)
     scalars.map(norm.getResult(), result);
-  if (group.old)
-    scalars.map(group.old, body->getArguments().back());
-  for (Operation *op : group.code) {
-    result = scalarOf(op, scalars, s);
-    scalars.map(op->getResult(0), result);
-  }
-  s.yield(result);
+  finish(group, body, scalars, result, s);
   done(root, rowwise.getResult(0));
   return success();
 }

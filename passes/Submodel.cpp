@@ -146,10 +146,19 @@ std::optional<WidthValue> WidthValue::parse(StringRef text, StringRef place,
   WidthValue value;
   if (text == "full")
     return value;
-  if (text.contains(".."))
+  if (size_t dots = text.find(".."); dots != StringRef::npos) {
+    // Both ends must be widths before the range is refused as such.
+    for (StringRef end : {text.take_front(dots), text.drop_front(dots + 2)})
+      if (end.contains("..") || !parse(end, place, error)) {
+        if (end.contains(".."))
+          return fail(error, Syntax, place, "'" + text + "' is no width",
+                      kLegalWidths);
+        return std::nullopt;
+      }
     return fail(error, Illegal, place,
                 "a width that stays open until run time is not supported yet",
                 kLegalWidths);
+  }
   auto [first, second] = text.split('/');
   std::optional<int64_t> number =
       parseNumber(first, kLegalWidths, place, error);

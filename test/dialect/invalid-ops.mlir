@@ -624,8 +624,19 @@ func.func @c67(%x: tensor<?x?x8xf32>) {
 
 // C68: layers count from 0.
 func.func @c68(%x: tensor<?x?x8xf32>) {
-  // expected-error @below {{[C68] the index of a layer is 0 or more; got -1}}
+  // expected-error @below {{[C68] the index of a layer is 0 to 65535; got -1}}
   %0 = nest.layer -1 (%x) : (tensor<?x?x8xf32>) -> (tensor<?x?x8xf32>) {
+    nest.yield %x : tensor<?x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C68: a model is no deeper than 65536 layers.
+func.func @c68_depth(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C68] the index of a layer is 0 to 65535; got 99999999999}}
+  %0 = nest.layer 99999999999 (%x) : (tensor<?x?x8xf32>) -> (tensor<?x?x8xf32>) {
     nest.yield %x : tensor<?x?x8xf32>
   }
   return

@@ -75,8 +75,9 @@ TEST(Submodel, WhatCannotBeParsedIsUsage) {
   for (const char *text :
        {"layers.0.ffn=1/0", "layers.3-1.ffn=12", "layers.0.ffn=-8",
         "layers.0.ffn=half", "layers.0.ffn=", "layers.0.ffn=1/",
-        "layers..ffn=1", "layers.x.ffn=1", "layer.0.ffn=1", "skip=", "skip=a",
-        "skip=1,", "skip", "skip=1++2", "skip=-1", "foo=1"})
+        "layers..ffn=1", "layers.x.ffn=1", "layers.0.ffn=abc..def",
+        "layers.0.ffn=1....2", "layer.0.ffn=1", "skip=", "skip=a", "skip=1,",
+        "skip", "skip=1++2", "skip=-1", "foo=1"})
     EXPECT_EQ(refusal(text).kind, SubmodelError::Kind::Syntax) << text;
 }
 

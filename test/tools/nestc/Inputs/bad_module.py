@@ -63,7 +63,7 @@ module("max_length is another", "max_length", "max_length = 64 : i64", "max_leng
 module("max_length is negative", "max_length", "max_length = 64 : i64", "max_length = -64 : i64")
 module("fewer tokens than rows", "vocab_size", "vocab_size = 101 : i64", "vocab_size = 50 : i64")
 module("vocabulary is another", "vocab_size", "vocab_size = 101 : i64", "vocab_size = 9999 : i64")
-module("index of a layer", "layers is out of range", "nest.layer 3", "nest.layer 99999999999")
+module("index of a layer", "the index of a layer is 0 to 65535", "nest.layer 3", "nest.layer 99999999999")
 module("number of layers", "layers is out of range", "num_layers = 4 : i64", "num_layers = 99999999999 : i64")
 module("checkpoint is gone", "/nowhere", str(ckpt), "/nowhere/at/all")
 module("checkpoint is empty text", "", str(ckpt), "")
