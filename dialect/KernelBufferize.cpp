@@ -40,7 +40,7 @@ struct KernelModel
       return success();
     rewriter.setInsertionPoint(op);
     SmallVector<Value> buffers;
-    Value output;
+    SmallVector<Value> outputs;
     for (OpOperand &operand : op->getOpOperands()) {
       Value buffer = operand.get();
       if (isa<TensorType>(buffer.getType())) {
@@ -50,7 +50,7 @@ struct KernelModel
         buffer = *found;
       }
       if (kernel.isDpsInit(&operand))
-        output = buffer;
+        outputs.push_back(buffer);
       buffers.push_back(buffer);
     }
     OperationState built(op->getLoc(), op->getName(), buffers,
@@ -58,7 +58,7 @@ struct KernelModel
     for (Region &region : op->getRegions())
       built.addRegion()->takeBody(region);
     rewriter.create(built);
-    replaceOpWithBufferizedValues(rewriter, op, output);
+    replaceOpWithBufferizedValues(rewriter, op, outputs);
     return success();
   }
 };
@@ -73,6 +73,7 @@ void attach(MLIRContext *context) {
 void nestc::kernel::registerBufferizationModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, KernelDialect *) {
     attach<EmbedOp, MatmulOp, RowwiseOp, RopeTableOp, RopeOp, CacheAppendOp,
-           AttentionOp, LastRowsOp>(context);
+           AttentionOp, LastRowsOp, SelectOp, PartitionOp, AssignOp, GatherOp,
+           ChosenOp, SoftmaxOp, AdvanceOp, RankOp>(context);
   });
 }

@@ -65,6 +65,28 @@ void AttentionOp::getEffects(Effects &effects) {
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
+void SelectOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void PartitionOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void AssignOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void GatherOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void ChosenOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void SoftmaxOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+}
+void AdvanceOp::getEffects(Effects &effects) {
+  addEffects(*this, true, effects);
+}
+void RankOp::getEffects(Effects &effects) { addEffects(*this, false, effects); }
 
 //===----------------------------------------------------------------------===//
 // Verifiers. Numbers in brackets are the constraints of docs/Spec.md.
@@ -170,21 +192,77 @@ public:
     return diag << "the output, " << op.getDpsInits()[0].getType();
   }
 
-  /// [K8] One map for each operand, one of `legal`.
+  /// [K8] One map for each operand, one of `legal`; a map of `perSet`
+  /// dimensions stands for one operand a group. `slots` counts the maps.
   LogicalResult maps(ValueRange operands, ArrayAttr maps,
-                     function_ref<bool(AffineMap, Value)> fits,
-                     StringRef legal) {
-    if (operands.size() != maps.size())
-      return refuse(8) << "has " << operands.size()
-                       << " operands with maps and " << maps.size()
-                       << " maps; every one has its own";
-    for (auto [index, operand] : llvm::enumerate(operands)) {
-      AffineMap map = cast<AffineMapAttr>(maps[index]).getValue();
-      if (!fits(map, operand) || !elementOf(operand).isF32())
-        return refuse(8) << "operand " << operand.getType()
-                         << " is read through " << AffineMapAttr::get(map)
-                         << "; legal on f32 are " << legal;
+                     function_ref<bool(AffineMap, Value)> fits, StringRef legal,
+                     unsigned perSet, int64_t groups, unsigned *slots) {
+    *slots = maps.size();
+    size_t next = 0;
+    for (AffineMap map : maps.getAsValueRange<AffineMapAttr>()) {
+      size_t many = map.getNumDims() == perSet ? groups : 1;
+      for (size_t i = 0; i < many; ++i, ++next) {
+        if (next >= operands.size())
+          break;
+        Value operand = operands[next];
+        if (!fits(map, operand) || !elementOf(operand).isF32())
+          return refuse(8) << "operand " << operand.getType()
+                           << " is read through " << AffineMapAttr::get(map)
+                           << "; legal on f32 are " << legal;
+      }
     }
+    if (operands.size() != next)
+      return refuse(8) << "has " << operands.size()
+                       << " operands with maps, and maps for " << next
+                       << "; every one has its own";
+    return success();
+  }
+
+  /// [K21] A table of i32 of a family: offsets, indices, order or counts.
+  LogicalResult table(StringRef name, Value value, unsigned rank) {
+    if (!value)
+      return success();
+    bool isOffsets = name == "offsets";
+    if (elementOf(value).isSignlessInteger(32) && rankOf(value) == rank &&
+        (!isOffsets || shapeOf(value)[0] >= 2))
+      return success();
+    return refuse(21) << "the table " << name << " is " << value.getType()
+                      << "; legal is i32 "
+                      << (isOffsets   ? "[sets + 1]"
+                          : rank == 2 ? "[B, T]"
+                                      : "[B]");
+  }
+
+  /// [K21], [K22] The tables that a kernel takes, and the sets it works on.
+  LogicalResult family(Value offsets, Value indices, Value order, Value counts,
+                       std::optional<ArrayRef<int64_t>> sets) {
+    if (failed(table("offsets", offsets, 1)) ||
+        failed(table("indices", indices, 2)) ||
+        failed(table("order", order, 2)) || failed(table("counts", counts, 1)))
+      return failure();
+    bool legal = offsets ? sets && sets->size() == 2 && (*sets)[0] >= 0 &&
+                               (*sets)[0] < (*sets)[1] &&
+                               (*sets)[1] < shapeOf(offsets)[0]
+                         : !sets && !indices && !order && !counts;
+    if (!legal)
+      return refuse(22) << "works on sets that its family has not; legal is "
+                           "[first, last) with first < last, of the offsets' "
+                           "sets, and no tables without offsets";
+    return success();
+  }
+
+  /// [K22], [K23] What kernels with groups have.
+  LogicalResult groups(int64_t groups, Value offsets, Value indices,
+                       std::optional<ArrayRef<int64_t>> sets, bool gathers,
+                       bool scatters) {
+    if (failed(family(offsets, indices, {}, {}, sets)))
+      return failure();
+    if (groups < 1 ||
+        (groups > 1 && (!sets || (*sets)[1] - (*sets)[0] != groups)))
+      return refuse(23) << "has " << groups
+                        << " groups; legal are 1 and the number of its sets";
+    if ((gathers || scatters) != static_cast<bool>(indices))
+      return refuse(23) << "gathers or scatters if and only if it has indices";
     return success();
   }
 
@@ -263,9 +341,14 @@ LogicalResult MatmulOp::verify() {
       failed(check.rows("a", getA(), shapeOf(getOut()).drop_back())))
     return failure();
   int64_t n = columnsOf(getOut()), k = columnsOf(getA());
-  if (getWeights().empty() || getWeights().size() > 2)
-    return check.refuse(7) << "has " << getWeights().size()
-                           << " weights; legal are 1 and 2";
+  int64_t groups = getGroups();
+  if (failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
+                          getGathers(), getScatters())))
+    return failure();
+  auto count = static_cast<int64_t>(getWeights().size());
+  if (count != groups && count != 2 * groups)
+    return check.refuse(7) << "has " << count
+                           << " weights; legal are 1 and 2 for each group";
   for (Value weight : getWeights())
     if (!isMatrixElement(elementOf(weight)) ||
         shapeOf(weight) != Shape({n, k}) ||
@@ -275,16 +358,35 @@ LogicalResult MatmulOp::verify() {
              << ", " << k
              << "], columns of the output and of a, in one of f32, bf16 "
              << "and f16 for all weights";
+  MLIRContext *context = getContext();
+  AffineExpr row = getAffineDimExpr(0, context);
+  AffineExpr column = getAffineDimExpr(1, context);
+  AffineExpr set = getAffineDimExpr(2, context);
   auto fits = [&](AffineMap map, Value operand) {
-    return map.getNumDims() == 2 && map.getNumSymbols() == 0 &&
-           map.getNumResults() == 1 &&
-           map.getResult(0) == getAffineDimExpr(1, getContext()) &&
-           shapeOf(operand) == Shape({n});
+    ArrayRef<AffineExpr> results = map.getResults();
+    if (map.getNumSymbols() != 0)
+      return false;
+    bool isStream = rankOf(operand) == rankOf(getOut()) &&
+                    mayEqual(shapeOf(operand).drop_back(),
+                             shapeOf(getOut()).drop_back());
+    if (results == ArrayRef({row, column}))
+      return map.getNumDims() == 2 && isStream && columnsOf(operand) == n;
+    if (results == ArrayRef({row, getAffineConstantExpr(0, context)}))
+      return map.getNumDims() == 2 && isStream && columnsOf(operand) == 1;
+    bool isVector = shapeOf(operand) == Shape({n});
+    return isVector &&
+           ((map.getNumDims() == 2 && results == ArrayRef({column})) ||
+            (map.getNumDims() == 3 && results == ArrayRef({set, column})));
   };
+  unsigned slots = 0;
   if (failed(check.maps(getEpilogue(), getMaps(), fits,
-                        "vectors of the output's columns by (m, n) -> (n)")))
+                        "vectors of the output's columns by (m, n) -> (n) or, "
+                        "one a group, (m, n, s) -> (s, n), streams like the "
+                        "output by (m, n) -> (m, n), of one column by (m, n) "
+                        "-> (m, 0)",
+                        /*perSet=*/3, groups, &slots)))
     return failure();
-  unsigned arguments = getWeights().size() + getEpilogue().size() + 1;
+  unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
 }
 
@@ -303,11 +405,29 @@ LogicalResult RowwiseOp::verify() {
   AffineExpr row = getAffineDimExpr(0, context);
   AffineExpr column = getAffineDimExpr(1, context);
   AffineExpr inGroup = getAffineDimExpr(2, context);
+  AffineExpr set = getAffineDimExpr(3, context);
+  if (failed(check.groups(getGroups(), getOffsets(), getIndices(), getSets(),
+                          getGathers(), getScatters())))
+    return failure();
+  unsigned inputs = 0;
   bool rowsDiffer = false;
   auto fits = [&](AffineMap map, Value input) {
-    if (map.getNumDims() != 3 || map.getNumSymbols() != 0)
-      return false;
     ArrayRef<AffineExpr> results = map.getResults();
+    if (map.getNumSymbols() != 0)
+      return false;
+    if (map.getNumDims() == 4)
+      return (results == ArrayRef({set, column}) &&
+              shapeOf(input) == Shape({columns})) ||
+             (results == ArrayRef({set, inGroup}) &&
+              shapeOf(input) == Shape({group}));
+    if (map.getNumDims() != 3)
+      return false;
+    if (results == ArrayRef({row, getAffineConstantExpr(0, context)})) {
+      bool isWeight = rankOf(input) == rankOf(getOut()) && columnsOf(input) == 1;
+      rowsDiffer |= isWeight && !mayEqual(shapeOf(input).drop_back(),
+                                          shapeOf(getOut()).drop_back());
+      return isWeight;
+    }
     if (results == ArrayRef({row, column})) {
       bool isStream =
           rankOf(input) == rankOf(getOut()) && columnsOf(input) == columns;
@@ -320,12 +440,15 @@ LogicalResult RowwiseOp::verify() {
   };
   if (failed(check.maps(getInputs(), getMaps(), fits,
                         "streams like the output by (r, c, g) -> (r, c), "
-                        "vectors of its columns by (c), of a group by (g)")))
+                        "of one column by (r, 0), vectors of its columns by "
+                        "(c), of a group by (g), one a set by (r, c, g, s) -> "
+                        "(s, c) or (s, g)",
+                        /*perSet=*/4, getGroups(), &inputs)))
     return failure();
   if (rowsDiffer)
     return check.refuse(6) << "a stream has other rows than the output, "
                            << getOut().getType();
-  unsigned sums = 0, inputs = getInputs().size();
+  unsigned sums = 0;
   unsigned last = getBodies().size() - 1;
   for (auto [index, body] : llvm::enumerate(getBodies())) {
     bool isLast = index == last;
@@ -341,6 +464,7 @@ LogicalResult RowwiseOp::verify() {
 LogicalResult RopeTableOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) ||
+      failed(check.family(getOffsets(), {}, {}, {}, getSets())) ||
       failed(check.stream("the output", getOut())) ||
       failed(check.integers("positions", getPositions(), rankOf(getOut()) - 1)))
     return failure();
@@ -359,6 +483,7 @@ LogicalResult RopeTableOp::verify() {
 LogicalResult RopeOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) ||
+      failed(check.family(getOffsets(), {}, {}, {}, getSets())) ||
       failed(check.stream("the output", getOut())) ||
       failed(check.stream("the table", getTable())) ||
       failed(
@@ -377,10 +502,20 @@ LogicalResult RopeOp::verify() {
 
 LogicalResult CacheAppendOp::verify() {
   Checker check(*this);
-  if (failed(check.operands()) || failed(check.stream("rows", getRows())) ||
+  if (failed(check.operands()) ||
+      failed(check.family(getOffsets(), {}, getOrder(), getCounts(),
+                          getSets())) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
   Value cache = getOut();
+  if (elementOf(cache).isSignlessInteger(32)) {
+    if (rankOf(cache) != 2 || ShapedType::isDynamic(columnsOf(cache)))
+      return check.refuse(16) << "appends positions to " << cache.getType()
+                              << "; legal is i32 [B, capacity]";
+    return check.integers("rows", getRows(), 2);
+  }
+  if (failed(check.stream("rows", getRows())))
+    return failure();
   Shape rows = shapeOf(getRows()), shape = shapeOf(cache);
   if (shape.size() != 4 || !isMatrixElement(elementOf(cache)) ||
       llvm::any_of(shape.drop_front(), ShapedType::isDynamic) ||
@@ -399,7 +534,9 @@ LogicalResult CacheAppendOp::verify() {
 
 LogicalResult AttentionOp::verify() {
   Checker check(*this);
-  if (failed(check.operands()) || failed(check.stream("q", getQ())) ||
+  if (failed(check.operands()) ||
+      failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
+                          getSets())) || failed(check.stream("q", getQ())) ||
       failed(check.stream("the output", getOut())) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
@@ -426,9 +563,115 @@ LogicalResult AttentionOp::verify() {
   return success();
 }
 
-LogicalResult LastRowsOp::verify() {
+/// Of one set or of a family: the tables that a source writes.
+static LogicalResult verifySource(Checker &check, Value indices, Value offsets,
+                                  Value order, Value counts, int64_t sets) {
+  if (failed(check.table("indices", indices, 2)) ||
+      failed(check.table("offsets", offsets, 1)) ||
+      failed(check.table("order", order, 2)) ||
+      failed(check.table("counts", counts, 1)))
+    return failure();
+  if (shapeOf(offsets)[0] != sets + 1)
+    return check.refuse(24) << "writes the offsets " << offsets.getType()
+                            << " of " << sets << " sets; legal is "
+                            << sets + 1;
+  return success();
+}
+
+LogicalResult SelectOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("scores", getScores())) ||
+      failed(check.family(getOuterOffsets(), {}, getOuterOrder(),
+                          getOuterCounts(), getOuterSets())))
+    return failure();
+  if (columnsOf(getScores()) != 1 ||
+      getCapacity().has_value() == getThreshold().has_value())
+    return check.refuse(24) << "selects by scores of one column, either the top "
+                               "of a capacity or what is above a threshold";
+  return verifySource(check, getIndices(), getOffsets(), getOrder(),
+                      getCounts(), 1);
+}
+
+LogicalResult PartitionOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.integers("ids", getIds(), 2)))
+    return failure();
+  int64_t most = -1;
+  for (int64_t set : getSets())
+    most = std::max(most, set);
+  return verifySource(check, getIndices(), getOffsets(), getOrder(),
+                      getCounts(), most + 1);
+}
+
+LogicalResult AssignOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("scores", getScores())) ||
+      failed(check.family(getOuterOffsets(), {}, getOuterOrder(),
+                          getOuterCounts(), getOuterSets())))
+    return failure();
+  int64_t slots = columnsOf(getScores());
+  if (static_cast<int64_t>(getChoice()) < 0 ||
+      static_cast<int64_t>(getChoice()) >= slots)
+    return check.refuse(24) << "assigns by choice " << getChoice()
+                            << "; legal is 0 to " << slots - 1;
+  return verifySource(check, getIndices(), getOffsets(), getOrder(),
+                      getCounts(), slots);
+}
+
+LogicalResult GatherOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.integers("x", getX(), 2)) ||
+      failed(check.integers("the output", getOut(), 2)))
+    return failure();
+  return check.family(getOffsets(), getIndices(), {}, {}, getSets());
+}
+
+LogicalResult ChosenOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("scores", getScores())) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.family(getOffsets(), getIndices(), {}, {}, getSets())))
+    return failure();
+  if (columnsOf(getOut()) != 1 || columnsOf(getScores()) < getSets()[1])
+    return check.refuse(24) << "takes scores with a column for each set and "
+                               "writes one column";
+  return success();
+}
+
+LogicalResult SoftmaxOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) || failed(check.stream("x", getX())) ||
+      failed(check.stream("the output", getOut())) ||
+      failed(check.family(getOffsets(), {}, getOrder(), getCounts(),
+                          getSets())))
+    return failure();
+  if (!mayEqual(shapeOf(getX()), shapeOf(getOut())) ||
+      (getOffsets() && getOverRows() && !getOrder()))
+    return check.refuse(24) << "has x and output of one shape; over packed rows "
+                               "it needs order and counts";
+  return success();
+}
+
+LogicalResult AdvanceOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.integers("ids", getIds(), 2)) ||
+      failed(check.integers("the output", getOut(), 1)))
+    return failure();
+  return check.table("counts", getCounts(), 1);
+}
+
+LogicalResult RankOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) ||
+      failed(check.integers("lengths", getLengths(), 1)) ||
+      failed(check.integers("the output", getOut(), 2)))
+    return failure();
+  return check.family(getOffsets(), {}, getOrder(), getCounts(), getSets());
+}
+
+LogicalResult LastRowsOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.table("order", getOrder(), 2)) || failed(check.stream("x", getX())) ||
       failed(check.stream("the output", getOut())))
     return failure();
   Shape x = shapeOf(getX()), out = shapeOf(getOut());
@@ -444,6 +687,15 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
   Operation *op = operand.getOwner();
   Value value = operand.get();
   unsigned rank = rankOf(value);
+  // Tables, ids, lengths. Offsets have a static size.
+  if (elementOf(value).isInteger(32)) {
+    auto append = dyn_cast<CacheAppendOp>(op);
+    auto attention = dyn_cast<AttentionOp>(op);
+    if ((append && value == append.getOut()) ||
+        (attention && value == attention.getPositions()))
+      return 1;
+    return rank == 1 && !ShapedType::isDynamic(shapeOf(value)[0]) ? 0 : rank;
+  }
   auto kernel = cast<DestinationStyleOpInterface>(op);
   bool isOut = kernel.isDpsInit(&operand);
   // Caches: the batch. The last rows of sequences are one each.
@@ -452,20 +704,12 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
   if (isOut)
     return rank - 1;
   return llvm::TypeSwitch<Operation *, unsigned>(op)
-      .Case([&](EmbedOp embed) { return value == embed.getIds() ? rank : 0; })
-      .Case([&](MatmulOp) {
-        return operand.getOperandNumber() == 0 ? rank - 1 : 0;
+      .Case([&](EmbedOp) { return 0; })
+      .Case([&](MatmulOp matmul) {
+        bool isWeight = llvm::is_contained(matmul.getWeights(), value);
+        return isWeight || rank == 1 ? 0 : rank - 1;
       })
-      .Case([&](RowwiseOp rowwise) {
-        auto map =
-            cast<AffineMapAttr>(rowwise.getMaps()[operand.getOperandNumber()]);
-        return map.getValue().getNumResults() == 2 ? rank - 1 : 0;
-      })
-      .Case([&](RopeTableOp) { return rank; })
       .Case([&](AttentionOp attention) {
-        return operand.getOperandNumber() == 0 ? rank - 1 : 1;
-      })
-      .Case([&](CacheAppendOp) {
         return operand.getOperandNumber() == 0 ? rank - 1 : 1;
       })
       .Default([&](Operation *) { return rank - 1; });

@@ -24,6 +24,14 @@ def Kernel_Dialect : Dialect {
     graph rewriting. Operands are tensors before bufferisation and memrefs
     after it. Leading dimensions of a stream count as rows, in row-major order;
     the last one is the column.
+
+    A family of row sets is four tables of i32, which its source writes:
+    `indices` [B, T], of packed row p the row of the source's input that it is;
+    `offsets` [n + 1], set s being the packed rows offsets[s] to offsets[s + 1];
+    `order` [B, T], of sequence b its j-th row, as a packed row; `counts` [B], how
+    many rows sequence b has. An attribute `sets` [first, last) names the part of
+    the family that a kernel works on: packed streams hold its rows from row 0
+    on, and what stands behind them is neither read nor written.
   }];
   let dependentDialects = ["::nestc::nest::NestDialect", "::mlir::memref::MemRefDialect"];
   let hasRegionArgAttrVerify = 0;
@@ -72,14 +80,25 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     operand (read through its map of (m, n)) and the old value of the output:
     a residual is the old value, never another operand. It may hold only
     elementwise scalar operations and constants, and yields an f32.
+
+    With `rows` (offsets, or offsets and indices) m runs over the packed rows of
+    `sets`. `gathers`: row m of a is row indices[m]; `scatters`: row m of the
+    output is. Epilogue operands are packed. With `groups` G, the number of sets,
+    weights are G for each product, one a set, product after product; an operand
+    whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
   }];
   let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
-                       Variadic<Kernel_Shaped>:$epilogue, Kernel_Shaped:$out,
-                       AffineMapArrayAttr:$maps);
+                       Variadic<Kernel_Shaped>:$epilogue,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       UnitAttr:$gathers, UnitAttr:$scatters);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
     `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
+    (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
+    (`gathers` $gathers^)? (`scatters` $scatters^)?
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $region (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{
@@ -88,11 +107,13 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
       return getRegion().front().getArguments().back();
     }
     /// Whether the output is read before it is written.
-    bool readsOutput() { return !getOldValue().use_empty(); }
+    bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
+    /// Products: weights of each set.
+    unsigned getNumProducts() { return getWeights().size() / getGroups(); }
   }];
 }
 
-def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock]> {
+def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock, AttrSizedOperandSegments]> {
   let summary = "Sums over groups of columns, then elementwise code";
   let description = [{
     Columns are cut into groups of `group`. Every region but the last is a round
@@ -101,68 +122,238 @@ def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock]> {
     are summed over the group. The last region sees inputs, all sums and the
     output's old value, and yields out[row, column]. Regions hold elementwise
     scalar operations and constants only.
+
+    `rows`, `gathers` (every input read by row), `scatters` and `groups` are
+    those of kernel.matmul; the map of an input with one vector a set is
+    (row, column, in group, s) -> (s, column) or (s, in group).
   }];
-  let arguments = (ins Variadic<Kernel_Shaped>:$inputs, Kernel_Shaped:$out,
-                       AffineMapArrayAttr:$maps, I64Attr:$group);
+  let arguments = (ins Variadic<Kernel_Shaped>:$inputs,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps, I64Attr:$group,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       UnitAttr:$gathers, UnitAttr:$scatters);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = [{
     `ins` `(` ($inputs^ `:` type($inputs))? `by` $maps `)` `group` $group
+    (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
+    (`gathers` $gathers^)? (`scatters` $scatters^)?
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $bodies (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{
     ::mlir::BlockArgument getOldValue() {
       return getBodies().back().front().getArguments().back();
     }
-    bool readsOutput() { return !getOldValue().use_empty(); }
+    bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
   }];
 }
 
 def Kernel_RopeTableOp : Kernel_DpsOp<"rope_table"> {
   let summary = "out[r, i] = cos, out[r, n + i] = sin of positions[r] * frequencies[i], times magnitude";
-  let arguments = (ins Kernel_Shaped:$positions, Nest_RopeAttr:$rope, Kernel_Shaped:$out);
+  let arguments = (ins Kernel_Shaped:$positions, Nest_RopeAttr:$rope,
+                       Optional<Kernel_Shaped>:$offsets, Kernel_Shaped:$out,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets);
   let assemblyFormat = [{
     `ins` `(` $positions `:` type($positions) `)` $rope
+    (`rows` `(` $offsets^ `:` type($offsets) `)` `sets` $sets)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }
 
 def Kernel_RopeOp : Kernel_DpsOp<"rope"> {
   let summary = "Turns every head of the output's rows in place, by a table";
-  let arguments = (ins Kernel_Shaped:$table, I64Attr:$headDim, Kernel_Shaped:$out);
+  let arguments = (ins Kernel_Shaped:$table, I64Attr:$headDim,
+                       Optional<Kernel_Shaped>:$offsets, Kernel_Shaped:$out,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets);
   let assemblyFormat = [{
     `ins` `(` $table `:` type($table) `)` `head_dim` $headDim
+    (`rows` `(` $offsets^ `:` type($offsets) `)` `sets` $sets)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # alwaysReadsOutput;
 }
 
-def Kernel_CacheAppendOp : Kernel_DpsOp<"cache_append"> {
+def Kernel_CacheAppendOp : Kernel_DpsOp<"cache_append", [AttrSizedOperandSegments]> {
   let summary = "out[b, h, lengths[b] + t, :] = rows[b, t, h * D : (h + 1) * D]";
-  let arguments = (ins Kernel_Shaped:$rows, Kernel_Shaped:$lengths, Kernel_Shaped:$out);
+  let description = [{
+    With `rows` (offsets, order, counts), for every j below counts[b]:
+    out[b, h, lengths[b] + j, :] is packed row order[b, j]. A cache of positions
+    is i32 [B, C], and rows are [B, T].
+  }];
+  let arguments = (ins Kernel_Shaped:$rows, Kernel_Shaped:$lengths,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$order,
+                       Optional<Kernel_Shaped>:$counts, Kernel_Shaped:$out,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets);
   let assemblyFormat = [{
     `ins` `(` $rows `,` $lengths `:` type($rows) `,` type($lengths) `)`
+    (`rows` `(` $offsets^ `,` $order `,` $counts `:` type($offsets) `,` type($order) `,` type($counts) `)` `sets` $sets)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
   // Rows of the cache that are not written keep their value.
   let extraClassDeclaration = dpsInits # alwaysReadsOutput;
 }
 
-def Kernel_AttentionOp : Kernel_DpsOp<"attention"> {
+def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
   let summary = "Attention over a cache; one softmax in f32";
+  let description = [{
+    With `rows` (offsets, indices, order, counts), queries and output are packed:
+    the j-th query of sequence b, j below counts[b], is row order[b, j]. Its cache
+    index is lengths[b] + j when `compact` (the caches took the counts[b] rows of
+    this call), else lengths[b] + indices[order[b, j]] - b * T (they took T). A
+    window counts the cache's rows, or with `positions` [B, C] what these say of
+    them.
+  }];
   let arguments = (ins Kernel_Shaped:$q, Kernel_Shaped:$k, Kernel_Shaped:$v,
-                       Kernel_Shaped:$lengths, F32Attr:$scale, Nest_MaskAttr:$mask,
-                       Kernel_Shaped:$out);
+                       Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$positions,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       F32Attr:$scale, Nest_MaskAttr:$mask, Kernel_Shaped:$out,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact);
   let assemblyFormat = [{
     `ins` `(` $q `,` $k `,` $v `,` $lengths `:` type($q) `,` type($k) `,` type($v) `,` type($lengths) `)`
+    (`positions` `(` $positions^ `:` type($positions) `)`)?
+    (`rows` `(` $offsets^ `,` $indices `,` $order `,` $counts `:` type($offsets) `,` type($indices) `,` type($order) `,` type($counts) `)`
+     `sets` $sets)? (`compact` $compact^)?
     `scale` $scale $mask `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }
 
 def Kernel_LastRowsOp : Kernel_DpsOp<"last_rows"> {
   let summary = "out[b, 0, :] = x[b, T - 1, :]";
-  let arguments = (ins Kernel_Shaped:$x, Kernel_Shaped:$out);
+  let description = [{ With `order`, x is packed: out[b, 0, :] = x[order[b, T - 1], :]. }];
+  let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$order, Kernel_Shaped:$out);
   let assemblyFormat = [{
-    `ins` `(` $x `:` type($x) `)` `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+    `ins` `(` $x `:` type($x) `)` (`order` `(` $order^ `:` type($order) `)`)? `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Row sets
+//===----------------------------------------------------------------------===//
+
+// A source writes the four tables of a family. With `within`, its input is
+// packed by the single set of another: indices are packed rows of that, and the
+// outer order and counts say which rows belong to a sequence.
+class Kernel_SourceOp<string opMnemonic, list<Trait> traits = []> : Kernel_DpsOp<opMnemonic, traits> {
+  code tables = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return ::mlir::MutableOperandRange(
+          getOperation(), getIndicesMutable().getOperandNumber(), 4);
+    }
+    /// Every table is written as far as it is read.
+    bool readsOutput() { return false; }
+  }];
+}
+
+def Kernel_SelectOp : Kernel_SourceOp<"select", [AttrSizedOperandSegments]> {
+  let summary = "The rows of each sequence with the largest scores, or above a threshold";
+  let description = [{ As nest.select; scores are [B, T, 1]. }];
+  let arguments = (ins Kernel_Shaped:$scores, Optional<Kernel_Shaped>:$outerOffsets,
+                       Optional<Kernel_Shaped>:$outerOrder, Optional<Kernel_Shaped>:$outerCounts,
+                       Kernel_Shaped:$indices, Kernel_Shaped:$offsets,
+                       Kernel_Shaped:$order, Kernel_Shaped:$counts,
+                       OptionalAttr<Nest_CapacityAttr>:$capacity, OptionalAttr<F32Attr>:$threshold,
+                       OptionalAttr<DenseI64ArrayAttr>:$outerSets);
+  let assemblyFormat = [{
+    `ins` `(` $scores `:` type($scores) `)`
+    (`within` `(` $outerOffsets^ `,` $outerOrder `,` $outerCounts `:` type($outerOffsets) `,` type($outerOrder) `,` type($outerCounts) `)` `sets` $outerSets)?
+    (`top` $capacity^)? (`above` $threshold^)?
+    `outs` `(` $indices `,` $offsets `,` $order `,` $counts `:` type($indices) `,` type($offsets) `,` type($order) `,` type($counts) `)`
+    attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = tables;
+}
+
+def Kernel_PartitionOp : Kernel_SourceOp<"partition"> {
+  let summary = "Rows by the set of their id: a stable counting sort";
+  let description = [{ As nest.partition; ids are [B, T]. }];
+  let arguments = (ins Kernel_Shaped:$ids, DenseI64ArrayAttr:$sets,
+                       Kernel_Shaped:$indices, Kernel_Shaped:$offsets,
+                       Kernel_Shaped:$order, Kernel_Shaped:$counts);
+  let assemblyFormat = [{
+    `ins` `(` $ids `:` type($ids) `)` `sets` $sets
+    `outs` `(` $indices `,` $offsets `,` $order `,` $counts `:` type($indices) `,` type($offsets) `,` type($order) `,` type($counts) `)`
+    attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = tables;
+}
+
+def Kernel_AssignOp : Kernel_SourceOp<"assign", [AttrSizedOperandSegments]> {
+  let summary = "Rows by the slot of their n-th largest score: a stable counting sort";
+  let description = [{ As nest.assign; scores are [B, T, n]. }];
+  let arguments = (ins Kernel_Shaped:$scores, Optional<Kernel_Shaped>:$outerOffsets,
+                       Optional<Kernel_Shaped>:$outerOrder, Optional<Kernel_Shaped>:$outerCounts,
+                       Kernel_Shaped:$indices, Kernel_Shaped:$offsets,
+                       Kernel_Shaped:$order, Kernel_Shaped:$counts,
+                       I64Attr:$choice, OptionalAttr<DenseI64ArrayAttr>:$outerSets);
+  let assemblyFormat = [{
+    `ins` `(` $scores `:` type($scores) `)`
+    (`within` `(` $outerOffsets^ `,` $outerOrder `,` $outerCounts `:` type($outerOffsets) `,` type($outerOrder) `,` type($outerCounts) `)` `sets` $outerSets)?
+    `choice` $choice
+    `outs` `(` $indices `,` $offsets `,` $order `,` $counts `:` type($indices) `,` type($offsets) `,` type($order) `,` type($counts) `)`
+    attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = tables;
+}
+
+def Kernel_GatherOp : Kernel_DpsOp<"gather"> {
+  let summary = "out[p] = x[indices[p]], of i32 [B, T], for the packed rows of `sets`";
+  let arguments = (ins Kernel_Shaped:$x, Kernel_Shaped:$offsets, Kernel_Shaped:$indices,
+                       Kernel_Shaped:$out, DenseI64ArrayAttr:$sets);
+  let assemblyFormat = [{
+    `ins` `(` $x `:` type($x) `)`
+    `rows` `(` $offsets `,` $indices `:` type($offsets) `,` type($indices) `)` `sets` $sets
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def Kernel_ChosenOp : Kernel_DpsOp<"chosen"> {
+  let summary = "out[p, 0] = scores[indices[p], set of p], for the packed rows of `sets`";
+  let arguments = (ins Kernel_Shaped:$scores, Kernel_Shaped:$offsets, Kernel_Shaped:$indices,
+                       Kernel_Shaped:$out, DenseI64ArrayAttr:$sets);
+  let assemblyFormat = [{
+    `ins` `(` $scores `:` type($scores) `)`
+    `rows` `(` $offsets `,` $indices `:` type($offsets) `,` type($indices) `)` `sets` $sets
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def Kernel_SoftmaxOp : Kernel_DpsOp<"softmax", [AttrSizedOperandSegments]> {
+  let summary = "Softmax over columns, or over the rows of each sequence";
+  let description = [{
+    Over columns: `rows` may give the offsets of packed rows. `over_rows`: column
+    by column over the rows of each sequence; `rows` (offsets, order, counts) says
+    which these are, where x is packed.
+  }];
+  let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$offsets,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Kernel_Shaped:$out, OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$over_rows);
+  let assemblyFormat = [{
+    `ins` `(` $x `:` type($x) `)`
+    (`rows` `(` $offsets^ (`,` $order^ `,` $counts `:` type($order) `,` type($counts))? `:` type($offsets) `)` `sets` $sets)?
+    (`over_rows` $over_rows^)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def Kernel_AdvanceOp : Kernel_DpsOp<"advance"> {
+  let summary = "out[b] += counts[b], or the rows of the call, of which ids has one element each";
+  let arguments = (ins Kernel_Shaped:$ids, Optional<Kernel_Shaped>:$counts, Kernel_Shaped:$out);
+  let assemblyFormat = [{
+    `ins` `(` $ids `:` type($ids) `)` (`counts` `(` $counts^ `:` type($counts) `)`)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = dpsInits # alwaysReadsOutput;
+}
+
+def Kernel_RankOp : Kernel_DpsOp<"rank", [AttrSizedOperandSegments]> {
+  let summary = "out[b, t] = lengths[b] + t, or out[order[b, j]] = lengths[b] + j";
+  let arguments = (ins Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$offsets,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Kernel_Shaped:$out, OptionalAttr<DenseI64ArrayAttr>:$sets);
+  let assemblyFormat = [{
+    `ins` `(` $lengths `:` type($lengths) `)`
+    (`rows` `(` $offsets^ `,` $order `,` $counts `:` type($offsets) `,` type($order) `,` type($counts) `)` `sets` $sets)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }
 

@@ -31,6 +31,8 @@ mlir::LogicalResult verifyAxesOf(mlir::Operation *op,
 #include "dialect/NestEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialect/NestAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialect/NestTypes.h.inc"
 #define GET_OP_CLASSES
 #include "dialect/NestOps.h.inc"
 

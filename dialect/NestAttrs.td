@@ -79,7 +79,8 @@ def Nest_RopeAttr : Nest_Attr<"Rope", "rope"> {
 def Nest_Activation : I32EnumAttr<"Activation", "elementwise activation", [
     I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>,
     I32EnumAttrCase<"gelu_tanh", 2>, I32EnumAttrCase<"relu", 3>,
-    I32EnumAttrCase<"relu2", 4>, I32EnumAttrCase<"tanh", 5>]> {
+    I32EnumAttrCase<"relu2", 4>, I32EnumAttrCase<"tanh", 5>,
+    I32EnumAttrCase<"sigmoid", 6>]> {
   let cppNamespace = "::nestc::nest";
   let genSpecializedAttr = 0;
 }
@@ -94,6 +95,63 @@ def Nest_NormKind : I32EnumAttr<"NormKind", "normalisation", [
 }
 def Nest_NormKindAttr : EnumAttr<Nest_Dialect, Nest_NormKind, "norm_kind"> {
   let assemblyFormat = "$value";
+}
+
+//===----------------------------------------------------------------------===//
+// Row sets
+//===----------------------------------------------------------------------===//
+
+def Nest_Rounding : I32EnumAttr<"Rounding", "rounding of a capacity", [
+    I32EnumAttrCase<"floor", 0>, I32EnumAttrCase<"ceil", 1>,
+    I32EnumAttrCase<"nearest_even", 2>, I32EnumAttrCase<"double_floor", 3>]> {
+  let cppNamespace = "::nestc::nest";
+  let genSpecializedAttr = 0;
+}
+
+def Nest_CapacityAttr : Nest_Attr<"Capacity", "capacity"> {
+  let summary = "How many rows of a sequence are selected";
+  let description = [{
+    `#nest.capacity<1/8>`: that part of the rows of a call, per sequence, rounded
+    by `floor` (default), `ceil`, `nearest_even` or `double_floor` (the product
+    in float64, rounded down); then at least `min` (default 0), then at most all.
+    `#nest.capacity<256>` is a count.
+  }];
+  // A count has the denominator 0.
+  let parameters = (ins "int64_t":$numerator, "int64_t":$denominator,
+                        DefaultValuedParameter<"::nestc::nest::Rounding",
+                                               "Rounding::floor">:$rounding,
+                        DefaultValuedParameter<"int64_t", "0">:$minimum);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    bool isCount() const { return getDenominator() == 0; }
+    /// Whether every row is selected, whatever their number.
+    bool isAll() const {
+      return !isCount() && getNumerator() == getDenominator();
+    }
+    /// Whether no row ever is.
+    bool isNone() const { return getNumerator() == 0 && getMinimum() == 0; }
+    /// The rows selected of `rows`.
+    int64_t of(int64_t rows) const;
+  }];
+}
+
+class Nest_Type<string name, string typeMnemonic> : TypeDef<Nest_Dialect, name> {
+  let mnemonic = typeMnemonic;
+  let genVerifyDecl = 1;
+}
+
+def Nest_RowsType : Nest_Type<"Rows", "rows"> {
+  let summary = "Disjoint sets of rows";
+  let description = [{
+    `!nest.rows<3>`: a family of three disjoint sets of rows. Only the operations
+    that make a family decide its members, so rows are distinct and ascending
+    within a sequence by construction. `cover`: every row is in one of the sets.
+    A capacity says how many rows of each sequence a single set holds; otherwise
+    only the device knows, and the bound is all of them.
+  }];
+  let parameters = (ins "int64_t":$sets, "bool":$cover,
+                        OptionalParameter<"::nestc::nest::CapacityAttr">:$capacity);
+  let hasCustomAssemblyFormat = 1;
 }
 
 #endif // NEST_ATTRS_TD

@@ -80,6 +80,7 @@ struct NestBytecode : BytecodeDialectInterface {
 
 void NestDialect::initialize() {
   registerAttributes();
+  registerTypes();
   addOperations<
 #define GET_OP_LIST
 #include "dialect/NestOps.cpp.inc"

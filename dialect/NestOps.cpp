@@ -362,6 +362,9 @@ LogicalResult RopeOp::verify() {
 }
 
 LogicalResult LastOp::verify() {
+  if (getRows() && !getRows().getType().getCover())
+    return emitOpError("[C93] takes rows packed by ")
+           << getRows().getType() << "; legal is a family that covers";
   SmallVector<Dim> dims = getDims(getX());
   if (dims.size() != 3 || dims[1].size == 0 || !dims[1].axis.empty())
     return emitOpError(
@@ -380,7 +383,26 @@ LogicalResult LastOp::verify() {
 // Attention
 //===----------------------------------------------------------------------===//
 
+/// [C94] Positions [batch, rows] behind those of a cache [batch, capacity].
+static LogicalResult verifyPositionsAppend(CacheAppendOp op) {
+  SmallVector<Dim> cache = getDims(op.getCache()), rows = getDims(op.getRows()),
+                   lengths = getDims(op.getLengths());
+  bool legal = op.getRows().getType().getElementType().isInteger(32) &&
+               cache.size() == 2 && rows.size() == 2 && lengths.size() == 1 &&
+               !cache[1].isDynamic() && rows[0] == cache[0] &&
+               lengths[0] == cache[0] && op.getType() == op.getCache().getType();
+  if (!legal)
+    return op.emitOpError("[C94] appends ")
+           << op.getRows().getType() << " to " << op.getCache().getType()
+           << "; legal is i32 [batch, rows] to i32 [batch, capacity], which is "
+              "the result's type";
+  return success();
+}
+
 LogicalResult CacheAppendOp::verify() {
+  bool ints = getCache().getType().getElementType().isInteger(32);
+  if (ints || getRows().getType().getElementType().isInteger(32))
+    return verifyPositionsAppend(*this);
   if (failed(verifyCache(*this, getCache())))
     return failure();
   SmallVector<Dim> cache = getDims(getCache()), rows = getDims(getRows()),
@@ -444,6 +466,17 @@ LogicalResult AttentionOp::verify() {
            << getQ().getType() << " do not form groups over the KV heads of "
            << getK().getType()
            << "; their number is a multiple, and both lie on one axis or none";
+  if (getCompact() && !getRows())
+    return emitOpError("[C95] is compact; that needs the family whose rows the "
+                       "caches hold: by");
+  if (getPositions()) {
+    SmallVector<Dim> at = getDims(getPositions());
+    if (at.size() != 2 || at[0] != k[0] || at[1] != k[2] ||
+        getMask().getWindow() == 0)
+      return emitOpError("[C96] positions are those of the cache's rows, [batch, "
+                         "capacity], for a window; got ")
+             << getPositions().getType();
+  }
   if (!getScale().isFinite())
     return emitOpError("[C65] the scale is a finite number");
   if (getType() != getQ().getType())

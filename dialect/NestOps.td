@@ -37,6 +37,10 @@ class Nest_GraphOp<string opMnemonic, list<Trait> traits = []>
 def Nest_MatrixType : RankedTensorOf<[F32, BF16, F16]>;
 def Nest_StreamType : RankedTensorOf<[F32]>;
 def Nest_IdsType : RankedTensorOf<[I32]>;
+/// Streams, ids, positions.
+def Nest_AnyRows : RankedTensorOf<[F32, I32]>;
+/// What a call keeps for the next one: keys, values, positions, lengths.
+def Nest_CacheType : RankedTensorOf<[F32, BF16, F16, I32]>;
 
 //===----------------------------------------------------------------------===//
 // Axes and weights
@@ -60,16 +64,18 @@ def Nest_WeightOp : Nest_Op<"weight", [Symbol]> {
     Data stays in the file. `key` (default: the symbol's name) is the tensor's
     key, `stored` its type there, `offsets`/`sizes` a box of it (default: all).
     The box is reshaped in row-major order to `type` and converted to its
-    element type.
+    element type. `exact`: a matrix that is multiplied in f32, as a router's,
+    whatever the others are multiplied in.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Nest_MatrixType>:$type,
                        OptionalAttr<StrAttr>:$key,
                        OptionalAttr<TypeAttrOf<Nest_MatrixType>>:$stored,
                        OptionalAttr<DenseI64ArrayAttr>:$offsets,
-                       OptionalAttr<DenseI64ArrayAttr>:$sizes);
+                       OptionalAttr<DenseI64ArrayAttr>:$sizes,
+                       UnitAttr:$exact);
   let assemblyFormat = [{
     $sym_name (`key` $key^)? (`stored` $stored^)?
-    (`box` $offsets^ $sizes)? `:` $type attr-dict
+    (`box` $offsets^ $sizes)? (`exact` $exact^)? `:` $type attr-dict
   }];
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType() {
@@ -155,9 +161,10 @@ def Nest_RopeOp : Nest_GraphOp<"rope"> {
 
 def Nest_LastOp : Nest_GraphOp<"last"> {
   let summary = "The last row of every sequence";
-  let arguments = (ins Nest_StreamType:$x);
+  let description = [{ With `by`, x is packed by that family, which covers. }];
+  let arguments = (ins Nest_StreamType:$x, Optional<Nest_RowsType>:$rows);
   let results = (outs Nest_StreamType:$result);
-  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$x (`by` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 
 //===----------------------------------------------------------------------===//
@@ -166,22 +173,35 @@ def Nest_LastOp : Nest_GraphOp<"last"> {
 
 def Nest_CacheAppendOp : Nest_GraphOp<"cache_append"> {
   let summary = "The cache with rows of keys or values written behind `lengths`";
-  let arguments = (ins Nest_MatrixType:$cache, Nest_StreamType:$rows, Nest_IdsType:$lengths);
-  let results = (outs Nest_MatrixType:$result);
-  let assemblyFormat = "$cache `,` $rows `,` $lengths attr-dict `:` functional-type(operands, results)";
+  let description = [{
+    With `by`, rows are packed by that family: those of a sequence are written
+    one behind the other. A cache of i32 [B, C] takes positions [B, T].
+  }];
+  let arguments = (ins Nest_CacheType:$cache, Nest_AnyRows:$rows, Nest_IdsType:$lengths,
+                       Optional<Nest_RowsType>:$family);
+  let results = (outs Nest_CacheType:$result);
+  let assemblyFormat = [{
+    $cache `,` $rows `,` $lengths (`by` $family^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
-def Nest_AttentionOp : Nest_GraphOp<"attention"> {
+def Nest_AttentionOp : Nest_GraphOp<"attention", [AttrSizedOperandSegments]> {
   let summary = "softmax(scale q k^T) v under a mask, query heads in groups";
   let description = [{
     `lengths` are the rows that each cache held before this call's rows were
-    appended: query row t of sequence b has cache index lengths[b] + t.
+    appended: query row t of sequence b has cache index lengths[b] + t. With
+    `by`, queries are packed by that family; `compact` says that the caches hold
+    its rows only, so that the j-th of a sequence has cache index lengths[b] + j.
+    `positions` are those of the cache's rows: a window counts them.
   }];
   let arguments = (ins Nest_StreamType:$q, Nest_MatrixType:$k, Nest_MatrixType:$v,
-                       Nest_IdsType:$lengths, F32Attr:$scale, Nest_MaskAttr:$mask);
+                       Nest_IdsType:$lengths, Optional<Nest_IdsType>:$positions,
+                       Optional<Nest_RowsType>:$rows, F32Attr:$scale, Nest_MaskAttr:$mask,
+                       UnitAttr:$compact);
   let results = (outs Nest_StreamType:$result);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `,` $lengths `scale` $scale $mask attr-dict
+    $q `,` $k `,` $v `,` $lengths (`positions` $positions^)?
+    (`by` $rows^)? (`compact` $compact^)? `scale` $scale $mask attr-dict
     `:` functional-type(operands, results)
   }];
 }
@@ -197,7 +217,7 @@ def Nest_LayerOp : Nest_Op<"layer", [RecursiveMemoryEffects, SingleBlock, AttrSi
     A skipped layer is the identity on both. The body captures freely.
   }];
   let arguments = (ins I64Attr:$index, Variadic<Nest_StreamType>:$streams,
-                       Variadic<Nest_MatrixType>:$carried);
+                       Variadic<Nest_CacheType>:$carried);
   let results = (outs Variadic<AnyType>:$results);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -207,10 +227,12 @@ def Nest_LayerOp : Nest_Op<"layer", [RecursiveMemoryEffects, SingleBlock, AttrSi
   }];
 }
 
-def Nest_YieldOp : Op<Nest_Dialect, "yield", [Pure, Terminator, HasParent<"LayerOp">]> {
+def Nest_YieldOp : Op<Nest_Dialect, "yield", [Pure, Terminator, ParentOneOf<["LayerOp", "OnOp"]>]> {
   let summary = "Ends the body of a layer";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
+
+include "dialect/NestRows.td"
 
 #endif // NEST_OPS_TD

@@ -381,13 +381,18 @@ LogicalResult verifyNamed(Operation *op, StringRef what, unsigned index,
     return success();
   }
   if (name == kCacheAttr) {
-    bool isCache = !ours || (isBuffer && shaped.getRank() == 4 &&
-                             (shaped.getElementType().isF32() ||
-                              shaped.getElementType().isBF16() ||
-                              shaped.getElementType().isF16()));
+    bool isCache = !ours;
+    if (ours && isBuffer) {
+      Type element = shaped.getElementType();
+      bool isFloat = element.isF32() || element.isBF16() || element.isF16();
+      isCache = isFloat ? shaped.getRank() == 4
+                        : element.isInteger(32) && shaped.getRank() >= 1 &&
+                              shaped.getRank() <= 2;
+    }
     if (!text || text.empty() || !isCache)
       return refuse("a string that is not empty, on a tensor or memref of rank "
-                    "4 and type f32, bf16 or f16");
+                    "4 and type f32, bf16 or f16, or of rank 1 or 2 and type "
+                    "i32");
     return success();
   }
   if (name == kOutputAttr) {

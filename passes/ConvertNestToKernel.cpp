@@ -119,6 +119,10 @@ public:
     }
     case Activation::tanh:
       return math::TanhOp::create(b, loc, x);
+    case Activation::sigmoid: { // 1 / (1 + e^-x)
+      Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
+      return div(constant(1.0), add(constant(1.0), e));
+    }
     }
     llvm_unreachable("the enum has no other value");
   }
@@ -665,7 +669,8 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   SmallVector<AffineMap> maps(vectors.size(), column);
   auto matmul = kernel::MatmulOp::create(
       b, loc, TypeRange{out.getType()}, group.linears.front().getX(), weights,
-      vectors, out, b.getAffineMapArrayAttr(maps));
+      vectors, /*offsets=*/Value(), /*indices=*/Value(), out,
+      b.getAffineMapArrayAttr(maps), /*sets=*/DenseI64ArrayAttr());
 
   OpBuilder::InsertionGuard guard(b);
   unsigned count = weights.size() + vectors.size() + 1;
@@ -725,8 +730,10 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   bool layer = norm && norm.getKind() == NormKind::layer;
   unsigned rounds = norm ? (layer ? 2 : 1) : 0;
   auto rowwise = kernel::RowwiseOp::create(
-      b, loc, TypeRange{out.getType()}, operands, out,
-      b.getAffineMapArrayAttr(maps), b.getI64IntegerAttr(size), rounds + 1);
+      b, loc, TypeRange{out.getType()}, operands, /*offsets=*/Value(),
+      /*indices=*/Value(), out, b.getAffineMapArrayAttr(maps), size,
+      /*sets=*/DenseI64ArrayAttr(), /*groups=*/1, /*gathers=*/false,
+      /*scatters=*/false, rounds + 1);
 
   OpBuilder::InsertionGuard guard(b);
   Scalar s(b, loc);
@@ -777,8 +784,10 @@ FailureOr<Value> Converter::copy(Operation *op, Value from, Value to) {
       AffineMap::getMultiDimIdentityMap(3, b.getContext()).getMajorSubMap(2);
   int64_t columns = tensorType(from).getShape().back();
   auto rowwise = kernel::RowwiseOp::create(
-      b, op->getLoc(), TypeRange{to.getType()}, from, to,
-      b.getAffineMapArrayAttr(element), b.getI64IntegerAttr(columns), 1);
+      b, op->getLoc(), TypeRange{to.getType()}, from, /*offsets=*/Value(),
+      /*indices=*/Value(), to, b.getAffineMapArrayAttr(element), columns,
+      /*sets=*/DenseI64ArrayAttr(), /*groups=*/1, /*gathers=*/false,
+      /*scatters=*/false, 1);
   OpBuilder::InsertionGuard guard(b);
   Block *body = addBlock(rowwise.getBodies()[0], 2, op->getLoc(), b);
   Scalar(b, op->getLoc()).yield(body->getArgument(0));
@@ -800,7 +809,9 @@ LogicalResult Converter::buildRope(RopeOp op) {
       return failure();
     table = kernel::RopeTableOp::create(b, op.getLoc(),
                                         TypeRange{(*fresh).getType()},
-                                        op.getPositions(), op.getRope(), *fresh)
+                                        op.getPositions(), op.getRope(),
+                                        /*offsets=*/Value(), *fresh,
+                                        /*sets=*/DenseI64ArrayAttr())
                 .getResult(0);
   }
   Value x = op.getX();
@@ -812,7 +823,9 @@ LogicalResult Converter::buildRope(RopeOp op) {
   }
   auto rope =
       kernel::RopeOp::create(b, op.getLoc(), TypeRange{x.getType()}, table,
-                             b.getI64IntegerAttr(op.getRope().getHeadDim()), x);
+                             b.getI64IntegerAttr(op.getRope().getHeadDim()),
+                             /*offsets=*/Value(), x,
+                             /*sets=*/DenseI64ArrayAttr());
   done(op, rope.getResult(0));
   return success();
 }
@@ -829,7 +842,8 @@ LogicalResult Converter::buildCacheAppend(CacheAppendOp op) {
            << ", which is no cache; give it the attribute nest.cache";
   auto append = kernel::CacheAppendOp::create(
       b, op.getLoc(), TypeRange{op.getType()}, op.getRows(), op.getLengths(),
-      op.getCache());
+      /*offsets=*/Value(), /*order=*/Value(), /*counts=*/Value(), op.getCache(),
+      /*sets=*/DenseI64ArrayAttr());
   done(op, append.getResult(0));
   return success();
 }
@@ -861,12 +875,16 @@ LogicalResult Converter::build(Operation *op) {
                                            embed.getScaleAttr(), *out);
           })
           .Case([&](LastOp last) {
-            return kernel::LastRowsOp::create(b, loc, types, last.getX(), *out);
+            return kernel::LastRowsOp::create(b, loc, types, last.getX(),
+                                              /*order=*/Value(), *out);
           })
           .Case([&](AttentionOp a) {
             return kernel::AttentionOp::create(
                 b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
-                a.getScaleAttr(), a.getMask(), *out);
+                /*positions=*/Value(), /*offsets=*/Value(), /*indices=*/Value(),
+                /*order=*/Value(), /*counts=*/Value(), a.getScaleAttr(),
+                a.getMask(), *out, /*sets=*/DenseI64ArrayAttr(),
+                /*compact=*/UnitAttr());
           });
   done(op, built->getResult(0));
   return success();

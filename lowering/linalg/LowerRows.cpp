@@ -64,6 +64,12 @@ Value activate(ScalarBuilder &b, Activation kind, Value x) {
   }
   case Activation::tanh:
     return math::TanhOp::create(b, x);
+  case Activation::sigmoid: {
+    // 1 / (1 + e^-x)
+    Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+    Value one = constant(b, 1.0f);
+    return arith::DivFOp::create(b, one, add(b, one, e));
+  }
   }
   llvm_unreachable("the enum has no other value");
 }

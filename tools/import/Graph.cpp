@@ -79,13 +79,15 @@ Value Graph::add(Value a, Value b) {
 
 Value Graph::attend(Value q, Value k, Value v, double scale, int64_t window) {
   keys = nest::CacheAppendOp::create(builder, location, keys.getType(), keys, k,
-                                     lengths);
+                                     lengths, /*family=*/Value());
   values = nest::CacheAppendOp::create(builder, location, values.getType(),
-                                       values, v, lengths);
+                                       values, v, lengths, /*family=*/Value());
   return nest::AttentionOp::create(
       builder, location, q.getType(), q, keys, values, lengths,
+      /*positions=*/Value(), /*rows=*/Value(),
       builder.getF32FloatAttr(static_cast<float>(scale)),
-      MaskAttr::get(builder.getContext(), /*causal=*/true, window));
+      MaskAttr::get(builder.getContext(), /*causal=*/true, window),
+      /*compact=*/UnitAttr());
 }
 
 //===----------------------------------------------------------------------===//
@@ -136,7 +138,7 @@ public:
           builder, entry.getLoc(),
           RankedTensorType::get({type.getDimSize(0), 1, type.getDimSize(2)},
                                 type.getElementType()),
-          x);
+          x, /*rows=*/Value());
     }
     results[0] = decoder.head(graph, x);
     func::ReturnOp::create(builder, entry.getLoc(), results);

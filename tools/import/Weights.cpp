@@ -100,7 +100,7 @@ Status WeightTable::declare(const TensorRule &rule, const SizeTable &sizes,
                          builder.getStringAttr(name), TypeAttr::get(type),
                          /*key=*/StringAttr(), storedAttr,
                          /*offsets=*/DenseI64ArrayAttr(),
-                         /*sizes=*/DenseI64ArrayAttr());
+                         /*sizes=*/DenseI64ArrayAttr(), /*exact=*/UnitAttr());
   types[name] = type;
   return Status::success();
 }
