@@ -14,6 +14,10 @@
 //    value in between has no other use.
 // 2. Building, from the first to the last, each kernel where its root stood.
 //
+// A stream that is packed by a family of row sets makes kernels that run over
+// the family's rows; a spread is where its kernel stores them, and a gather is
+// where the only kernel that wants it loads them.
+//
 // A kernel writes over a stream (residual addition, rotation, elementwise code)
 // only if no kernel reads that stream afterwards; liveness is known exactly
 // because a function is one block. So bufferisation finds every destination
@@ -58,7 +62,17 @@ bool isElementwise(Operation *op) {
 }
 
 bool isFusable(Operation *op) {
-  return isa<ActOp, GluOp>(op) || isElementwise(op);
+  return isa<ActOp, GluOp, ScaleOp>(op) || isElementwise(op);
+}
+
+/// One value for each set of a family, or the value.
+ValueRange perSet(Value &value) {
+  if (auto sets = value.getDefiningOp<PerSetOp>())
+    return sets.getValues();
+  return value;
+}
+bool isPerSet(Value value) {
+  return value && static_cast<bool>(value.getDefiningOp<PerSetOp>());
 }
 
 /// The number that every element of a constant tensor has.
@@ -147,6 +161,18 @@ struct Group {
   llvm::SmallSetVector<Value, 4> streams;
   /// The stream that the result is written over, or null.
   Value old;
+  /// Where the result is stored by rows, or null, and what of its streams is
+  /// the old value there.
+  SpreadOp spread;
+  Value oldRows;
+  /// What the linears or the norm read by rows, or null.
+  GatherOp gather;
+};
+
+/// A family of row sets, as tables; see kernel-operations.
+struct Family {
+  Value indices, offsets, order, counts;
+  int64_t first = 0, last = 0;
 };
 
 class Converter {
@@ -160,12 +186,14 @@ public:
 private:
   LogicalResult check();
   void removeDead();
+  LogicalResult findPacked();
   LogicalResult addArguments();
   LogicalResult planDestinations();
 
   // Planning.
   void plan(Operation *op);
   void planFused(Operation *root);
+  bool planGather(GatherOp op);
   Group collect(Operation *root, bool fuseCode, bool fuseLinears) const;
   bool isFree(Value value, Operation *root) const;
   bool isReadLater(Value value, Operation *root) const;
@@ -177,10 +205,17 @@ private:
   LogicalResult buildRowwise(Operation *root, Group &group);
   LogicalResult buildRope(RopeOp op);
   LogicalResult buildCacheAppend(CacheAppendOp op);
+  LogicalResult buildAdvance(AdvanceOp op);
+  LogicalResult buildSource(Operation *op);
+  Operation *buildOther(Operation *op, Value out);
+  Family familyOf(Operation *op) const;
+  DenseI64ArrayAttr setsOf(const Family &family);
   FailureOr<Value> destination(Operation *root);
   FailureOr<Value> empty(Operation *op, RankedTensorType type);
   FailureOr<Value> size(Operation *op, unsigned dim);
-  FailureOr<Value> copy(Operation *op, Value from, Value to);
+  FailureOr<Value> copy(Operation *op, Value from, Value to,
+                        const Family &family = {}, bool gathers = false);
+  FailureOr<Value> written(Operation *root, Group &group);
   Value scalarOf(Operation *op, IRMapping &scalars, Scalar &s);
   void update(Group &group);
   void finish(Group &group, Block *body, IRMapping &scalars, Value result,
@@ -204,6 +239,9 @@ private:
   DenseMap<unsigned, Value> outputs;
   DenseMap<Operation *, Value> outputOf;
   DenseMap<std::pair<Attribute, Value>, Value> tables;
+  /// Of operations on packed streams: the family. And its tables.
+  DenseMap<Operation *, Value> rowsOf;
+  DenseMap<Value, Family> families;
   Value sizes[2];
   /// The first operation that was there at the start.
   Operation *first = nullptr;
@@ -248,8 +286,12 @@ LogicalResult checkOperation(Operation &op) {
                             "it with nest-specialize");
     return success();
   }
+  if (isa<OnOp>(op))
+    return op.emitOpError("is not expanded; run nest-expand-rows first");
   if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
-          CacheAppendOp, AttentionOp>(op))
+          CacheAppendOp, AttentionOp, SelectOp, PartitionOp, AssignOp, PickOp,
+          GatherOp, SpreadOp, PerSetOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp,
+          RankOp>(op))
     return success();
   if (isa<func::ReturnOp>(op))
     return success();
@@ -302,11 +344,93 @@ void Converter::removeDead() {
     }
     // The last row of one row.
     if (auto last = dyn_cast<LastOp>(op))
-      if (last.getX().getType() == last.getType()) {
+      if (!last.getRows() && last.getX().getType() == last.getType()) {
         last.replaceAllUsesWith(last.getX());
         last.erase();
       }
   }
+}
+
+//===----------------------------------------------------------------------===//
+// Packed streams
+//===----------------------------------------------------------------------===//
+
+/// Finds the family that every operation works on.
+LogicalResult Converter::findPacked() {
+  // Lengths grow at the end: until then everybody reads the old ones.
+  for (auto advance : llvm::make_early_inc_range(block.getOps<AdvanceOp>()))
+    if (llvm::all_of(advance->getUsers(), [&](Operation *user) {
+          return user == block.getTerminator();
+        }))
+      advance->moveBefore(block.getTerminator());
+
+  DenseMap<Value, Value> packed; // stream to family
+  auto within = [](Value rows) -> Value {
+    while (auto pick = rows.getDefiningOp<PickOp>())
+      rows = pick.getFamily();
+    if (auto select = rows.getDefiningOp<SelectOp>())
+      return select.getWithin();
+    if (auto assign = rows.getDefiningOp<AssignOp>())
+      return assign.getWithin();
+    return {};
+  };
+  for (Operation &op : block) {
+    Value rows; // of the result
+    if (isa<SelectOp, PartitionOp, AssignOp, PickOp, PerSetOp, LastOp,
+            AdvanceOp, func::ReturnOp>(op))
+      continue;
+    if (auto gather = dyn_cast<GatherOp>(op)) {
+      rows = gather.getRows();
+    } else if (auto chosen = dyn_cast<ChosenOp>(op)) {
+      rows = chosen.getRows();
+    } else if (auto rank = dyn_cast<RankOp>(op)) {
+      rows = rank.getRows();
+    } else if (auto attention = dyn_cast<AttentionOp>(op)) {
+      rows = attention.getRows();
+    } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
+      rowsOf[&op] = append.getFamily();
+      continue;
+    } else if (auto spread = dyn_cast<SpreadOp>(op)) {
+      rowsOf[&op] = spread.getRows();
+      if (Value outer = within(spread.getRows()))
+        packed[spread] = outer;
+      continue;
+    } else {
+      bool some = false, plain = false;
+      for (Value operand : op.getOperands()) {
+        auto type = dyn_cast<RankedTensorType>(operand.getType());
+        if (!type || operand.getDefiningOp<arith::ConstantOp>() ||
+            (isa<LinearOp, NormOp>(op) && operand != op.getOperand(0)) ||
+            (isa<EmbedOp>(op) && operand != op.getOperand(0)))
+          continue;
+        Value family = packed.lookup(operand);
+        some |= static_cast<bool>(family);
+        plain |= !family || (rows && rows != family);
+        rows = family;
+      }
+      if (some && plain)
+        return op.emitOpError("works on packed rows and on others together; "
+                              "gather the others by the same family");
+    }
+    if (!rows)
+      continue;
+    rowsOf[&op] = rows;
+    for (Value result : op.getResults())
+      packed[result] = rows;
+  }
+  return success();
+}
+
+DenseI64ArrayAttr Converter::setsOf(const Family &family) {
+  if (!family.offsets)
+    return {};
+  return b.getDenseI64ArrayAttr({family.first, family.last});
+}
+
+/// The tables of the family that `op` works on; nothing where it has none.
+Family Converter::familyOf(Operation *op) const {
+  Value rows = rowsOf.lookup(op);
+  return rows ? families.lookup(rows) : Family();
 }
 
 //===----------------------------------------------------------------------===//
@@ -403,7 +527,8 @@ bool Converter::isReadLater(Value value, Operation *root) const {
 /// reads it afterwards.
 bool Converter::isFree(Value value, Operation *root) const {
   Operation *definition = value.getDefiningOp();
-  return definition && !isa<arith::ConstantOp, CacheAppendOp>(definition) &&
+  return definition &&
+         !isa<arith::ConstantOp, CacheAppendOp, AdvanceOp>(definition) &&
          !isReadLater(value, root);
 }
 
@@ -414,7 +539,12 @@ Group Converter::collect(Operation *root, bool fuseCode,
   SmallVector<Value> worklist;
   auto expand = [&](Operation *op) {
     group.code.push_back(op);
-    worklist.append(op->operand_begin(), op->operand_end());
+    worklist.push_back(op->getOperand(0));
+    // What computes one number a row is not computed for every column.
+    if (auto scale = dyn_cast<ScaleOp>(op))
+      group.streams.insert(scale.getWeights());
+    else
+      worklist.append(op->operand_begin() + 1, op->operand_end());
   };
   auto absorb = [&](Operation *op) {
     if (auto linear = dyn_cast<LinearOp>(op)) {
@@ -423,7 +553,8 @@ Group Converter::collect(Operation *root, bool fuseCode,
       if (fits && !group.linears.empty()) {
         LinearOp first = group.linears.front();
         fits = first.getX() == linear.getX() &&
-               first.getW().getType() == linear.getW().getType();
+               first.getW().getType() == linear.getW().getType() &&
+               isPerSet(first.getW()) == isPerSet(linear.getW());
       }
       if (fits)
         group.linears.push_back(linear);
@@ -442,7 +573,12 @@ Group Converter::collect(Operation *root, bool fuseCode,
     return true;
   };
 
-  absorb(root);
+  if (auto spread = dyn_cast<SpreadOp>(root)) {
+    group.spread = spread;
+    worklist.push_back(spread.getX());
+  } else {
+    absorb(root);
+  }
   for (unsigned i = 0; i < worklist.size(); ++i) {
     Value value = worklist[i];
     if (getSplat(value))
@@ -464,6 +600,7 @@ void Converter::claim(Operation *root, Group group) {
     rootOf[op] = root;
   if (group.norm)
     rootOf[group.norm] = root;
+  rootOf[root] = root;
   groups[root] = std::move(group);
 }
 
@@ -473,6 +610,23 @@ void Converter::planFused(Operation *root) {
        {std::pair(true, true), std::pair(false, true),
         std::pair(true, false)}) {
     Group group = collect(root, fuseCode, fuseLinears);
+    if (SpreadOp spread = group.spread) {
+      Value base = spread.getBase();
+      if (base && isFree(base, root))
+        group.old = base;
+      // The rows that are replaced are the old values of what replaces them.
+      for (Value stream : group.streams)
+        if (auto gather = stream.getDefiningOp<GatherOp>();
+            gather && base && gather.getX() == base &&
+            gather.getRows() == spread.getRows())
+          group.oldRows = stream;
+      if (group.oldRows && !(group.streams.size() == 1 && group.code.empty() &&
+                             group.linears.empty() && !group.norm))
+        group.streams.remove(group.oldRows);
+      else
+        group.oldRows = {};
+      return claim(root, std::move(group));
+    }
     if (group.linears.empty()) {
       for (Value stream : group.streams)
         if (stream.getType() == root->getResult(0).getType() &&
@@ -483,25 +637,63 @@ void Converter::planFused(Operation *root) {
         }
       return claim(root, std::move(group));
     }
-    // The only stream beside the products is the output's old value.
-    if (group.streams.size() > 1)
+    // One stream beside the products is the output's old value.
+    for (Value stream : group.streams)
+      if (stream.getType() == root->getResult(0).getType() &&
+          isFree(stream, root) && stream != group.linears.front().getX()) {
+        group.old = stream;
+        break;
+      }
+    // Without one a product and what follows it are two kernels, unless rows
+    // are packed: their streams are short.
+    if (!group.streams.empty() && !group.old && !rowsOf.lookup(root))
       continue;
-    if (!group.streams.empty()) {
-      Value stream = group.streams.front();
-      if (stream.getType() != root->getResult(0).getType() ||
-          !isFree(stream, root) || stream == group.linears.front().getX())
-        continue;
-      group.old = stream;
-    }
     return claim(root, std::move(group));
   }
+}
+
+/// Whether the one kernel that wants packed rows reads them where they are;
+/// everything behind `op` is planned.
+bool Converter::planGather(GatherOp op) {
+  Operation *root = nullptr;
+  for (OpOperand &use : op.getResult().getUses()) {
+    Operation *reader = rootOf.lookup(use.getOwner());
+    auto found = groups.find(reader);
+    if (found == groups.end() || (root && root != reader) ||
+        use.getOperandNumber() != 0)
+      return false;
+    root = reader;
+    Group &group = found->second;
+    bool isInput = group.norm == use.getOwner() ||
+                   llvm::is_contained(group.linears, use.getOwner());
+    if (!isInput || group.gather || group.old == op.getX() ||
+        (group.norm && !group.streams.empty()) ||
+        group.streams.contains(op.getResult()))
+      return false;
+  }
+  if (!root || rowsOf.lookup(root) != op.getRows())
+    return false;
+  // Nobody may write over the stream before it is read.
+  for (Operation *user : op.getX().getUsers()) {
+    Operation *writer = rootOf.lookup(user);
+    auto found = groups.find(writer);
+    bool writes = inPlace.contains(writer) ||
+                  (found != groups.end() && found->second.old == op.getX());
+    if (writes && order.lookup(writer) < order.lookup(root))
+      return false;
+  }
+  groups[root].gather = op;
+  rootOf[op] = root;
+  return true;
 }
 
 void Converter::plan(Operation *op) {
   if (rootOf.count(op))
     return;
-  if (isFusable(op) || isa<LinearOp, NormOp>(op))
+  if (isFusable(op) || isa<LinearOp, NormOp, SpreadOp>(op))
     return planFused(op);
+  if (auto gather = dyn_cast<GatherOp>(op); gather && planGather(gather))
+    return;
   rootOf[op] = op;
   if (auto rope = dyn_cast<RopeOp>(op))
     if (isFree(rope.getX(), op))
@@ -517,8 +709,11 @@ LogicalResult Converter::planDestinations() {
     Value value = result.get();
     if (auto cache =
             function.getResultAttrOfType<StringAttr>(index, kCacheAttr)) {
-      while (auto append = value.getDefiningOp<CacheAppendOp>())
-        value = append.getCache();
+      while (Operation *op = value.getDefiningOp()) {
+        if (!isa<CacheAppendOp, AdvanceOp>(op))
+          break;
+        value = op->getOperand(0);
+      }
       auto argument = dyn_cast<BlockArgument>(value);
       if (!argument ||
           function.getArgAttr(argument.getArgNumber(), kCacheAttr) != cache)
@@ -604,6 +799,8 @@ Value Converter::scalarOf(Operation *op, IRMapping &scalars, Scalar &s) {
   };
   if (auto act = dyn_cast<ActOp>(op))
     return s.activate(act.getKind(), operand(0));
+  if (isa<ScaleOp>(op))
+    return s.mul(operand(0), operand(1));
   if (auto glu = dyn_cast<GluOp>(op)) {
     Value gate = s.activate(glu.getKind(), operand(0));
     return s.mul(gate, operand(1));
@@ -627,8 +824,12 @@ Block *addBlock(Region &region, unsigned count, Location loc, OpBuilder &b) {
 /// `result` and what `scalars` holds, the output's old value among them.
 void Converter::finish(Group &group, Block *body, IRMapping &scalars,
                        Value result, Scalar &s) {
-  if (group.old)
+  if (group.old && !group.spread)
     scalars.map(group.old, body->getArguments().back());
+  if (group.oldRows)
+    scalars.map(group.oldRows, body->getArguments().back());
+  if (!result && group.code.empty())
+    result = scalars.lookup(group.spread.getX());
   for (Operation *op : group.code) {
     result = scalarOf(op, scalars, s);
     scalars.map(op->getResult(0), result);
@@ -643,6 +844,8 @@ void Converter::update(Group &group) {
   };
   if (group.old)
     group.old = now(group.old);
+  if (group.oldRows)
+    group.oldRows = now(group.oldRows);
   llvm::SmallSetVector<Value, 4> streams;
   for (Value stream : group.streams)
     streams.insert(now(stream));
@@ -652,32 +855,66 @@ void Converter::update(Group &group) {
 LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   update(group);
   Location loc = root->getLoc();
-  Value out = group.old;
-  if (!out) {
-    FailureOr<Value> fresh = destination(root);
-    if (failed(fresh))
-      return failure();
-    out = *fresh;
-  }
-  SmallVector<Value> weights, vectors;
+  FailureOr<Value> out = written(root, group);
+  if (failed(out))
+    return failure();
+  Family family = familyOf(root);
+  int64_t groups = 1;
+  SmallVector<Value> weights, operands;
+  SmallVector<AffineMap> maps;
+  AffineExpr row = b.getAffineDimExpr(0), column = b.getAffineDimExpr(1);
+  AffineExpr set = b.getAffineDimExpr(2);
   for (LinearOp linear : group.linears) {
-    weights.push_back(linear.getW());
-    if (linear.getBias())
-      vectors.push_back(linear.getBias());
+    Value weight = linear.getW(), bias = linear.getBias();
+    if (isPerSet(weight))
+      groups = perSet(weight).size();
+    llvm::append_range(weights, perSet(weight));
+    if (!bias)
+      continue;
+    maps.push_back(isPerSet(bias)
+                       ? AffineMap::get(3, 0, {set, column}, b.getContext())
+                       : AffineMap::get(2, 0, column));
+    if (isPerSet(bias))
+      groups = perSet(bias).size();
+    llvm::append_range(operands, perSet(bias));
   }
-  AffineMap column = AffineMap::get(2, 0, b.getAffineDimExpr(1));
-  SmallVector<AffineMap> maps(vectors.size(), column);
+  // A bias a set beside one weight: the weight is every set's.
+  if (groups > 1 && weights.size() == group.linears.size()) {
+    SmallVector<Value> repeated;
+    for (Value weight : weights)
+      repeated.append(groups, weight);
+    weights = repeated;
+  }
+  unsigned numVectors = maps.size();
+  int64_t columns = tensorType(root->getResult(0)).getShape().back();
+  SmallVector<Value> streams;
+  for (Value stream : group.streams) {
+    if (stream == group.old && !group.spread)
+      continue;
+    bool isWeight = tensorType(stream).getShape().back() == 1 && columns != 1;
+    maps.push_back(AffineMap::get(
+        2, 0, {row, isWeight ? b.getAffineConstantExpr(0) : column},
+        b.getContext()));
+    operands.push_back(stream);
+    streams.push_back(stream);
+  }
+  Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
+  bool indexed = group.gather || group.spread;
   auto matmul = kernel::MatmulOp::create(
-      b, loc, TypeRange{out.getType()}, group.linears.front().getX(), weights,
-      vectors, /*offsets=*/Value(), /*indices=*/Value(), out,
-      b.getAffineMapArrayAttr(maps), /*sets=*/DenseI64ArrayAttr());
+      b, loc, TypeRange{(*out).getType()}, a, weights, operands, family.offsets,
+      indexed ? family.indices : Value(), *out, b.getAffineMapArrayAttr(maps),
+      setsOf(family), groups, static_cast<bool>(group.gather),
+      static_cast<bool>(group.spread));
 
   OpBuilder::InsertionGuard guard(b);
-  unsigned count = weights.size() + vectors.size() + 1;
-  Block *body = addBlock(matmul.getRegion(), count, loc, b);
+  unsigned products = group.linears.size();
+  Block *body =
+      addBlock(matmul.getRegion(), products + maps.size() + 1, loc, b);
   Scalar s(b, loc);
   IRMapping scalars;
-  unsigned bias = weights.size();
+  for (auto [index, stream] : llvm::enumerate(streams))
+    scalars.map(stream, body->getArgument(products + numVectors + index));
+  unsigned bias = products;
   Value result;
   for (auto [index, linear] : llvm::enumerate(group.linears)) {
     result = body->getArgument(index);
@@ -693,51 +930,61 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
 LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   update(group);
   Location loc = root->getLoc();
-  Value out = group.old;
-  if (!out) {
-    FailureOr<Value> fresh = destination(root);
-    if (failed(fresh))
-      return failure();
-    out = *fresh;
-  }
+  FailureOr<Value> out = written(root, group);
+  if (failed(out))
+    return failure();
+  Family family = familyOf(root);
   int64_t columns = tensorType(root->getResult(0)).getShape().back();
   AffineMap element = AffineMap::getMultiDimIdentityMap(3, b.getContext())
                           .getMajorSubMap(2); // row, column
+  AffineMap perRow =
+      AffineMap::get(3, 0, {b.getAffineDimExpr(0), b.getAffineConstantExpr(0)},
+                     b.getContext());
   AffineMap inGroup = AffineMap::get(3, 0, b.getAffineDimExpr(2));
+  AffineMap inSetGroup = AffineMap::get(
+      4, 0, {b.getAffineDimExpr(3), b.getAffineDimExpr(2)}, b.getContext());
 
   llvm::SmallMapVector<Value, AffineMap, 8> inputs;
   NormOp norm = group.norm;
   int64_t size = columns;
   if (norm) {
-    inputs.insert({norm.getX(), element});
+    inputs.insert({group.gather ? group.gather.getX() : norm.getX(), element});
     size = norm.getGroup().value_or(columns);
   }
   for (Value stream : group.streams)
-    if (stream != group.old)
-      inputs.insert({stream, element});
+    if (stream != group.old || group.spread)
+      inputs.insert(
+          {stream, tensorType(stream).getShape().back() == 1 && columns != 1
+                       ? perRow
+                       : element});
   // A vector may be both weight and bias.
   if (norm)
     for (Value vector : {norm.getW(), norm.getBias()})
       if (vector)
-        inputs.insert({vector, inGroup});
+        inputs.insert({vector, isPerSet(vector) ? inSetGroup : inGroup});
 
   SmallVector<Value> operands;
   SmallVector<AffineMap> maps;
+  int64_t groups = 1;
   for (auto &[value, map] : inputs) {
-    operands.push_back(value);
+    Value input = value;
+    if (isPerSet(input))
+      groups = perSet(input).size();
+    llvm::append_range(operands, perSet(input));
     maps.push_back(map);
   }
+  bool indexed = group.gather || group.spread;
   bool layer = norm && norm.getKind() == NormKind::layer;
   unsigned rounds = norm ? (layer ? 2 : 1) : 0;
   auto rowwise = kernel::RowwiseOp::create(
-      b, loc, TypeRange{out.getType()}, operands, /*offsets=*/Value(),
-      /*indices=*/Value(), out, b.getAffineMapArrayAttr(maps), size,
-      /*sets=*/DenseI64ArrayAttr(), /*groups=*/1, /*gathers=*/false,
-      /*scatters=*/false, rounds + 1);
+      b, loc, TypeRange{(*out).getType()}, operands, family.offsets,
+      indexed ? family.indices : Value(), *out, b.getAffineMapArrayAttr(maps),
+      size, setsOf(family), groups, static_cast<bool>(group.gather),
+      static_cast<bool>(group.spread), rounds + 1);
 
   OpBuilder::InsertionGuard guard(b);
   Scalar s(b, loc);
-  unsigned count = operands.size();
+  unsigned count = maps.size();
   // Rounds of sums.
   for (unsigned round = 0; round < rounds; ++round) {
     Block *body = addBlock(rowwise.getBodies()[round], count + round, loc, b);
@@ -754,8 +1001,8 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   Block *body =
       addBlock(rowwise.getBodies()[rounds], count + rounds + 1, loc, b);
   IRMapping scalars;
-  for (auto [argument, value] : llvm::zip(body->getArguments(), operands))
-    scalars.map(value, argument);
+  for (auto [argument, input] : llvm::zip(body->getArguments(), inputs))
+    scalars.map(input.first, argument);
   Value result;
   if (norm) {
     result = body->getArgument(0);
@@ -778,16 +1025,26 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   return success();
 }
 
-/// `to` with the elements of `from`.
-FailureOr<Value> Converter::copy(Operation *op, Value from, Value to) {
+/// What the kernel of `group` writes to: over the old value where it may.
+FailureOr<Value> Converter::written(Operation *root, Group &group) {
+  if (group.old)
+    return group.old;
+  FailureOr<Value> fresh = destination(root);
+  if (failed(fresh) || !group.spread || !group.spread.getBase())
+    return fresh;
+  return copy(root, group.spread.getBase(), *fresh);
+}
+
+/// `to` with the elements of `from`; with the rows of a family, packed.
+FailureOr<Value> Converter::copy(Operation *op, Value from, Value to,
+                                 const Family &family, bool gathers) {
   AffineMap element =
       AffineMap::getMultiDimIdentityMap(3, b.getContext()).getMajorSubMap(2);
   int64_t columns = tensorType(from).getShape().back();
   auto rowwise = kernel::RowwiseOp::create(
-      b, op->getLoc(), TypeRange{to.getType()}, from, /*offsets=*/Value(),
-      /*indices=*/Value(), to, b.getAffineMapArrayAttr(element), columns,
-      /*sets=*/DenseI64ArrayAttr(), /*groups=*/1, /*gathers=*/false,
-      /*scatters=*/false, 1);
+      b, op->getLoc(), TypeRange{to.getType()}, from, family.offsets,
+      gathers ? family.indices : Value(), to, b.getAffineMapArrayAttr(element),
+      columns, setsOf(family), /*groups=*/1, gathers, /*scatters=*/false, 1);
   OpBuilder::InsertionGuard guard(b);
   Block *body = addBlock(rowwise.getBodies()[0], 2, op->getLoc(), b);
   Scalar(b, op->getLoc()).yield(body->getArgument(0));
@@ -795,12 +1052,14 @@ FailureOr<Value> Converter::copy(Operation *op, Value from, Value to) {
 }
 
 LogicalResult Converter::buildRope(RopeOp op) {
+  Family family = familyOf(op);
   Value &table = tables[{op.getRope(), op.getPositions()}];
   if (!table) {
-    // Up front: it lives through all layers, so its place in memory is best
-    // taken first. No operation computes positions: they are an argument.
+    // Up front where positions are an argument: it lives through all layers, so
+    // its place in memory is best taken first.
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(first);
+    if (isa<BlockArgument>(op.getPositions()))
+      b.setInsertionPoint(first);
     SmallVector<int64_t> shape(tensorType(op.getPositions()).getShape());
     shape.push_back(op.getRope().getRotaryDim());
     FailureOr<Value> fresh =
@@ -810,8 +1069,7 @@ LogicalResult Converter::buildRope(RopeOp op) {
     table = kernel::RopeTableOp::create(b, op.getLoc(),
                                         TypeRange{(*fresh).getType()},
                                         op.getPositions(), op.getRope(),
-                                        /*offsets=*/Value(), *fresh,
-                                        /*sets=*/DenseI64ArrayAttr())
+                                        family.offsets, *fresh, setsOf(family))
                 .getResult(0);
   }
   Value x = op.getX();
@@ -819,13 +1077,12 @@ LogicalResult Converter::buildRope(RopeOp op) {
     FailureOr<Value> fresh = destination(op);
     if (failed(fresh))
       return failure();
-    x = *copy(op, x, *fresh);
+    x = *copy(op, x, *fresh, family);
   }
   auto rope =
       kernel::RopeOp::create(b, op.getLoc(), TypeRange{x.getType()}, table,
                              b.getI64IntegerAttr(op.getRope().getHeadDim()),
-                             /*offsets=*/Value(), x,
-                             /*sets=*/DenseI64ArrayAttr());
+                             family.offsets, x, setsOf(family));
   done(op, rope.getResult(0));
   return success();
 }
@@ -840,12 +1097,138 @@ LogicalResult Converter::buildCacheAppend(CacheAppendOp op) {
     return op.emitOpError("appends to argument ")
            << argument.getArgNumber()
            << ", which is no cache; give it the attribute nest.cache";
+  Family family = familyOf(op);
   auto append = kernel::CacheAppendOp::create(
       b, op.getLoc(), TypeRange{op.getType()}, op.getRows(), op.getLengths(),
-      /*offsets=*/Value(), /*order=*/Value(), /*counts=*/Value(), op.getCache(),
-      /*sets=*/DenseI64ArrayAttr());
+      family.offsets, family.order, family.counts, op.getCache(),
+      setsOf(family));
   done(op, append.getResult(0));
   return success();
+}
+
+LogicalResult Converter::buildAdvance(AdvanceOp op) {
+  if (!isa<BlockArgument>(op.getLengths()) || isReadLater(op.getLengths(), op))
+    return op.emitOpError("updates in place lengths that are no cache of the "
+                          "entry, or that are used later");
+  Value counts;
+  if (op.getRows())
+    counts = families.lookup(op.getRows()).counts;
+  auto advance =
+      kernel::AdvanceOp::create(b, op.getLoc(), TypeRange{op.getType()},
+                                op.getIds(), counts, op.getLengths());
+  done(op, advance.getResult(0));
+  return success();
+}
+
+/// A source of row sets: its tables, and the kernel that writes them.
+LogicalResult Converter::buildSource(Operation *op) {
+  Location loc = op->getLoc();
+  Value rows = op->getResult(0);
+  int64_t sets = cast<RowsType>(rows.getType()).getSets();
+  if (auto pick = dyn_cast<PickOp>(op)) {
+    Family family = families.lookup(pick.getFamily());
+    family.first += pick.getFirst();
+    family.last = family.first + pick.getCount();
+    families[rows] = family;
+    return success();
+  }
+  ArrayRef<int64_t> shape = tensorType(op->getOperand(0)).getShape();
+  Type i32 = b.getI32Type();
+  SmallVector<Value> outs;
+  for (RankedTensorType type :
+       {RankedTensorType::get(shape.take_front(2), i32),
+        RankedTensorType::get(sets + 1, i32),
+        RankedTensorType::get(shape.take_front(2), i32),
+        RankedTensorType::get(shape.take_front(1), i32)}) {
+    FailureOr<Value> fresh = empty(op, type);
+    if (failed(fresh))
+      return failure();
+    outs.push_back(*fresh);
+  }
+  TypeRange types = ValueRange(outs).getTypes();
+  Value within = isa<PartitionOp>(op) || op->getNumOperands() < 2
+                     ? Value()
+                     : op->getOperand(1);
+  Family outer = within ? families.lookup(within) : Family();
+  Operation *built =
+      llvm::TypeSwitch<Operation *, Operation *>(op)
+          .Case([&](SelectOp select) {
+            return kernel::SelectOp::create(
+                b, loc, types, select.getScores(), outer.offsets, outer.order,
+                outer.counts, outs[0], outs[1], outs[2], outs[3],
+                select.getCapacityAttr(), select.getThresholdAttr(),
+                setsOf(outer));
+          })
+          .Case([&](PartitionOp partition) {
+            return kernel::PartitionOp::create(
+                b, loc, types, partition.getIds(), partition.getSetsAttr(),
+                outs[0], outs[1], outs[2], outs[3]);
+          })
+          .Case([&](AssignOp assign) {
+            return kernel::AssignOp::create(
+                b, loc, types, assign.getScores(), outer.offsets, outer.order,
+                outer.counts, outs[0], outs[1], outs[2], outs[3],
+                assign.getChoiceAttr(), setsOf(outer));
+          });
+  families[rows] = {built->getResult(0),
+                    built->getResult(1),
+                    built->getResult(2),
+                    built->getResult(3),
+                    0,
+                    sets};
+  return success();
+}
+
+/// The kernel of an operation that is a kernel of its own, written to `out`.
+Operation *Converter::buildOther(Operation *op, Value out) {
+  Location loc = op->getLoc();
+  TypeRange types(op->getResultTypes());
+  Family family = familyOf(op);
+  DenseI64ArrayAttr sets = setsOf(family);
+  return llvm::TypeSwitch<Operation *, Operation *>(op)
+      .Case([&](EmbedOp embed) {
+        return kernel::EmbedOp::create(b, loc, types, embed.getIds(),
+                                       embed.getTable(), embed.getScaleAttr(),
+                                       out);
+      })
+      .Case([&](LastOp last) {
+        Value order =
+            last.getRows() ? families.lookup(last.getRows()).order : Value();
+        return kernel::LastRowsOp::create(b, loc, types, last.getX(), order,
+                                          out);
+      })
+      .Case([&](AttentionOp a) {
+        return kernel::AttentionOp::create(
+            b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
+            a.getPositions(), family.offsets, family.indices, family.order,
+            family.counts, a.getScaleAttr(), a.getMask(), out, sets,
+            a.getCompactAttr());
+      })
+      .Case([&](GatherOp gather) -> Operation * {
+        if (gather.getType().getElementType().isF32())
+          return copy(op, gather.getX(), out, family, /*gathers=*/true)
+              ->getDefiningOp();
+        return kernel::GatherOp::create(b, loc, types, gather.getX(),
+                                        family.offsets, family.indices, out,
+                                        sets);
+      })
+      .Case([&](ChosenOp chosen) {
+        return kernel::ChosenOp::create(b, loc, types, chosen.getScores(),
+                                        family.offsets, family.indices, out,
+                                        sets);
+      })
+      .Case([&](SoftmaxOp softmax) {
+        bool byRows = softmax.getOverRows();
+        return kernel::SoftmaxOp::create(
+            b, loc, types, softmax.getX(), family.offsets,
+            byRows ? family.order : Value(), byRows ? family.counts : Value(),
+            out, sets, softmax.getOverRowsAttr());
+      })
+      .Case([&](RankOp rank) {
+        return kernel::RankOp::create(b, loc, types, rank.getLengths(),
+                                      family.offsets, family.order,
+                                      family.counts, out, sets);
+      });
 }
 
 LogicalResult Converter::build(Operation *op) {
@@ -861,32 +1244,16 @@ LogicalResult Converter::build(Operation *op) {
     return buildRope(rope);
   if (auto append = dyn_cast<CacheAppendOp>(op))
     return buildCacheAppend(append);
+  if (auto advance = dyn_cast<AdvanceOp>(op))
+    return buildAdvance(advance);
+  if (isa<SelectOp, PartitionOp, AssignOp, PickOp>(op))
+    return buildSource(op);
+  if (isa<PerSetOp>(op))
+    return success();
   FailureOr<Value> out = destination(op);
   if (failed(out))
     return failure();
-  Location loc = op->getLoc();
-  Type type = op->getResult(0).getType();
-  TypeRange types(type);
-  Operation *built =
-      llvm::TypeSwitch<Operation *, Operation *>(op)
-          .Case([&](EmbedOp embed) {
-            return kernel::EmbedOp::create(b, loc, types, embed.getIds(),
-                                           embed.getTable(),
-                                           embed.getScaleAttr(), *out);
-          })
-          .Case([&](LastOp last) {
-            return kernel::LastRowsOp::create(b, loc, types, last.getX(),
-                                              /*order=*/Value(), *out);
-          })
-          .Case([&](AttentionOp a) {
-            return kernel::AttentionOp::create(
-                b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
-                /*positions=*/Value(), /*offsets=*/Value(), /*indices=*/Value(),
-                /*order=*/Value(), /*counts=*/Value(), a.getScaleAttr(),
-                a.getMask(), *out, /*sets=*/DenseI64ArrayAttr(),
-                /*compact=*/UnitAttr());
-          });
-  done(op, built->getResult(0));
+  done(op, buildOther(op, *out)->getResult(0));
   return success();
 }
 
@@ -894,7 +1261,7 @@ LogicalResult Converter::run() {
   if (failed(check()))
     return failure();
   removeDead();
-  if (failed(addArguments()))
+  if (failed(findPacked()) || failed(addArguments()))
     return failure();
 
   SmallVector<Operation *> ops;

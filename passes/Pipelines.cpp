@@ -17,6 +17,8 @@ using namespace mlir;
 // No canonicalisation and no cse in between: every pass leaves nothing to clean
 // up, and merged empty tensors would have to be taken apart again.
 void nestc::buildKernelPipeline(OpPassManager &manager) {
+  manager.addPass(createNestExpandRows());
+  manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());
   manager.addPass(createKernelBufferize());
   manager.addPass(createKernelPlanMemory());

@@ -171,6 +171,7 @@ int Compilation::run() {
     // A branch of its own: where another compiler takes over.
     if (int code = model.run([](OpPassManager &manager) {
           manager.addPass(createNestDropAxes());
+          manager.addPass(createNestExpandRows());
           manager.addPass(createConvertNestToLinalg());
         }))
       return code;
