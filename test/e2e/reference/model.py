@@ -102,6 +102,7 @@ class Model:
         self.weights = files.readTensors(directory / "model.safetensors")
         self.near, self.rounded = near, rounded
         self.seen = {}  # layer -> router logits of the last call
+        self.passed = {}  # layer -> (rows that passed, rows) so far
         self.readConfig()
         count = self.layerCount
         self.layers = list(range(count))
@@ -197,6 +198,8 @@ class Model:
         rows, r, margin = routing.pick(route, rule, logits, predicted)
         together = rule == "select" and (route.select == "topk" or route.weight == "softmax_selected")
         self.note(state, margin, at, together)
+        passed, of = self.passed.get(n, (0, 0))
+        self.passed[n] = passed + len(rows), of + len(x)
         return rows, r
 
     def attend(self, n, x, rows, at, state, towers, route):
@@ -247,7 +250,8 @@ class Llama(Model):
     def readConfig(self):
         c = self.config
         self.layerCount, self.ffnWidth = c["num_hidden_layers"], c["intermediate_size"]
-        self.eps, self.theta = c["rms_norm_eps"], c.get("rope_theta", 10000.0)
+        self.eps = c["rms_norm_eps"]
+        self.theta = c.get("rope_parameters", c).get("rope_theta", 10000.0)
         self.width = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
         self.window = c.get("sliding_window", 4096) if c["model_type"] == "mistral" else None
         self.tied = c.get("tie_word_embeddings", False)

@@ -100,8 +100,8 @@ def above(scores, limit):
 
 def margins(scores, rows, limit=None):
     """How far each score is from where it would change sides, relative to the
-    cut-off (1 for a smaller one).  An exact tie counts as infinitely far: the
-    rule for ties decides it.  `limit`: the cut-off, else the neighbours' scores."""
+    cut-off (1 for a smaller one).  Equality counts as infinitely far: the rules for
+    ties and for the limit decide it.  `limit`: the cut-off, else the neighbours' scores."""
     scores = np.asarray(scores, dtype=np.float64)
     inside = np.zeros(len(scores), dtype=bool)
     inside[rows] = True
@@ -113,8 +113,7 @@ def margins(scores, rows, limit=None):
         lowest, highest = scores[inside].min(), scores[~inside].max()
         gap = np.where(inside, scores - highest, lowest - scores)
         scale = max(1.0, abs(lowest))
-        gap = np.where(gap == 0, np.inf, gap)
-    return gap / scale
+    return np.where(gap == 0, np.inf, gap / scale)
 
 
 def weigh(route, logits):
