@@ -12,7 +12,6 @@ import files
 ALL = ("prefill select", "prefill decode", "stepwise", "stepwise=5")
 BOTH = ("prefill select", "stepwise")
 SELECT = ("prefill select",)
-NONE = ()
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -73,15 +72,16 @@ QUARTERS = {"layers.all.ffn": {"levels": ["1/8", "1/4", "1/2", "1"]}}
 
 
 def case(family, routes=None, rows=(12,), batch=1, runs=(("", ALL, 0),), without=(), bf16=False, biases=False,
-         predictors=(), fixed=(), towers=None, allowed=None, arrange=None, submodels=None, named=True, special=None, **config):
+         predictors=(), fixed=(), towers=None, allowed=None, arrange=None, submodels=None, named=True, special=None,
+         **config):
     """rows: lengths of the inputs; runs: (submodel, modes, number of the input);
     without: keys of config, routes or modalities under which the logits have to
     differ; predictors, fixed: layers that have a predictor, whose router is not
     scaled; allowed: the modalities of each sequence of an input; arrange: a function
     of (tokens, rng); special: a function of (config, tensors, rng)."""
     return dict(family=family, routes=routes or {}, rows=rows, batch=batch, runs=runs, without=without, bf16=bf16,
-                biases=biases, predictors=predictors, fixed=fixed, towers=towers, allowed=allowed or {}, arrange=arrange,
-                submodels=submodels or {}, named=named, special=special, config=config)
+                biases=biases, predictors=predictors, fixed=fixed, towers=towers, allowed=allowed or {},
+                arrange=arrange, submodels=submodels or {}, named=named, special=special, config=config)
 
 
 def half(**keys):
@@ -209,8 +209,8 @@ CASES |= {
                        without=({"decode": "threshold:0"},)),
     "mod-threshold": case("mod", layerwise({"select": "threshold", "decode": "threshold:0.3"},
                                            {"select": "threshold", "position": "compact", "weight": "softmax_selected"},
-                                           {"select": "threshold", "rank_on": "weight", "weight": "sigmoid", "kv": "all",
-                                            "decode": "threshold:0.5"}),
+                                           {"select": "threshold", "rank_on": "weight", "weight": "sigmoid",
+                                            "kv": "all", "decode": "threshold:0.5"}),
                           batch=3, num_hidden_layers=3, runs=(("", ALL, 0),) + alone(3, ("prefill select",
                                                                                          "prefill decode")),
                           without=({"decode": "threshold:0"}, {"weight": "logit"})),
@@ -263,7 +263,8 @@ CASES |= {
     "mot-post": case("mot", towers={**TWO, "untied": PARTS, "norm": "post"}, batch=3, without=({"norm": "pre"},)),
     "mot-pre": case("mot", towers={**TWO, "untied": PARTS, "norm": "pre"}, batch=3, without=({"norm": "post"},)),
     "mot-mha": case("mot", towers={**TWO, "untied": [p for p in PARTS if p != "qk_norm"], "norm": "pre"},
-                    n_kv_heads=4, head_dim=12, n_layers=1, qk_normalization=False, rows=(12, 1), runs=(("", BOTH, 0), ("", BOTH, 1))),
+                    n_kv_heads=4, head_dim=12, n_layers=1, qk_normalization=False, rows=(12, 1),
+                    runs=(("", BOTH, 0), ("", BOTH, 1))),
     "mot-three": case("mot", towers={**THREE, "untied": PARTS, "norm": "post"}, batch=3, rows=(12, 12, 12),
                       allowed={1: [(0, 1)] * 3, 2: [(0,)] * 3},
                       runs=(("", ALL, 0), ("modalities=text+image", BOTH, 1), ("modalities=text", BOTH, 2),
@@ -422,7 +423,8 @@ def mot(case, c, rng):
         add("o", a, "local_experts_wo.M.weight", lambda: matrix(rng, d, q, 1.5))
         if c["qk_normalization"]:
             for part in "qk":
-                add("qk_norm", a, f"local_experts_{part}_normalization.M.weight", lambda: 1.3 * norm(rng, c["head_dim"]))
+                add("qk_norm", a, f"local_experts_{part}_normalization.M.weight",
+                    lambda: 1.3 * norm(rng, c["head_dim"]))
         add("norms", a, "local_experts_attention_norm.M.weight", lambda: norm(rng, d))
         for part, shape in (("w1", (f, d)), ("w3", (f, d)), ("w2", (d, f))):
             add("ffn", b, f"local_experts.M.{part}.weight", lambda: matrix(rng, *shape, 1.5))

@@ -57,10 +57,9 @@ def calibrate(directory, tensors, case, inputs):
             continue
         router = reference.routerNames(n)[0]
         scores = []
-        for tokens, modality in inputs[:1]:
-            for row in tokens:
-                reference.sequence(row)
-                scores.append(reference.seen[n])
+        for row in inputs[0][0]:
+            reference.sequence(row)
+            scores.append(reference.seen[n])
         scores = np.concatenate(scores)
         factor = 1.6 / scores.std() if len(scores) > 1 else 1.0
         tensors[router + ".weight"] = tensors[router + ".weight"] * factor

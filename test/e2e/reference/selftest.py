@@ -112,7 +112,8 @@ def testCapacity():
 
 def testRules():
     def rows(logits, rule="decode", predicted=None, **keys):
-        return routing.pick(Route(**{"decode": "threshold:0", **keys}), rule, np.array(logits, float), predicted)[0].tolist()
+        route = Route(**{"decode": "threshold:0", **keys})
+        return routing.pick(route, rule, np.array(logits, float), predicted)[0].tolist()
 
     assert rows([1, 0, -1, NAN, INF]) == [0, 4]  # greater, not equal
     assert rows([1, 0, -1], decode="always") == [0, 1, 2] and rows([1, 2], decode="never") == []
