@@ -18,6 +18,10 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TMPDIR"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 
+if config.sanitize:
+    config.available_features.add("sanitize")
+    config.host_cc += " -fsanitize=address,undefined"
+
 config.substitutions.append(("%shlibdir", config.llvm_lib_dir))
 config.substitutions.append(("%plugin", config.nest_plugin))
 config.substitutions.append(("%python", config.python))
