@@ -5,10 +5,10 @@
 """How long nestc takes to compile a model of 8, 16, 32 and 64 layers.
 
 The checkpoints are Llamas of width 256 (FFN 1024, 8 heads, 2 KV heads, bf16),
-whose weights are a hole in a file. Prints a line for each number of layers: the
-smallest processor time of some runs from checkpoint to kernels and to package,
-and the largest memory. Behind them stands the time per layer, all that one layer
-more costs, from the line above; growth is linear when it stays the same.
+whose weights are a hole in a file. Prints for each number of layers the smallest
+processor time of some runs, from checkpoint to kernels and to package, and the
+peak of memory. Behind a time stands what each layer more than in the line above
+has cost: growth is linear where that stays the same.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def checkpoint(directory, layers):
         file.truncate(8 + len(text) + end)
 
 
-def compile(nestc, *words):
+def measure(nestc, *words):
     """Processor seconds and bytes of memory of one run."""
     process = subprocess.Popen([nestc, "compile", *map(str, words)])
     _, status, usage = os.wait4(process.pid, 0)
@@ -73,9 +73,9 @@ def main():
         for layers in options.layers:
             source, package = place / f"{layers}", place / "package"
             checkpoint(source, layers)
-            kernels = min(compile(options.nestc, source, "--emit", "kernels", "-o", place / "kernels.mlir")[0]
+            kernels = min(measure(options.nestc, source, "--emit", "kernels", "-o", place / "kernels.mlir")[0]
                           for _ in range(options.runs))
-            seconds, memory = map(min, zip(*(compile(options.nestc, source, "-o", package) for _ in range(options.runs))))
+            seconds, memory = map(min, zip(*(measure(options.nestc, source, "-o", package) for _ in range(options.runs))))
             more = [f"({1e3 * (now - before) / (layers - last[0]):.1f})" for now, before in
                     zip((kernels, seconds), last[1:])] if last else ["", ""]
             print(f"{layers:6}  {kernels:9.2f}  {more[0]:>12}  {seconds:9.2f}  {more[1]:>12}  {memory / 1e6:9.0f}", flush=True)
