@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 set(NEST_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/nestc)
 set(NEST_EXPORTED)
 foreach(target NestDialect NestPasses NestLinalg NestCpu NestPackage NestLowering
-               NestImport NestRtCore nestrt)
+               NestRtCore nestrt)
   if(TARGET ${target})
     list(APPEND NEST_EXPORTED ${target})
   endif()
@@ -23,11 +23,11 @@ foreach(root ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
   foreach(folder dialect passes lowering)
     install(DIRECTORY ${root}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nestc
       FILES_MATCHING PATTERN "*.h" PATTERN "*.td" PATTERN "*.h.inc"
-      PATTERN "CMakeFiles" EXCLUDE PATTERN "include" EXCLUDE)
+      PATTERN "CMakeFiles" EXCLUDE PATTERN "*.dir" EXCLUDE PATTERN "include" EXCLUDE)
   endforeach()
 endforeach()
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/lowering/runtime/include/
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 
 configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/nestcConfig.cmake.in
   ${CMAKE_BINARY_DIR}/nestcConfig.cmake INSTALL_DESTINATION ${NEST_CMAKE_DIR})

@@ -50,6 +50,6 @@ if(NESTC_SANITIZE)
   # libMLIR and libLLVM are not instrumented; vptr checks would need their RTTI
   # from every type they make.
   add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr,function
-    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+    -fno-sanitize-recover=undefined -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
   add_link_options(-fsanitize=address,undefined)
 endif()

@@ -185,7 +185,7 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
       return success();
     }
     for (const std::string &name : entries) {
-      auto found = llvm::find_if(all, [&](func::FuncOp function) {
+      auto *found = llvm::find_if(all, [&](func::FuncOp function) {
         auto entry = function->getAttrOfType<StringAttr>(kEntryAttr);
         return function.getSymName() == name ||
                (entry && entry.getValue() == name);

@@ -34,8 +34,10 @@ static std::nullopt_t fail(SubmodelError &error, SubmodelError::Kind kind,
   return std::nullopt;
 }
 
+// Named as the enumerators are. NOLINTBEGIN(readability-identifier-naming)
 static constexpr auto Syntax = SubmodelError::Kind::Syntax;
 static constexpr auto Illegal = SubmodelError::Kind::Illegal;
+// NOLINTEND(readability-identifier-naming)
 
 std::string nearestName(StringRef name, ArrayRef<std::string> names) {
   unsigned best = std::max<size_t>(2, name.size() / 3) + 1;

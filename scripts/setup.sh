@@ -29,6 +29,20 @@ if [ "${#missing[@]}" -gt 0 ]; then
     as_root=(sudo)
   fi
   "${as_root[@]}" apt-get update -qq
+  unknown=()
+  for package in "${missing[@]}"; do
+    apt-cache show "$package" >/dev/null 2>&1 || unknown+=("$package")
+  done
+  if [ "${#unknown[@]}" -gt 0 ]; then
+    # Debian 12 has LLVM 22 in its security archive, which a minimal system lacks.
+    archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$' || echo MIRROR/debian)
+    {
+      echo "error: apt: has no ${unknown[*]}; LLVM 22 for Debian 12 is in the suite bookworm-security."
+      echo "Add this line to /etc/apt/sources.list (or the archive that your system should use), and run again:"
+      echo "deb ${archive%/}-security bookworm-security main"
+    } >&2
+    exit 1
+  fi
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null
 fi

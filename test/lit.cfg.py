@@ -18,11 +18,17 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TMPDIR"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 
+if config.sanitize:
+    config.available_features.add("sanitize")
+    config.host_cc += " -fsanitize=address,undefined"
+
 config.substitutions.append(("%shlibdir", config.llvm_lib_dir))
 config.substitutions.append(("%plugin", config.nest_plugin))
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%cc", config.host_cc))
+config.substitutions.append(("%cxx", config.host_cxx))
 config.substitutions.append(("%nestlib", config.nest_lib_dir))
+config.substitutions.append(("%build", config.nest_build_dir))
 config.substitutions.append(("%source", config.nest_source_dir))
 config.substitutions.append(("%goldens", os.path.join(config.test_source_root, "e2e", "goldens")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))

@@ -226,7 +226,7 @@ Error nestc::linkSharedObject(ArrayRef<char> object, StringRef path) {
   std::string logPath = (path + ".log").str();
   scope_exit cleanUp([&] {
     for (StringRef file : {objectPath, mapPath, logPath})
-      sys::fs::remove(file);
+      (void)sys::fs::remove(file);
   });
   if (Error error =
           writeFile(objectPath, StringRef(object.data(), object.size())))
@@ -250,7 +250,7 @@ Error nestc::linkSharedObject(ArrayRef<char> object, StringRef path) {
     if (auto log = MemoryBuffer::getFile(logPath))
       if (message.empty())
         message = (*log)->getBuffer().trim().split('\n').first.str();
-    sys::fs::remove(path);
+    (void)sys::fs::remove(path);
     return fault("linking " + path + " with " + *linker +
                  " failed: " + message);
   }

@@ -8,7 +8,9 @@
 //
 // An entry function holds index arithmetic, views of the arena, and launches.
 // It becomes nest_entry_NAME(const nest_call *), which takes the buffers and
-// sizes from the call.
+// sizes from the call. Its launches stand in parts, functions of a bounded size
+// that take the same: LLVM's work grows faster than a function. All else is
+// pure, and made in each part that uses it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,93 +24,95 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::cpu;
 
-namespace {
-class Entry {
-public:
-  Entry(Generator &generator, func::FuncOp source, LLVMFuncOp function)
-      : generator(generator), source(source), function(function),
-        code(source.getLoc(),
-             OpBuilder::atBlockEnd(&function.getBody().front()),
-             generator.lanes),
-        call(function.getArgument(0)) {}
+// Launches in a part.
+static constexpr size_t launchesOfPart = 64;
 
-  LogicalResult run() {
-    if (failed(arguments()))
-      return failure();
-    for (Operation &op : source.getBody().front()) {
-      code.setLoc(op.getLoc());
-      if (failed(operation(&op)))
-        return failure();
-    }
-    auto bytes = code.getI64IntegerAttr(scratch);
-    function->setAttr("kernel.scratch", bytes);
-    return success();
-  }
+namespace {
+class Part {
+public:
+  /// `slots` are the places of the entry's arguments in the call's table; the
+  /// arena has none.
+  Part(Generator &generator, const DenseMap<Value, int64_t> &slots, Code &code,
+       Value call)
+      : generator(generator), slots(slots), code(code), call(call) {}
+
+  LogicalResult operation(Operation *op);
+
+  /// The most that a kernel launched so far needs.
+  int64_t scratch = 0;
 
 private:
-  LogicalResult arguments();
-  LogicalResult operation(Operation *op);
+  LogicalResult need(Value value);
+  LogicalResult argument(BlockArgument argument);
   LogicalResult launch(kernel::LaunchOp op);
   LogicalResult view(memref::ViewOp op);
   LogicalResult arithmetic(Operation *op);
 
   Generator &generator;
-  func::FuncOp source;
-  LLVMFuncOp function;
-  Code code;
+  const DenseMap<Value, int64_t> &slots;
+  Code &code;
   Value call;
+  // The sizes of the call, once a buffer has them.
+  Value batch, tokens;
   DenseMap<Value, Buffer> buffers;
   // Index and integer values as i64.
   DenseMap<Value, Value> integers;
-  int64_t scratch = 0;
 };
 } // namespace
 
-LogicalResult Entry::arguments() {
-  Value table = code.slot(call, 0, code.ptrType());
-  Value dims = code.slot(call, 1, code.ptrType());
-  Value arena = code.slot(call, 2, code.ptrType());
-  Value batch = code.slot(dims, 0, code.i64Type());
-  Value tokens;
-  int64_t next = 0;
-  for (BlockArgument argument : source.getArguments()) {
-    auto type = dyn_cast<MemRefType>(argument.getType());
-    if (!type)
-      return source.emitOpError("has an argument that is no memref: ")
-             << argument.getType();
-    if (failed(checkBuffer(source, type)))
-      return failure();
-    bool isArena =
-        bool(source.getArgAttr(argument.getArgNumber(), "kernel.arena"));
-    Value pointer = isArena ? arena : code.slot(table, next++, code.ptrType());
-    SmallVector<Value> parts;
-    for (auto [i, size] : llvm::enumerate(type.getShape())) {
-      if (!ShapedType::isDynamic(size))
-        continue;
-      if (isArena) {
-        // Its size is nobody's business.
-        parts.push_back(code.i64(0));
-      } else if (i == 0) {
-        parts.push_back(batch);
-      } else if (i == 1) {
-        if (!tokens)
-          tokens = code.slot(dims, 1, code.i64Type());
-        parts.push_back(tokens);
-      } else {
-        return source.emitOpError("argument ")
-               << argument.getArgNumber() << " has a dynamic dimension " << i
-               << "; only 0 (batch) and 1 (tokens) may be dynamic";
-      }
+// Makes a value of the entry known in this part.
+LogicalResult Part::need(Value value) {
+  if (buffers.count(value) || integers.count(value))
+    return success();
+  if (auto block = dyn_cast<BlockArgument>(value))
+    return argument(block);
+  return operation(value.getDefiningOp());
+}
+
+LogicalResult Part::argument(BlockArgument argument) {
+  Operation *source = argument.getOwner()->getParentOp();
+  auto type = dyn_cast<MemRefType>(argument.getType());
+  if (!type)
+    return source->emitOpError("has an argument that is no memref: ")
+           << argument.getType();
+  if (failed(checkBuffer(source, type)))
+    return failure();
+  auto size = [&](Value &size, int64_t place) {
+    if (!size)
+      size =
+          code.slot(code.slot(call, 1, code.ptrType()), place, code.i64Type());
+    return size;
+  };
+  auto slot = slots.find(argument);
+  bool isArena = slot == slots.end();
+  Value pointer = isArena ? code.slot(call, 2, code.ptrType())
+                          : code.slot(code.slot(call, 0, code.ptrType()),
+                                      slot->second, code.ptrType());
+  SmallVector<Value> parts;
+  for (auto [i, extent] : llvm::enumerate(type.getShape())) {
+    if (!ShapedType::isDynamic(extent))
+      continue;
+    if (isArena) {
+      // Its size is nobody's business.
+      parts.push_back(code.i64(0));
+    } else if (i == 0) {
+      parts.push_back(size(batch, 0));
+    } else if (i == 1) {
+      parts.push_back(size(tokens, 1));
+    } else {
+      return source->emitOpError("argument ")
+             << argument.getArgNumber() << " has a dynamic dimension " << i
+             << "; only 0 (batch) and 1 (tokens) may be dynamic";
     }
-    if (parts.size() != numDynamicParts(type))
-      return source.emitOpError("argument ")
-             << argument.getArgNumber() << " has a dynamic stride: " << type;
-    buffers[argument] = makeBuffer(code, type, pointer, parts);
   }
+  if (parts.size() != numDynamicParts(type))
+    return source->emitOpError("argument ")
+           << argument.getArgNumber() << " has a dynamic stride: " << type;
+  buffers[argument] = makeBuffer(code, type, pointer, parts);
   return success();
 }
 
-LogicalResult Entry::view(memref::ViewOp op) {
+LogicalResult Part::view(memref::ViewOp op) {
   auto type = cast<MemRefType>(op.getType());
   if (failed(checkBuffer(op, type)))
     return failure();
@@ -121,7 +125,7 @@ LogicalResult Entry::view(memref::ViewOp op) {
   return success();
 }
 
-LogicalResult Entry::launch(kernel::LaunchOp op) {
+LogicalResult Part::launch(kernel::LaunchOp op) {
   auto found = generator.definitions.find(op.getKernel());
   if (found == generator.definitions.end())
     return op.emitOpError("launches an unknown kernel");
@@ -160,7 +164,7 @@ LogicalResult Entry::launch(kernel::LaunchOp op) {
 }
 
 // Index arithmetic becomes the same operation on i64.
-LogicalResult Entry::arithmetic(Operation *op) {
+LogicalResult Part::arithmetic(Operation *op) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
     auto value = dyn_cast<IntegerAttr>(constant.getValue());
     if (!value)
@@ -184,10 +188,11 @@ LogicalResult Entry::arithmetic(Operation *op) {
   return success();
 }
 
-LogicalResult Entry::operation(Operation *op) {
+LogicalResult Part::operation(Operation *op) {
   for (Value operand : op->getOperands())
-    if (!buffers.count(operand) && !integers.count(operand))
-      return op->emitOpError("uses a value the CPU generator has not seen");
+    if (failed(need(operand)))
+      return failure();
+  code.setLoc(op->getLoc());
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](kernel::LaunchOp op) { return launch(op); })
       .Case([&](memref::ViewOp op) { return view(op); })
@@ -209,13 +214,6 @@ LogicalResult Entry::operation(Operation *op) {
         integers[op] = buffer.sizes[*index];
         return success();
       })
-      .Case([&](func::ReturnOp op) -> LogicalResult {
-        if (op.getNumOperands())
-          return op.emitOpError("returns values; entries write to buffers");
-        Value ok = arith::ConstantOp::create(code, code.getI32IntegerAttr(0));
-        LLVM::ReturnOp::create(code, ok);
-        return success();
-      })
       .Default([&](Operation *op) -> LogicalResult {
         if (isa<arith::ArithDialect>(op->getDialect()) &&
             op->getNumRegions() == 0)
@@ -232,11 +230,43 @@ LogicalResult Generator::generateEntry(func::FuncOp entry) {
     return entry.emitOpError("is no entry: attribute nest.entry is missing");
   if (!llvm::hasSingleElement(entry.getBody()))
     return entry.emitOpError("must have one block");
+  if (entry.getNumResults())
+    return entry.emitOpError("returns values; entries write to buffers");
+  DenseMap<Value, int64_t> slots;
+  for (BlockArgument argument : entry.getArguments())
+    if (!entry.getArgAttr(argument.getArgNumber(), "kernel.arena"))
+      slots.try_emplace(argument, slots.size());
+  SmallVector<Operation *> launches;
+  for (Operation &op : entry.getBody().front().without_terminator())
+    if (!isMemoryEffectFree(&op))
+      launches.push_back(&op);
+
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
   auto type = LLVM::LLVMFunctionType::get(builder.getI32Type(), {pointer});
   auto function = LLVMFuncOp::create(
       builder, entry.getLoc(), ("nest_entry_" + name.getValue()).str(), type);
-  function.addEntryBlock(builder);
-  return Entry(*this, entry, function).run();
+  Code code(entry.getLoc(),
+            OpBuilder::atBlockEnd(function.addEntryBlock(builder)), lanes);
+  LogicalResult result = success();
+  int64_t scratch = 0;
+  for (size_t first = 0; first < launches.size(); first += launchesOfPart) {
+    std::string partName =
+        ("nest_part_" + name.getValue() + "_" + Twine(first / launchesOfPart))
+            .str();
+    LLVMFuncOp part =
+        routine(partName, pointer, [&](Code &code, ValueRange arguments) {
+          Part part(*this, slots, code, arguments[0]);
+          for (Operation *op :
+               ArrayRef(launches).slice(first).take_front(launchesOfPart))
+            if (succeeded(result))
+              result = part.operation(op);
+          scratch = std::max(scratch, part.scratch);
+        });
+    LLVM::CallOp::create(code, part, function.getArgument(0));
+  }
+  LLVM::ReturnOp::create(
+      code, arith::ConstantOp::create(code, code.getI32IntegerAttr(0)));
+  function->setAttr("kernel.scratch", code.getI64IntegerAttr(scratch));
+  return result;
 }

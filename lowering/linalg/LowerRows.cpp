@@ -13,7 +13,6 @@
 
 using namespace mlir;
 using namespace nestc::nest;
-using nestc::linalg_lowering::convertFloat;
 using nestc::linalg_lowering::Emitter;
 using nestc::linalg_lowering::ScalarBuilder;
 

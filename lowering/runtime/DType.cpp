@@ -162,8 +162,8 @@ uint16_t f32ToF16(float value) {
 
 bool convertElements(DType fromType, const void *from, DType toType, void *to,
                      int64_t count) {
-  auto source = static_cast<const char *>(from);
-  auto target = static_cast<char *>(to);
+  const auto *source = static_cast<const char *>(from);
+  auto *target = static_cast<char *>(to);
   auto isFloat = [](DType type) {
     return type == DType::F32 || type == DType::F16 || type == DType::BF16;
   };

@@ -219,7 +219,7 @@ static bool removeContents(int fd, unsigned depth) {
       if (got <= 0)
         break;
       for (long at = 0; at < got;) {
-        auto entry = reinterpret_cast<RawEntry *>(buffer + at);
+        auto *entry = reinterpret_cast<RawEntry *>(buffer + at);
         const char *name = buffer + at + offsetof(RawEntry, name);
         at += entry->length;
         if (!std::strcmp(name, ".") || !std::strcmp(name, ".."))
@@ -376,6 +376,8 @@ static bool isStale(const std::string &directory, const std::string &name) {
   int used = 0;
   std::string middle = name.substr(mark + std::strlen(tempMark),
                                    end - mark - std::strlen(tempMark));
+  // What is too large is no process.
+  // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion)
   if (std::sscanf(middle.c_str(), "%ld-%llu-%u%n", &pid, &start, &number,
                   &used) != 3 ||
       static_cast<size_t>(used) != middle.size() || pid <= 0)

@@ -209,11 +209,10 @@ void Json::strInto(std::string &out, unsigned indent, unsigned depth) const {
     }
     char buffer[40];
     std::snprintf(buffer, sizeof buffer, "%.17g", real);
-    double shorter = 0;
     char shortText[40];
     for (int digits = 6; digits < 17; ++digits) {
       std::snprintf(shortText, sizeof shortText, "%.*g", digits, real);
-      std::sscanf(shortText, "%lf", &shorter);
+      double shorter = std::strtod(shortText, nullptr);
       if (shorter == real) {
         std::snprintf(buffer, sizeof buffer, "%s", shortText);
         break;
@@ -292,6 +291,7 @@ public:
   Builder(std::string_view text, const std::string &place, unsigned maxDepth)
       : text(text), place(place), maxDepth(maxDepth) {}
 
+  // Names that the parser calls. NOLINTBEGIN(readability-identifier-naming)
   bool null() { return value(Json()); }
   bool boolean(bool v) { return value(Json(v)); }
   bool number_integer(number_integer_t v) { return value(Json(v)); }
@@ -339,6 +339,7 @@ public:
               "not JSON: " + what.substr(0, 200), "one JSON value");
     return false;
   }
+  // NOLINTEND(readability-identifier-naming)
 
   Json result;
   std::optional<Error> failure;

@@ -75,6 +75,7 @@ std::vector<int64_t>
 Manifest::Entry::shapeOf(const Buffer &buffer,
                          const std::vector<int64_t> &dimValues) {
   std::vector<int64_t> shape;
+  shape.reserve(buffer.shape.size());
   for (const ManifestDim &dim : buffer.shape)
     shape.push_back(dim.isDynamic() ? dimValues[static_cast<size_t>(dim.symbol)]
                                     : dim.size);

@@ -189,7 +189,7 @@ static Expected<Options> readOptions(const Options *given) {
     return Error("options.size", "is " + std::to_string(given->size),
                  "the size of the structure")
         .withCode(NEST_ERROR_ARGUMENT);
-  auto bytes = reinterpret_cast<const char *>(given);
+  const auto *bytes = reinterpret_cast<const char *>(given);
   for (size_t i = sizeof(Options); i < given->size; ++i)
     if (bytes[i])
       return Error("options", "has a field this library does not know",

@@ -335,6 +335,7 @@ Session::generate(const int32_t *tokens, int64_t count,
 
   // A stream of numbers per sequence: its tokens do not depend on the others.
   std::vector<Random> random;
+  random.reserve(static_cast<size_t>(sequences));
   for (int64_t b = 0; b < sequences; ++b)
     random.emplace_back(options.seed +
                         static_cast<uint64_t>(b) * 0xd1342543de82ef95);
@@ -385,7 +386,7 @@ static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
   } else {
     return Status::success();
   }
-  auto values = static_cast<const int32_t *>(buffer.data);
+  const auto *values = static_cast<const int32_t *>(buffer.data);
   int64_t count = elementCount(buffer.shape).value_or(0);
   for (int64_t i = 0; i < count; ++i)
     if (values[i] < 0 || values[i] >= limit)

@@ -64,7 +64,7 @@ void Sha256::block(const unsigned char *data) {
 }
 
 void Sha256::update(const void *data, size_t size) {
-  auto bytes = static_cast<const unsigned char *>(data);
+  const auto *bytes = static_cast<const unsigned char *>(data);
   while (size) {
     size_t filled = total % 64;
     if (filled == 0 && size >= 64) {

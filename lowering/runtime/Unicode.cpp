@@ -190,7 +190,7 @@ static void decompose(char32_t c, std::u32string &out) {
       out.push_back(hangulT + index % countT);
     return;
   }
-  auto it = std::lower_bound(
+  const auto *it = std::lower_bound(
       std::begin(decompositions), std::end(decompositions), c,
       [](const Decomposition &row, char32_t v) { return row.codePoint < v; });
   if (it == std::end(decompositions) || it->codePoint != c) {

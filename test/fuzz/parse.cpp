@@ -12,10 +12,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialect/Kernel.h"
 #include "dialect/Nest.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
@@ -36,9 +38,11 @@ static void readAgain(StringRef text, MLIRContext &context) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static DialectRegistry registry = [] {
     DialectRegistry registry;
-    registry.insert<nestc::nest::NestDialect, arith::ArithDialect,
-                    func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
-                    scf::SCFDialect, tensor::TensorDialect>();
+    registry
+        .insert<nestc::nest::NestDialect, nestc::kernel::KernelDialect,
+                arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect,
+                math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                tensor::TensorDialect>();
     return registry;
   }();
   // A context a run: attributes would pile up otherwise.

@@ -163,6 +163,7 @@ Status NestJson::readSubmodels(const JsonReader &reader) {
 Expected<std::vector<SmallVector<int64_t>>>
 NestJson::ffnLevels(const std::vector<int64_t> &sizes) const {
   std::vector<SmallVector<int64_t>> levels;
+  levels.reserve(sizes.size());
   for (int64_t size : sizes)
     levels.push_back({size});
   SubmodelError error;

@@ -199,7 +199,7 @@ TEST_F(ApiTest, CallEntry) {
   EXPECT_EQ(outputs[0].rank, 3);
   EXPECT_EQ(outputs[0].shape[1], 2);
   EXPECT_STREQ(outputs[0].dtype, "f32");
-  auto logits = static_cast<float *>(outputs[0].data);
+  auto *logits = static_cast<float *>(outputs[0].data);
   EXPECT_EQ(logits[8], 1.0f);       // 5 + 2 + 1
   EXPECT_EQ(logits[16 + 11], 1.0f); // 5 + 2 + 3 + 1
   EXPECT_EQ(static_cast<float *>(outputs[1].data)[8], 3.0f);
