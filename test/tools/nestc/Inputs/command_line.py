@@ -70,7 +70,7 @@ for code, spec, text in (
 spec = root / "spec.json"
 for content, text in (
     ('{"submodel": "layers.all.ffn=1/4"}', None), ('{"widths": [13, 26, 52, 104]}', None), ('{"widths": [13, 26, 52, 104], "skip": [1, 2]}', None), ('{"widths": [13, 26, 52, 104], "skip": []}', None),
-    ("", "spec.json"), ("{", "spec.json"), ("[]", "spec.json"), ("{}", "widths"), ('{"submodel": 3}', "submodel"), ('{"submodel": "x=1"}', "unknown key"), ('{"submodel": "skip=1,"}', "an entry is empty"),
+    ("", "spec.json"), ("{", "spec.json"), ("[]", "spec.json"), ("{}", "widths"), ('{"submodel": "x"}', "spec.json: submodel"), ('{"widths": [13, 26, 52, 105], "skip": []}', "spec.json: submodel"), ('{"submodel": 3}', "submodel"), ('{"submodel": "x=1"}', "unknown key"), ('{"submodel": "skip=1,"}', "an entry is empty"),
     ('{"submodel": "skip=1", "skip": [1]}', "both"), ('{"widths": [13]}', "widths: has 1"), ('{"widths": [13, 26, 52, 105]}', "legal are 1 to 104"), ('{"widths": [13, 26, 52, 0]}', "widths[3]"),
     ('{"widths": [13, 26, 52, 1.5]}', "widths[3]"), ('{"widths": [13, 26, 52, "1/2"]}', "widths[3]"), ('{"widths": 13}', "widths"), ('{"widths": [13, 26, 52, 104], "skip": [4]}', "layers 0-3"),
     ('{"widths": [13, 26, 52, 104], "skip": [-1]}', "skip[0]"), ('{"widths": [13, 26, 52, 104], "skip": 1}', "skip"), ('{"widths": [13, 26, 52, 104], "skp": [1]}', "did you mean skip?"),
@@ -80,6 +80,7 @@ for content, text in (
 expect(0, "", "compile", qwen, "--submodel", "mine:layers.all.ffn=1/4", "--max-length", "16", "-o", "mine")
 check(b"no trained level" in nestc("info", qwen, "--submodel", "layers.all.ffn=30").stderr, "no warning of a width that is no level")
 check(not nestc("info", qwen, "--submodel", "layers.all.ffn=30", "-q").stderr, "-q does not silence a warning")
+check(b"longer texts" in nestc("compile", qwen, "--max-length", "65", "-o", root / "mine2").stderr, "no warning of a length above the config's")
 check(b"phase kernels" in nestc("compile", qwen, "-v", "-o", root / "mine2").stderr, "-v does not say the phases")
 
 # info.
