@@ -110,7 +110,8 @@ nestc::parseArguments(const CommandSpec &spec,
     const OptionSpec *option = nullptr;
     std::vector<std::string> names;
     for (const OptionSpec &candidate : spec.options) {
-      names.push_back(candidate.name);
+      if (!candidate.notYet)
+        names.push_back(candidate.name);
       if (candidate.name == name)
         option = &candidate;
     }

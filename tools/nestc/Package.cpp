@@ -10,10 +10,11 @@
 
 using namespace nestc;
 
-int nestc::failRuntime(nest_status status, const Reporter &reporter) {
+int nestc::failRuntime(nest_status status, const Reporter &reporter,
+                       const char *place) {
   return reporter.fail(status == NEST_ERROR_INTERNAL ? ExitDefect : ExitInput,
-                       {nest_last_error_place(), nest_last_error_message(),
-                        nest_last_error_legal()});
+                       {*place ? place : nest_last_error_place(),
+                        nest_last_error_message(), nest_last_error_legal()});
 }
 
 PackagePtr nestc::loadPackage(const std::string &path, const Reporter &reporter,
