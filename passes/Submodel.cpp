@@ -43,6 +43,8 @@ std::string nearestName(StringRef name, ArrayRef<std::string> names) {
   unsigned best = std::max<size_t>(2, name.size() / 3) + 1;
   std::string nearest;
   for (const std::string &candidate : names) {
+    if (name.size() > 3 && StringRef(candidate).starts_with(name))
+      return candidate; // it was cut short
     unsigned distance = name.edit_distance(candidate, true, best);
     if (distance < best) {
       best = distance;

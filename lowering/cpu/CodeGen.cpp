@@ -256,11 +256,3 @@ Error nestc::linkSharedObject(ArrayRef<char> object, StringRef path) {
   }
   return Error::success();
 }
-
-Error nestc::compileToSharedObject(mlir::ModuleOp module,
-                                   const CpuTarget &target, StringRef path) {
-  Expected<SmallVector<char, 0>> object = emitObject(module, target);
-  if (!object)
-    return object.takeError();
-  return linkSharedObject(*object, path);
-}

@@ -50,11 +50,6 @@ llvm::Expected<llvm::SmallVector<char, 0>> emitObject(mlir::ModuleOp module,
 /// only. Writes `path` and, for a while, `path`.o and `path`.map.
 llvm::Error linkSharedObject(llvm::ArrayRef<char> object, llvm::StringRef path);
 
-/// emitObject and linkSharedObject.
-llvm::Error compileToSharedObject(mlir::ModuleOp module,
-                                  const CpuTarget &target,
-                                  llvm::StringRef path);
-
 } // namespace nestc
 
 #endif // NESTC_LOWERING_CPU_CODEGEN_H

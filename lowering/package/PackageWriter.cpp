@@ -247,14 +247,11 @@ static rt::Status copyFile(const std::string &from, const std::string &to) {
   return target.close();
 }
 
-rt::Status writePackage(PackageRequest request) {
+/// Fills `root`, the package's temporary directory.
+static rt::Status fillPackage(PackageRequest &request,
+                              const rt::Checkpoint &checkpoint,
+                              const std::string &root) {
   rt::Manifest &manifest = request.manifest;
-  NEST_RT_ASSIGN(rt::Checkpoint checkpoint,
-                 rt::Checkpoint::open(request.checkpoint));
-  NEST_RT_ASSIGN(rt::AtomicDirectory directory,
-                 rt::AtomicDirectory::create(request.output));
-  const std::string root = directory.tempPath();
-
   rt::SafetensorsWriter writer;
   for (const PackagedWeight &weight : request.weights) {
     NEST_RT_ASSIGN(const rt::TensorInfo *tensor,
@@ -313,7 +310,25 @@ rt::Status writePackage(PackageRequest request) {
     NEST_RT_TRY(file.write(manifest.serialise()));
     NEST_RT_TRY(file.close());
   }
-  return directory.commit();
+  return rt::Status::success();
+}
+
+rt::Status writePackage(PackageRequest request) {
+  NEST_RT_ASSIGN(rt::Checkpoint checkpoint,
+                 rt::Checkpoint::open(request.checkpoint));
+  NEST_RT_ASSIGN(rt::AtomicDirectory directory,
+                 rt::AtomicDirectory::create(request.output));
+  const std::string &root = directory.tempPath();
+  rt::Status status = fillPackage(request, checkpoint, root);
+  if (status.ok())
+    return directory.commit();
+  // Users know the package, not its temporary.
+  rt::Error error = status.takeError();
+  for (std::string *text : {&error.place, &error.message})
+    for (size_t at = 0; (at = text->find(root, at)) != std::string::npos;
+         at += request.output.size())
+      text->replace(at, root.size(), request.output);
+  return error;
 }
 
 } // namespace nestc

@@ -161,6 +161,29 @@ static const char *descrOf(DType dtype) {
   return "|u1";
 }
 
+/// Puts elements that lie in Fortran order (the first index runs fastest) into
+/// C order.
+static void reorder(const char *data, size_t size,
+                    const std::vector<int64_t> &shape, char *out) {
+  int64_t count = *elementCount(shape), offset = 0;
+  if (count == 0)
+    return;
+  std::vector<int64_t> index(shape.size(), 0), strides(shape.size(), 1);
+  for (size_t dim = 1; dim < shape.size(); ++dim)
+    strides[dim] = strides[dim - 1] * shape[dim - 1];
+  for (; count > 0; --count) {
+    std::memcpy(out, data + offset * size, size);
+    out += size;
+    for (size_t dim = shape.size(); dim-- > 0;) {
+      offset += strides[dim];
+      if (++index[dim] < shape[dim])
+        break;
+      offset -= shape[dim] * strides[dim];
+      index[dim] = 0;
+    }
+  }
+}
+
 Expected<NpyArray> nestc::rt::readNpy(const std::string &path) {
   NpyArray array;
   NEST_RT_ASSIGN(array.map, MappedFile::open(path));
@@ -189,12 +212,10 @@ Expected<NpyArray> nestc::rt::readNpy(const std::string &path) {
   std::optional<DType> dtype = parseDescr(header.descr);
   if (!dtype)
     return Error(path, "has elements of type \"" + header.descr + "\"",
-                 "<f8 <f4 <f2 <i8 <i4 <i2 |i1 <u8 <u4 <u2 |u1 |b1");
+                 "<f8 <f4 <f2 <i8 <i4 <i2 |i1 <u8 <u4 <u2 |u1 |b1; astype "
+                 "converts");
   array.dtype = *dtype;
   array.shape = std::move(header.shape);
-  if (header.fortran && array.shape.size() > 1)
-    return Error(path, "is in Fortran order",
-                 "C order; numpy.ascontiguousarray makes it");
   std::optional<uint64_t> bytes = byteCount(array.dtype, array.shape);
   uint64_t stored = text.size() - start - length;
   if (!bytes || *bytes != stored)
@@ -206,10 +227,16 @@ Expected<NpyArray> nestc::rt::readNpy(const std::string &path) {
                  "a complete file");
   array.elements = *elementCount(array.shape);
   const char *data = text.data() + start + length;
-  if (reinterpret_cast<uintptr_t>(data) % byteSize(array.dtype)) {
+  bool reordered = header.fortran && array.shape.size() > 1;
+  size_t size = byteSize(array.dtype);
+  if (reordered || reinterpret_cast<uintptr_t>(data) % size) {
     array.copy.resize(stored / 8 + 1);
-    std::memcpy(array.copy.data(), data, stored);
-    data = reinterpret_cast<const char *>(array.copy.data());
+    auto copy = reinterpret_cast<char *>(array.copy.data());
+    if (reordered)
+      reorder(data, size, array.shape, copy);
+    else
+      std::memcpy(copy, data, stored);
+    data = copy;
   }
   array.pointer = data;
   return array;

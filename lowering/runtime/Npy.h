@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Versions 1 to 3 of .npy, little endian, C order, the element types of DType
-// that NumPy has. bf16 is stored as uint16.
+// Versions 1 to 3 of .npy, little endian, the element types of DType that NumPy
+// has. bf16 is stored as uint16. What is in Fortran order is read into C order.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,7 +44,7 @@ private:
   const void *pointer = nullptr;
   int64_t elements = 0;
   MappedFile map;
-  std::vector<uint64_t> copy; // when the mapped data is not aligned
+  std::vector<uint64_t> copy; // when the file's data is not aligned or ordered
 };
 
 Expected<NpyArray> readNpy(const std::string &path);

@@ -26,10 +26,12 @@ struct nest_session {
   std::unique_ptr<Session> session;
 };
 
-static thread_local std::string lastError;
+static thread_local Error lastError;
+static thread_local std::string lastErrorText;
 
 static nest_status report(const Error &error, nest_status otherwise) {
-  lastError = error.str();
+  lastError = error;
+  lastErrorText = error.str();
   return error.code ? static_cast<nest_status>(error.code) : otherwise;
 }
 
@@ -66,7 +68,10 @@ static Error argument(const char *what) {
 
 int32_t nest_abi_version(void) { return NEST_ABI_VERSION; }
 const char *nest_version(void) { return NESTC_VERSION; }
-const char *nest_last_error(void) { return lastError.c_str(); }
+const char *nest_last_error(void) { return lastErrorText.c_str(); }
+const char *nest_last_error_place(void) { return lastError.place.c_str(); }
+const char *nest_last_error_message(void) { return lastError.message.c_str(); }
+const char *nest_last_error_legal(void) { return lastError.legal.c_str(); }
 void nest_free(void *memory) { std::free(memory); }
 
 //===----------------------------------------------------------------------===//

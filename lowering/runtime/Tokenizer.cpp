@@ -581,7 +581,7 @@ Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
                                                  bool addSpecial) const {
   std::optional<std::u32string> codePoints = decodeUtf8(text);
   if (!codePoints)
-    return Error("text", "is not valid UTF-8", "UTF-8");
+    return Error("text", "is not valid UTF-8", "text in UTF-8");
   std::vector<int32_t> ids;
   if (addSpecial)
     ids = before;

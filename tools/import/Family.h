@@ -27,7 +27,6 @@ struct ImportInput {
   Config config;
   NestJson nest;
   rt::Checkpoint checkpoint;
-  ImportOptions options;
   ImportSink sink;
 
   void warn(const rt::Error &warning) const {

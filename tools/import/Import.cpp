@@ -12,15 +12,13 @@
 #include "lowering/runtime/Files.h"
 #include "tools/import/Family.h"
 
-#include "mlir/IR/Verifier.h"
-
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::rt;
 
 static Expected<OwningOpRef<ModuleOp>>
 importOrError(MLIRContext &context, const std::string &directory,
-              const ImportOptions &options, ImportSink sink) {
+              ImportSink sink) {
   if (!isDirectory(directory))
     return Error(directory,
                  fileExists(directory) ? "is no directory" : "is not there",
@@ -29,9 +27,8 @@ importOrError(MLIRContext &context, const std::string &directory,
   NEST_RT_ASSIGN(Config config, Config::read(directory));
   NEST_RT_ASSIGN(NestJson nest, NestJson::read(directory));
   NEST_RT_ASSIGN(Checkpoint checkpoint, Checkpoint::open(directory));
-  ImportInput input{directory,       std::move(config),
-                    std::move(nest), std::move(checkpoint),
-                    options,         sink};
+  ImportInput input{directory, std::move(config), std::move(nest),
+                    std::move(checkpoint), sink};
   NEST_RT_ASSIGN(const Family *family, findFamily(input));
 
   context.loadDialect<nest::NestDialect, arith::ArithDialect, func::FuncDialect,
@@ -39,19 +36,14 @@ importOrError(MLIRContext &context, const std::string &directory,
   OwningOpRef<ModuleOp> module(
       ModuleOp::create(NameLoc::get(StringAttr::get(&context, directory))));
   NEST_RT_TRY(family->build(input, *module));
-  if (failed(verify(*module)))
-    return Error(directory,
-                 "the imported module is not valid: a defect of nestc",
-                 "please report it with config.json");
   return module;
 }
 
 OwningOpRef<ModuleOp> nestc::importCheckpoint(MLIRContext &context,
                                               StringRef directory,
-                                              const ImportOptions &options,
                                               ImportSink sink) {
   Expected<OwningOpRef<ModuleOp>> module =
-      importOrError(context, directory.str(), options, sink);
+      importOrError(context, directory.str(), sink);
   if (module)
     return std::move(*module);
   sink(ImportSeverity::Error, module.error());

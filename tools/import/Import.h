@@ -17,14 +17,7 @@
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 
-#include <cstdint>
-
 namespace nestc {
-
-struct ImportOptions {
-  /// Rows that a KV cache holds; 0 is the config's max_position_embeddings.
-  int64_t maxLength = 0;
-};
 
 enum class ImportSeverity { Error, Warning };
 
@@ -40,10 +33,10 @@ using ImportSink = llvm::function_ref<void(ImportSeverity, const rt::Error &)>;
 /// to the embedding and the checkpoint stores both, the two are compared.)
 ///
 /// All files are untrusted: anything wrong with them goes to `sink` as an
-/// error, and the result is null.
+/// error, and the result is null. The module is not verified: that it is
+/// invalid would be a defect, which is for the caller to report.
 mlir::OwningOpRef<mlir::ModuleOp> importCheckpoint(mlir::MLIRContext &context,
                                                    llvm::StringRef directory,
-                                                   const ImportOptions &options,
                                                    ImportSink sink);
 
 } // namespace nestc

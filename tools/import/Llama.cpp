@@ -268,21 +268,8 @@ static Expected<Llama> readConfig(const ImportInput &input) {
     model.headDim = model.hidden / model.heads;
   }
 
-  NEST_RT_ASSIGN(int64_t maxLength,
+  NEST_RT_ASSIGN(model.maxLength,
                  config.sizeOr("max_position_embeddings", type.maxLength));
-  model.maxLength = maxLength;
-  if (int64_t wanted = input.options.maxLength) {
-    if (wanted < 1 || wanted > kMaxConfigSize)
-      return Error("--max-length", "is " + std::to_string(wanted),
-                   "an integer from 1 to " + std::to_string(kMaxConfigSize));
-    if (wanted > maxLength)
-      input.warn(config.error("max_position_embeddings",
-                              "is " + std::to_string(maxLength) +
-                                  ", less than the length of " +
-                                  std::to_string(wanted) + " asked for",
-                              "the model was not made for longer texts"));
-    model.maxLength = wanted;
-  }
 
   NEST_RT_ASSIGN(model.epsilon, config.positive("rms_norm_eps", type.epsilon));
   NEST_RT_ASSIGN(model.activation, config.activation("hidden_act", "silu"));
@@ -298,7 +285,7 @@ static Expected<Llama> readConfig(const ImportInput &input) {
   }
   NEST_RT_ASSIGN(model.windows, readWindows(config, type, model.numLayers));
 
-  NEST_RT_ASSIGN(model.rope, readRope(config, maxLength));
+  NEST_RT_ASSIGN(model.rope, readRope(config, model.maxLength));
   // transformers ignores the key here or fails on it.
   if (model.rope.partial != 1)
     return Error(model.rope.partialPlace,

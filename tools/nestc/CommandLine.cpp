@@ -23,19 +23,19 @@ using namespace nestc;
 // Reporter and Progress
 //===----------------------------------------------------------------------===//
 
+std::string Reporter::line(const char *severity, const rt::Error &error) const {
+  if (!json)
+    return std::string(severity) + ": " + error.str() + "\n";
+  rt::Json object = rt::Json::object();
+  object.set("severity", severity);
+  object.set("place", error.place);
+  object.set("message", error.message);
+  object.set("legal", error.legal);
+  return object.str() + "\n";
+}
+
 void Reporter::message(const char *severity, const rt::Error &error) const {
-  std::string line;
-  if (json) {
-    rt::Json object = rt::Json::object();
-    object.set("severity", severity);
-    object.set("place", error.place);
-    object.set("message", error.message);
-    object.set("legal", error.legal);
-    line = object.str();
-  } else {
-    line = std::string(severity) + ": " + error.str();
-  }
-  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fputs(line(severity, error).c_str(), stderr);
 }
 
 void Reporter::warning(const rt::Error &warning) const {
@@ -110,7 +110,8 @@ nestc::parseArguments(const CommandSpec &spec,
     const OptionSpec *option = nullptr;
     std::vector<std::string> names;
     for (const OptionSpec &candidate : spec.options) {
-      names.push_back(candidate.name);
+      if (!candidate.notYet)
+        names.push_back(candidate.name);
       if (candidate.name == name)
         option = &candidate;
     }

@@ -30,6 +30,8 @@ struct Reporter {
 
   /// One line on stderr: `error: PLACE: what is wrong; what is legal`.
   void error(const rt::Error &error) const { message("error", error); }
+  /// This line, or the object that --error-format=json makes of it.
+  std::string line(const char *severity, const rt::Error &error) const;
   void warning(const rt::Error &warning) const;
   /// Said with -v only.
   void note(const std::string &text) const;

@@ -229,14 +229,20 @@ int Compilation::lowerAndPackage() {
       if (auto scratch = function->getAttrOfType<IntegerAttr>("kernel.scratch"))
         entry.scratch = scratch.getInt();
 
+  llvm::Expected<llvm::SmallVector<char, 0>> object =
+      emitObject(model.module(), *target);
+  if (!object)
+    return model.failLowering(llvm::toString(object.takeError()),
+                              model.print());
+
   Progress progress(reporter, "writing weights");
   request.progress = [&](uint64_t done, uint64_t total) {
     progress.update(done, total);
   };
   request.code = [&](const std::string &path) -> rt::Status {
-    if (llvm::Error error =
-            compileToSharedObject(model.module(), *target, path))
-      return rt::Error(path, llvm::toString(std::move(error)));
+    if (llvm::Error error = linkSharedObject(*object, path))
+      return rt::Error(path, llvm::toString(std::move(error)),
+                       "free space on the disk, and a linker that works");
     return rt::Status::success();
   };
   if (rt::Status status = writePackage(std::move(request)); status.failed())

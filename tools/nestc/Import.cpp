@@ -27,7 +27,7 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   if (int code = model.checkOutput(arguments.positional[0], arguments.get("-o"),
                                    /*package=*/false))
     return code;
-  if (int code = model.load(arguments.positional[0]))
+  if (int code = model.import(arguments.positional[0]))
     return code;
   return model.write(arguments.get("-o"));
 }

@@ -16,17 +16,23 @@
 #include "passes/Submodel.h"
 #include "tools/import/Import.h"
 
+#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
 
+#include <atomic>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace nestc;
@@ -110,10 +116,13 @@ void Model::handle(Diagnostic &diagnostic) {
   switch (diagnostic.getSeverity()) {
   case DiagnosticSeverity::Error:
     // One line first; what follows from it is said with -v only.
-    if (reported++ == 0)
-      reporter.error(error);
-    else
+    if (diagnosed) {
       reporter.note("note: " + error.str());
+      break;
+    }
+    if (fromFile)
+      reporter.error(error);
+    diagnosed = std::move(error);
     break;
   case DiagnosticSeverity::Warning:
     reporter.warning(error);
@@ -168,53 +177,131 @@ int Model::checkOutput(const std::string &input, const std::string &output,
   return made ? ExitDone : fail(ExitInput, made.error());
 }
 
+int Model::import(const std::string &directory) {
+  path = directory;
+  op = importCheckpoint(ctx, path,
+                        [&](ImportSeverity severity, const rt::Error &error) {
+                          if (severity == ImportSeverity::Error)
+                            reporter.error(error);
+                          else
+                            reporter.warning(error);
+                        });
+  if (!op)
+    return ExitInput;
+  if (failed(verify(*op)))
+    return failLowering("the imported module is not valid", print());
+  return ExitDone;
+}
+
+/// Whether brackets (or signs) nest deeper than any model needs and the parser,
+/// which recurses, has stack for.
+static bool isNestedTooDeeply(StringRef text) {
+  constexpr int kMost = 512;
+  int depth = 0, signs = 0;
+  bool inString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c != ' ')
+      signs = c == '-' ? signs + 1 : 0;
+    if (signs > kMost)
+      return true;
+    if (inString) {
+      i += c == '\\';
+      inString = c != '"' && c != '\n';
+    } else if (c == '"') {
+      inString = true;
+    } else if (text.substr(i).starts_with("//")) {
+      i = std::min(text.find('\n', i), text.size());
+    } else if (text.substr(i).starts_with("->")) {
+      ++i;
+    } else if (StringRef("([{<").contains(c)) {
+      if (++depth > kMost)
+        return true;
+    } else if (StringRef(")]}>").contains(c)) {
+      depth -= depth > 0;
+    }
+  }
+  return false;
+}
+
 int Model::load(const std::string &file) {
+  if (rt::isDirectory(file))
+    return import(file);
   path = file;
+  fromFile = true;
   if (!rt::fileExists(path))
     return fail(ExitInput, {path, "there is no such file or directory",
                             "give a checkpoint directory or a .mlir file"});
-  if (rt::isDirectory(path)) {
-    op = importCheckpoint(ctx, path, {},
-                          [&](ImportSeverity severity, const rt::Error &error) {
-                            if (severity == ImportSeverity::Error)
-                              reporter.error(error);
-                            else
-                              reporter.warning(error);
-                          });
-    return op ? ExitDone : ExitInput;
-  }
-  fromFile = true;
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(path, &message);
+  if (!buffer)
+    return fail(ExitInput, {path, message, "a file that can be read"});
+  StringRef text = buffer->getBuffer();
+  if (!isBytecode(*buffer) && isNestedTooDeeply(text))
+    return fail(ExitInput, {path, "is nested too deeply",
+                            "at most 512 brackets inside each other"});
   llvm::SourceMgr sources;
-  op = parseSourceFile<ModuleOp>(path, sources, ParserConfig(&ctx));
+  sources.AddNewSourceBuffer(std::move(buffer), SMLoc());
+  op = parseSourceFile<ModuleOp>(sources, ParserConfig(&ctx));
   if (op)
     return checkDepth();
-  if (!reported)
+  if (!diagnosed)
     return fail(ExitInput, {path, "cannot be parsed as MLIR",
                             "give text or bytecode of the nest dialect"});
   return ExitInput;
 }
 
+static const char *const kReproducer = "nestc-reproducer.mlir";
+static std::atomic<const std::string *> running{nullptr};
+
+void nestc::writeCrashReproducer() {
+  const std::string *text = running;
+  if (!text)
+    return;
+  int fd = ::open(kReproducer, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return;
+  (void)!::write(fd, text->data(), text->size());
+  ::close(fd);
+}
+
 int Model::run(const std::function<void(OpPassManager &)> &build) {
-  PassManager manager(&ctx);
+  PassManager manager(&ctx, ModuleOp::getOperationName());
   build(manager);
-  if (succeeded(manager.run(*op)))
-    return ExitDone;
-  if (fromFile) {
-    if (!reported)
-      return fail(ExitInput, {"module", "cannot be compiled", ""});
-    return ExitInput;
-  }
-  std::string reproducer = "nestc-reproducer.mlir";
-  int written = write(reproducer);
-  return fail(ExitDefect,
-              {"nestc", "a pass failed on an imported checkpoint",
-               written == ExitDone ? "please report it with " + reproducer
-                                   : "please report it"});
+  std::string reproducer;
+  llvm::raw_string_ostream stream(reproducer);
+  stream << "// nest-opt --pass-pipeline='";
+  manager.printAsTextualPipeline(stream);
+  stream << "'\n" << print();
+  running = &reproducer;
+  bool done = succeeded(manager.run(*op));
+  running = nullptr;
+  return done ? ExitDone : failLowering("a pass failed", reproducer);
+}
+
+int Model::failLowering(const std::string &what,
+                        const std::string &reproducer) {
+  if (fromFile)
+    return diagnosed ? ExitInput : fail(ExitInput, {path, what, ""});
+  bool written = rt::writeFile(kReproducer, reproducer).ok();
+  return fail(
+      ExitDefect,
+      {"nestc", what + (diagnosed ? ": " + diagnosed->str() : std::string()),
+       written ? std::string("a defect of nestc: please report it with ") +
+                     kReproducer
+               : "a defect of nestc: please report it"});
 }
 
 int Model::configure(const std::string &type, int64_t maxLength) {
   if (type.empty() && maxLength == 0)
     return ExitDone;
+  auto facts = module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
+  auto own = facts ? facts.getAs<IntegerAttr>("max_length") : IntegerAttr();
+  if (own && maxLength > own.getInt())
+    reporter.warning({path,
+                      "is made for " + std::to_string(own.getInt()) +
+                          " rows, fewer than --max-length",
+                      "longer texts are outside of what was trained"});
   return run([&](OpPassManager &manager) {
     NestConfigureOptions options;
     options.type = type;
@@ -249,6 +336,11 @@ int Model::checkModel(bool complete) {
     return refuse("the module has no entry point",
                   "functions with the attribute nest.entry, as nestc import "
                   "makes them");
+  for (func::FuncOp function : entries)
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (function.getArgAttr(i, nest::kWeightAttr))
+        return refuse("the module is lowered already",
+                      "a module of the phases nest and specialized");
   if (!complete)
     return ExitDone;
   if (checkpoint().empty())
@@ -321,9 +413,37 @@ static rt::Expected<std::string> readSubmodelFile(const std::string &path,
   return text;
 }
 
+/// What a module was specialised to already, the same in all its entries.
+static std::optional<StringRef> specializedTo(ModuleOp module) {
+  std::optional<StringRef> text;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!function->hasAttr(nest::kEntryAttr))
+      continue;
+    auto spec = function->getAttrOfType<StringAttr>(nest::kSpecializedAttr);
+    if (!spec || (text && *text != spec.getValue()))
+      return std::nullopt;
+    text = spec.getValue();
+  }
+  return text;
+}
+
 int Model::specialize(const std::string &submodel) {
+  if (std::optional<StringRef> done = specializedTo(module())) {
+    submodelText = done->str();
+    if (submodel.empty())
+      return ExitDone;
+    return fail(ExitInput,
+                {path, "is specialised already, to '" + submodelText + "'",
+                 "leave --submodel out, or give the universal module"});
+  }
   SubmodelError error;
+  // What is wrong in a file or in nest.json is the input's fault, whatever it
+  // is; what is wrong on the command line may be usage.
+  std::string inFile;
   auto refuse = [&] {
+    if (!inFile.empty())
+      return fail(ExitInput,
+                  {inFile + ": " + error.place, error.message, error.legal});
     return fail(error.kind == SubmodelError::Kind::Syntax ? ExitUsage
                                                           : ExitInput,
                 {error.place, error.message, error.legal});
@@ -340,13 +460,10 @@ int Model::specialize(const std::string &submodel) {
     submodelName = text.take_front(colon).str();
     text = text.drop_front(colon + 1);
   }
-  // What is wrong in a file or in nest.json is the input's fault, whatever it
-  // is; what is wrong on the command line may be usage.
-  bool inFile = false;
   if (text.contains('=')) {
     submodelText = text.str();
   } else if (text.ends_with(".json")) {
-    inFile = true;
+    inFile = text.str();
     rt::Expected<std::string> read =
         readSubmodelFile(text.str(), AxisTable::get(module()).numLayers);
     if (!read)
@@ -356,13 +473,13 @@ int Model::specialize(const std::string &submodel) {
     return fail(ExitUsage, {"--submodel", "is empty",
                             "give a name, a .json file or KEY=VALUE"});
   } else if (!text.empty()) {
-    inFile = true;
     if (!named)
       submodelName = text.str();
     std::optional<std::string> found = lookUpSubmodel(module(), text, error);
     if (!found)
       return refuse();
     submodelText = *found;
+    inFile = path + ": " + text.str();
   }
 
   std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
@@ -373,8 +490,6 @@ int Model::specialize(const std::string &submodel) {
         options.submodel = submodelText;
         manager.addPass(createNestSpecialize(options));
       });
-  if (inFile)
-    error.kind = SubmodelError::Kind::Illegal;
   return refuse();
 }
 
@@ -383,11 +498,15 @@ std::string Model::checkpoint() {
   return source ? source.str() : std::string();
 }
 
-int Model::write(const std::string &path) {
+std::string Model::print() {
   std::string text;
   llvm::raw_string_ostream stream(text);
   module().print(stream);
   stream << '\n';
-  rt::Status status = rt::writeFile(path, text);
+  return text;
+}
+
+int Model::write(const std::string &path) {
+  rt::Status status = rt::writeFile(path, print());
   return status.ok() ? ExitDone : fail(ExitInput, status.error());
 }

@@ -44,17 +44,23 @@ public:
   /// Imports a checkpoint directory or parses a .mlir or bytecode file.
   /// Returns the exit code.
   int load(const std::string &file);
+  /// The same of a checkpoint only.
+  int import(const std::string &directory);
   /// Applies --dtype and --max-length.
   int configure(const std::string &type, int64_t maxLength);
   /// Binds the axes to a submodel given as on the command line
   /// ([NAME:]text, name or file.json).
   int specialize(const std::string &submodel);
-  /// Runs a pipeline on the module. A failure is the input's fault as long as
-  /// the module came from a file, else a defect with a reproducer.
+  /// Runs a pipeline on the module; see failLowering().
   int run(const std::function<void(mlir::OpPassManager &)> &build);
+  /// What cannot be lowered is the input's fault when the module came from a
+  /// file, else a defect, and `reproducer` is written for a report.
+  int failLowering(const std::string &what, const std::string &reproducer);
   /// Refuses a module that is no model: without entries; with `complete` also
   /// one without what a package needs to know of it.
   int checkModel(bool complete);
+  /// The module as text.
+  std::string print();
   /// Writes the module as text, atomically.
   int write(const std::string &path);
 
@@ -76,8 +82,14 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> op;
   std::string path; ///< what was loaded
   bool fromFile = false;
-  unsigned reported = 0; ///< errors that MLIR diagnosed
+  /// The first error that MLIR diagnosed. Of a file it is reported at once, of
+  /// an imported module with the defect that it is.
+  std::optional<rt::Error> diagnosed;
 };
+
+/// While a pipeline runs: the text that a crash leaves as reproducer. Calls
+/// nothing that a signal handler may not call.
+void writeCrashReproducer();
 
 /// The exclusive choice of what a path is.
 bool isPackagePath(const std::string &path);

@@ -10,21 +10,11 @@
 
 using namespace nestc;
 
-int nestc::failRuntime(nest_status status, const Reporter &reporter) {
-  // The runtime's message is one text: PLACE: what is wrong; what is legal.
-  std::string text = nest_last_error();
-  rt::Error error;
-  size_t place = text.find(": ");
-  if (place != std::string::npos) {
-    error.place = text.substr(0, place);
-    text = text.substr(place + 2);
-  }
-  size_t legal = text.find("; ");
-  error.message = text.substr(0, legal);
-  if (legal != std::string::npos)
-    error.legal = text.substr(legal + 2);
+int nestc::failRuntime(nest_status status, const Reporter &reporter,
+                       const char *place) {
   return reporter.fail(status == NEST_ERROR_INTERNAL ? ExitDefect : ExitInput,
-                       error);
+                       {*place ? place : nest_last_error_place(),
+                        nest_last_error_message(), nest_last_error_legal()});
 }
 
 PackagePtr nestc::loadPackage(const std::string &path, const Reporter &reporter,

@@ -26,8 +26,10 @@ struct SessionDeleter {
 using PackagePtr = std::unique_ptr<nest_package, PackageDeleter>;
 using SessionPtr = std::unique_ptr<nest_session, SessionDeleter>;
 
-/// Reports the runtime's last error; returns the exit code for `status`.
-int failRuntime(nest_status status, const Reporter &reporter);
+/// Reports the runtime's last error, at `place` where the runtime knows less;
+/// returns the exit code for `status`.
+int failRuntime(nest_status status, const Reporter &reporter,
+                const char *place = "");
 
 /// Loads a package; reports and sets `code` on failure.
 PackagePtr loadPackage(const std::string &path, const Reporter &reporter,

@@ -157,7 +157,8 @@ int Runner::readTokens(Tokens &tokens) {
     size_t size = 0;
     if (nest_status status = nest_tokenize(package.get(), text.data(),
                                            text.size(), 1, &ids, &size))
-      return failRuntime(status, reporter);
+      return failRuntime(status, reporter,
+                         status == NEST_ERROR_ARGUMENT ? "--prompt" : "");
     tokens.ids.assign(ids, ids + size);
     nest_free(ids);
     tokens.rows = size;
@@ -448,8 +449,10 @@ int Runner::run() {
     std::string text = arguments.get("--temperature");
     char *end = nullptr;
     temperature = std::strtod(text.c_str(), &end);
-    if (text.empty() || *end || !(temperature >= 0 && temperature < 1e6))
-      return reporter.fail(ExitUsage,
+    bool number = text.find_first_not_of("0123456789.eE+-") == text.npos &&
+                  !*end && temperature >= 0;
+    if (!number || temperature > 1e6)
+      return reporter.fail(number ? ExitInput : ExitUsage,
                            {"--temperature", "'" + text + "' is no temperature",
                             "legal are numbers from 0 (greedy) to 1e6"});
   }

@@ -9,12 +9,14 @@
 #include "lowering/runtime/Files.h"
 #include "passes/Submodel.h"
 #include "tools/nestc/Commands.h"
+#include "tools/nestc/Model.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Config/llvm-config.h"
 
+#include <csignal>
 #include <cstdio>
-#include <cstring>
+#include <unistd.h>
 
 using namespace nestc;
 
@@ -40,6 +42,36 @@ void printHelp() {
 
 void printVersion() {
   std::printf("nestc %s (LLVM %s)\n", NESTC_VERSION, LLVM_VERSION_STRING);
+}
+
+/// What a crash says.
+std::string crashLine;
+
+/// Runs in a signal handler: nothing here allocates or locks.
+void reportCrash(int) {
+  rt::removeLiveTemporaries();
+  writeCrashReproducer();
+  (void)!::write(STDERR_FILENO, crashLine.data(), crashLine.size());
+  ::_exit(ExitDefect);
+}
+
+/// A crash is a defect, too. The handler has a stack of its own, since a stack
+/// that is full is one of the reasons.
+void installCrashHandler(const Reporter &reporter) {
+  crashLine = reporter.line(
+      "error", {"nestc", "crashed",
+                "a defect of nestc: please report it with the command, and "
+                "with nestc-reproducer.mlir if it was written"});
+  static char stack[1 << 16];
+  stack_t alternate = {};
+  alternate.ss_sp = stack;
+  alternate.ss_size = sizeof stack;
+  ::sigaltstack(&alternate, nullptr);
+  struct sigaction action = {};
+  action.sa_handler = reportCrash;
+  action.sa_flags = SA_ONSTACK | SA_RESETHAND;
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    ::sigaction(signal, &action, nullptr);
 }
 
 /// What was printed must have arrived.
@@ -86,6 +118,7 @@ int main(int argc, char **argv) {
     else
       words.push_back(word);
   }
+  installCrashHandler(reporter);
   if (!badFormat.empty())
     return reporter.fail(ExitUsage, {"nestc", "bad option " + badFormat,
                                      "--error-format is text or json"});

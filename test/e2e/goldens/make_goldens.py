@@ -112,6 +112,11 @@ CASES = {
         without={"rope_theta": 100.0},
         rope_theta=10000.0, head_dim=8,
     ),
+    "llama-f16": case(
+        "llama", batch=3, dtype="float16", scale=0.12, intermediate_size=88,
+        without={"rope_theta": 100.0},
+        rope_theta=10000.0, head_dim=8,
+    ),
     "qwen2": case(
         "qwen2", batch=3, hidden_size=36, rms_norm_eps=1e-6,
         without={"rope_theta": 100.0},
@@ -132,6 +137,14 @@ CASES = {
         max_window_layers=4,
         rope_scaling={"factor": 4.0, "original_max_position_embeddings": 16,
                       "type": "yarn"},
+    ),
+    "qwen2-f16": case(
+        "qwen2", dtype="float16", scale=0.12, rms_norm_eps=1e-6,
+        tie_word_embeddings=True, num_attention_heads=4,
+        without={"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        sliding_window=None, use_sliding_window=False, max_window_layers=4,
+        layer_types=["full_attention"] * 4,
     ),
     "qwen3": case(
         "qwen3", batch=3, rms_norm_eps=1e-6, head_dim=16, hidden_size=40,
@@ -183,6 +196,10 @@ CASES = {
         rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
     ),
 }
+
+# What is stored in half the bytes is also multiplied in that type: its name and
+# tolerance. A significand of f16 has three bits more than one of bf16.
+HALVES = {torch.bfloat16: ("bf16", 3e-2), torch.float16: ("f16", 4e-3)}
 
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
@@ -293,11 +310,11 @@ def difference(a, b):
 
 
 @torch.no_grad()
-def roundedLogits(model, tokens):
-    """What bf16 products with everything else in f32 make of the model: the
-    inputs of every matrix are rounded.  For information."""
+def roundedLogits(model, tokens, dtype):
+    """What products in `dtype` with everything else in f32 make of the model:
+    the inputs of every matrix are rounded.  For information."""
     hooks = [
-        module.register_forward_pre_hook(lambda _m, args: (args[0].bfloat16().float(),))
+        module.register_forward_pre_hook(lambda _m, args: (args[0].to(dtype).float(),))
         for module in model.modules()
         if isinstance(module, torch.nn.Linear)
     ]
@@ -359,6 +376,7 @@ def makeCase(name, what, entries):
     apart = min(difference(a, b) for m, a in logits.items() for n, b in logits.items() if m != n)
     assert effect > 1e-2 and apart > 1e-2, (name, effect, apart)
 
+    short, tolerance = HALVES.get(dtype, (None, None))
     notes = f"{name}: effect {effect:.2f}, submodels apart {apart:.2f}"
     for sub, value in logits.items():
         file = f"logits.{sub}.npy" if sub else "logits.npy"
@@ -367,14 +385,13 @@ def makeCase(name, what, entries):
                   "spec": specs[sub][0] if sub else "",
                   "tokens": f"{name}/tokens.npy", "logits": f"{name}/{file}"}
         entries.append({**common, "dtype": "f32", "tolerance": 1e-4})
-        if dtype == torch.bfloat16:
-            entries.append({**common, "dtype": "bf16", "tolerance": 3e-2})
-            rounded = difference(roundedLogits(models[sub], tokens), value)
+        if dtype in HALVES:
+            entries.append({**common, "dtype": short, "tolerance": tolerance})
+            rounded = difference(roundedLogits(models[sub], tokens, dtype), value)
             notes += f", rounding {rounded:.4f}"
-    if dtype == torch.bfloat16:
-        hf = logitsOf(load(dtype=torch.bfloat16), tokens)
-        np.save(directory / "logits.hf-bf16.npy", hf.numpy())
-        notes += f", transformers in bf16 {difference(hf, logits['']):.4f}"
+    if dtype in HALVES:
+        hf = logitsOf(load(dtype=dtype), tokens)
+        notes += f", transformers in {short} {difference(hf, logits['']):.4f}"
 
     generated = []
     for sub in what["greedy"]:

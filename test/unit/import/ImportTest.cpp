@@ -14,6 +14,7 @@
 #include "lowering/runtime/Safetensors.h"
 #include "passes/Submodel.h"
 
+#include "mlir/IR/Verifier.h"
 #include "gtest/gtest.h"
 
 #include <cstdlib>
@@ -104,7 +105,7 @@ protected:
   }
 
   /// Imports what stands in the directory.
-  bool importDirectory(const ImportOptions &options = {}) {
+  bool importDirectory() {
     errors.clear();
     warnings.clear();
     auto sink = [&](ImportSeverity severity, const Error &error) {
@@ -113,15 +114,16 @@ protected:
         text.replace(at, directory.size(), "DIR");
       (severity == ImportSeverity::Error ? errors : warnings) += text;
     };
-    module = importCheckpoint(context, directory, options, sink);
+    module = importCheckpoint(context, directory, sink);
     EXPECT_EQ(!module, errors.size() != 0);
+    EXPECT_TRUE(!module || succeeded(verify(*module)));
     return static_cast<bool>(module);
   }
   /// Writes config and tensors, and imports them.
-  bool import(const ImportOptions &options = {}) {
+  bool import() {
     write("config.json", config.str(1));
     writeTensors();
-    return importDirectory(options);
+    return importDirectory();
   }
   std::string error() {
     import();
@@ -203,21 +205,6 @@ TEST_F(ImportTest, Module) {
   EXPECT_EQ(weight("model.layers.1.mlp.down_proj.weight"),
             "tensor<8x16xf32, #nest.on<_, layers.1.ffn>>");
   EXPECT_EQ(windows(), (std::vector<int64_t>{0, 0}));
-}
-
-TEST_F(ImportTest, MaxLength) {
-  ImportOptions options;
-  options.maxLength = 16;
-  ASSERT_TRUE(import(options)) << errors;
-  EXPECT_EQ(warnings, "");
-  auto decode = module->lookupSymbol<func::FuncOp>("decode");
-  EXPECT_EQ(cast<RankedTensorType>(decode.getArgumentTypes()[3]).getShape()[2],
-            16);
-  options.maxLength = 64;
-  ASSERT_TRUE(import(options));
-  EXPECT_EQ(warnings,
-            "DIR/config.json: max_position_embeddings: is 32, less than the "
-            "length of 64 asked for; the model was not made for longer texts");
 }
 
 TEST_F(ImportTest, MixedTypes) {

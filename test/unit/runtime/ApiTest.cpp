@@ -63,6 +63,9 @@ TEST(Api, NullIsAnError) {
   EXPECT_TRUE(says("path is NULL"));
   EXPECT_EQ(nest_package_load("/nonexistent", &package), NEST_ERROR_PACKAGE);
   EXPECT_TRUE(says("/nonexistent: does not exist"));
+  EXPECT_STREQ(nest_last_error_place(), "/nonexistent");
+  EXPECT_STREQ(nest_last_error_message(), "does not exist");
+  EXPECT_STRNE(nest_last_error_legal(), "");
   EXPECT_EQ(nest_package_load("/", nullptr), NEST_ERROR_ARGUMENT);
   nest_package_free(nullptr);
   nest_session_free(nullptr);
@@ -109,6 +112,7 @@ TEST_F(ApiTest, Sessions) {
   tokens[3] = 99;
   EXPECT_EQ(nest_session_verify(session, tokens, 2, logits), NEST_ERROR_TOKEN);
   EXPECT_TRUE(says("tokens[1][1]: is 99"));
+  EXPECT_STREQ(nest_last_error_place(), "tokens[1][1]");
   EXPECT_EQ(nest_session_prefill(session, tokens, 4, logits),
             NEST_ERROR_LENGTH);
   nest_session_reset(session);

@@ -85,6 +85,11 @@ NEST_API const char *nest_version(void);
  *  "". Valid until the next call in this thread. */
 NEST_API const char *nest_last_error(void);
 
+/** Its three parts, each "" where nothing is said. */
+NEST_API const char *nest_last_error_place(void);
+NEST_API const char *nest_last_error_message(void);
+NEST_API const char *nest_last_error_legal(void);
+
 /** Frees what this library hands out (only where the function says so). NULL is
  *  allowed. */
 NEST_API void nest_free(void *memory);

@@ -16,6 +16,13 @@ def nestc(*words, cwd=None, **more):
     return subprocess.run(["nestc", *map(str, words)], capture_output=True, cwd=cwd, timeout=120, **more)
 
 
+def as_text(line):
+    """The text of an error that was printed with --error-format=json."""
+    error = json.loads(line.splitlines()[0] if line.startswith(b"{") else b"{}")
+    text = "error: " + "".join(error.get(key, "?") and error.get(key, "?") + end for key, end in (("place", ": "), ("message", "; "), ("legal", "")))
+    return "".join("\\n" if c == "\n" else c if c >= " " else f"\\x{ord(c):02x}" for c in text.removesuffix("; "))
+
+
 class Cases:
     """Runs commands in a directory of its own and collects what is wrong."""
 
@@ -28,7 +35,7 @@ class Cases:
     def expect(self, code, text, *words, name="", **more):
         """`text` stands in the first line on stderr, which is an error with a
         place when `code` is not 0; on stdout or stderr else. Neither an output
-        nor a temporary is left by a failure."""
+        nor a temporary is left by a failure. As JSON it says the same."""
         self.count += 1
         before = self.listing()
         done = nestc(*words, cwd=self.root, **more)
@@ -48,6 +55,9 @@ class Cases:
                 problems.append(f"has no {text!r}")
             if done.stdout:
                 problems.append("has output besides the error")
+            twin = nestc("--error-format=json", *words, cwd=self.root, **more)
+            if twin.returncode != code or as_text(twin.stderr) != lines[0]:
+                problems.append(f"is another error as JSON: {twin.stderr}")
             if self.listing() != before:
                 problems.append(f"leaves {sorted(self.listing() - before)}")
         elif text not in out + err:

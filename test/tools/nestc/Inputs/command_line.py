@@ -37,6 +37,8 @@ for words in (("--error-format=json", "info", "no"), ("info", "--error-format=js
     lines = done.stderr.decode().splitlines()
     check(done.returncode == 1 and len(lines) == 1 and set(json.loads(lines[0])) == {"severity", "place", "message", "legal"}, f"{words}: {lines}")
 expect(2, "is one word too many", "info", "a", "b")
+expect(2, "did you mean --generate?", "run", "x", "--gen", "3")
+check(b"--chat" not in nestc("run", "x", "--nothing").stderr, "an option that is not there yet is offered")
 expect(2, "is given twice", "compile", qwen, "-o", "a", "-o", "b")
 expect(2, "has no value", "compile", qwen, "-o")
 expect(2, "-o: is empty", "import", qwen, "-o", "")
@@ -70,7 +72,7 @@ for code, spec, text in (
 spec = root / "spec.json"
 for content, text in (
     ('{"submodel": "layers.all.ffn=1/4"}', None), ('{"widths": [13, 26, 52, 104]}', None), ('{"widths": [13, 26, 52, 104], "skip": [1, 2]}', None), ('{"widths": [13, 26, 52, 104], "skip": []}', None),
-    ("", "spec.json"), ("{", "spec.json"), ("[]", "spec.json"), ("{}", "widths"), ('{"submodel": 3}', "submodel"), ('{"submodel": "x=1"}', "unknown key"), ('{"submodel": "skip=1,"}', "an entry is empty"),
+    ("", "spec.json"), ("{", "spec.json"), ("[]", "spec.json"), ("{}", "widths"), ('{"submodel": "x"}', "spec.json: submodel"), ('{"widths": [13, 26, 52, 105], "skip": []}', "spec.json: submodel"), ('{"submodel": 3}', "submodel"), ('{"submodel": "x=1"}', "unknown key"), ('{"submodel": "skip=1,"}', "an entry is empty"),
     ('{"submodel": "skip=1", "skip": [1]}', "both"), ('{"widths": [13]}', "widths: has 1"), ('{"widths": [13, 26, 52, 105]}', "legal are 1 to 104"), ('{"widths": [13, 26, 52, 0]}', "widths[3]"),
     ('{"widths": [13, 26, 52, 1.5]}', "widths[3]"), ('{"widths": [13, 26, 52, "1/2"]}', "widths[3]"), ('{"widths": 13}', "widths"), ('{"widths": [13, 26, 52, 104], "skip": [4]}', "layers 0-3"),
     ('{"widths": [13, 26, 52, 104], "skip": [-1]}', "skip[0]"), ('{"widths": [13, 26, 52, 104], "skip": 1}', "skip"), ('{"widths": [13, 26, 52, 104], "skp": [1]}', "did you mean skip?"),
@@ -80,6 +82,7 @@ for content, text in (
 expect(0, "", "compile", qwen, "--submodel", "mine:layers.all.ffn=1/4", "--max-length", "16", "-o", "mine")
 check(b"no trained level" in nestc("info", qwen, "--submodel", "layers.all.ffn=30").stderr, "no warning of a width that is no level")
 check(not nestc("info", qwen, "--submodel", "layers.all.ffn=30", "-q").stderr, "-q does not silence a warning")
+check(b"longer texts" in nestc("compile", qwen, "--max-length", "65", "-o", root / "mine2").stderr, "no warning of a length above the config's")
 check(b"phase kernels" in nestc("compile", qwen, "-v", "-o", root / "mine2").stderr, "-v does not say the phases")
 
 # info.
@@ -107,6 +110,9 @@ for name, array, text in (("i32", np.array([1, 2, 3], np.int32), None), ("i64", 
                           ("wide", np.array([2**40], np.int64), "out of range"), ("outside", np.array([101], np.int64), "outside the vocabulary"), ("long", np.ones(17, np.int32), "room for 16"), ("big", np.array([1], ">i4"), "big.npy")):
     np.save(root / f"{name}.npy", array)
     expect(1 if text else 0, text or "", *full, "--tokens", f"{name}.npy")
+np.save(root / "fortran.npy", np.asfortranarray(np.load(root / "batch.npy")))
+outputs = [expect(0, "", *full, "--tokens", f"{name}.npy").stdout for name in ("batch", "fortran")]
+check(outputs[0] == outputs[1], "tokens in Fortran order")
 expect(1, "no.npy: ", *full, "--tokens", "no.npy")
 
 # run: logits, stepwise.
@@ -119,10 +125,10 @@ for name, words in (("once", ()), ("steps", ("--stepwise",)), ("mixed", ("--step
         check(np.allclose(logits[name, source], logits["once", source], atol=1e-5), f"{name} differs from one prefill")
 tokens = ("run", "mine", "--tokens", "1,2")
 for words, text in ((("--stepwise",), "goes with --logits"), (("--logits", "l.npy", "--stepwise=x"), "is no number"), (("--logits", "l.npy", "--stepwise=-1"), "out of range"), (("--logits", "l.npy", "--stepwise="), "is empty"),
-                    (("--logits", ""), "is empty"), (("--generate", "-1"), "out of range"), (("--generate", "x"), "is no number"), (("--temperature", "-1"), "no temperature"), (("--temperature", "nan"), "no temperature"),
+                    (("--logits", ""), "is empty"), (("--generate", "-1"), "out of range"), (("--generate", "x"), "is no number"), (("--temperature", "-1"), "no temperature"), (("--temperature", "nan"), "no temperature"), (("--temperature", "0x1p0"), "no temperature"), (("--temperature", " 1"), "no temperature"), (("--temperature", "1e"), "no temperature"),
                     (("--temperature", "1x"), "no temperature"), (("--seed", "-1"), "out of range"), (("--threads", "0"), "out of range"), (("--threads", "x"), "is no number"), (("--prompt", "x"), "both given"), (("--out", "a=b"), "goes with --entry")):
     expect(2, text, *tokens, *words)
-for words, text in ((("--generate", "99999999999"), "out of range"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "it holds mine"),
+for words, text in ((("--generate", "99999999999"), "out of range"), (("--temperature", "1.1e6"), "from 0 (greedy) to 1e6"), (("--temperature", "1e999"), "from 0 (greedy) to 1e6"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "it holds mine"),
                     (("--in", "modality=x.npy"), "not supported yet"), (("--bind", "layers.all.ffn=1/2"), "not supported yet"), (("--chat",), "not supported yet"), (("--prefill", "decode"), "not supported yet"),
                     (("--draft", "x"), "not supported yet"), (("--switch", "3:x"), "not supported yet"), (("--modality", "x"), "not supported yet"), (("--emulate",), "not supported yet"), (("--profile",), "not supported yet")):
     expect(1, text, *tokens, *words)
@@ -140,6 +146,7 @@ check(len(generate("--generate", "15")) == 15 and generate() == generate("--gene
 check(generate("--generate", "0") == [], "no new token")
 check(generate("--generate", "5") == generate("--generate", "5", "--temperature", "0", "--seed", "3"), "greedy")
 check(generate("--generate", "5", "--threads", "1") == generate("--generate", "5", "--submodel", "mine"), "threads")
+check(generate("--generate", "5", "--temperature", "1e6"), "the largest temperature")
 samples = {seed: generate("--generate", "9", "--temperature", "1.5", "--seed", seed) for seed in ("1", "2", "3")}
 check(samples["1"] == generate("--generate", "9", "--temperature", "1.5", "--seed", "1"), "a seed repeats")
 check(len({tuple(sample) for sample in samples.values()}) > 1, "seeds differ")
@@ -195,7 +202,7 @@ expect(1, "TiB of memory, but", "run", "huge", "--tokens", "1")
 expect(0, "", "compile", matlm, "--submodel", "small", "-o", "text")
 check(nestc("run", root / "text", "--prompt", "The hacker", "--generate", "8").stdout.strip(), "no text")
 expect(1, "has no token", "run", "text", "--prompt", "")
-expect(1, "UTF-8", "run", "text", "--prompt", b"\xff".decode(errors="surrogateescape"))
+expect(1, "--prompt: is not valid UTF-8", "run", "text", "--prompt", b"\xff".decode(errors="surrogateescape"))
 check({"prefill_seconds", "decode_seconds_per_token"} <= set(json.loads(expect(0, "{", "bench", "mine", "--json", "--prefill", "4", "--decode", "2").stdout)), "keys of bench")
 expect(1, "legal are whole numbers from 1 to 16", "bench", "mine", "--prefill", "17")
 expect(2, "out of range", "bench", "mine", "--prefill", "0")
