@@ -172,6 +172,7 @@ public:
       : function(function), b(function.getContext()) {}
 
   LogicalResult run() {
+    hoistPartitions();
     // Outermost first: bodies bring further ones.
     while (true) {
       OnOp next;
@@ -200,6 +201,26 @@ public:
   }
 
 private:
+  /// What the input alone decides is decided once, where the input is known.
+  void hoistPartitions() {
+    DenseMap<std::pair<Value, Attribute>, PartitionOp> known;
+    SmallVector<PartitionOp> partitions;
+    function.walk([&](PartitionOp op) { partitions.push_back(op); });
+    for (PartitionOp op : partitions) {
+      PartitionOp &first = known[{op.getIds(), op.getSetsAttr()}];
+      if (first) {
+        op.replaceAllUsesWith(first.getResult());
+        op.erase();
+        continue;
+      }
+      first = op;
+      if (Operation *definition = op.getIds().getDefiningOp())
+        op->moveAfter(definition);
+      else
+        op->moveBefore(&function.getBody().front().front());
+    }
+  }
+
   LogicalResult expand(OnOp on) {
     Value rows = on.getRows();
     b.setInsertionPoint(on);

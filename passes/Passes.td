@@ -40,7 +40,8 @@ def NestExpandRows : Pass<"nest-expand-rows", "::mlir::ModuleOp"> {
   let description = [{
     Neighbouring bodies that differ in their weights only become one, whose
     weights are `nest.per_set`. A set of no row (k = 0) leaves its bases, one of
-    all rows (k = S, a single tower) plain streams.
+    all rows (k = S, a single tower) plain streams. A partition, which the input
+    alone decides, is made once, where its input is known.
   }];
 }
 

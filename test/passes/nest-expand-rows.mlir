@@ -144,6 +144,28 @@ func.func @nested(%x: !t, %s: tensor<?x?x1xf32>, %p: tensor<?x?x2xf32>) -> !t {
 
 // -----
 
+// Routing that does not depend on the layer is computed once, up front.
+!t = tensor<?x?x8xf32>
+!towers = !nest.rows<2, cover>
+// CHECK-LABEL: func.func @hoisted
+// CHECK-SAME: %[[X:.*]]: tensor<?x?x8xf32>, %[[M:.*]]: tensor<?x?xi32>
+// CHECK-NEXT: %[[T:.*]] = nest.partition %[[M]]
+// CHECK-NOT: nest.partition
+// CHECK: %[[Y:.*]] = nest.act silu %[[X]]
+// CHECK: nest.gather %[[X]] by %[[T]]
+// CHECK-NOT: nest.partition
+// CHECK: nest.gather %[[Y]] by %[[T]]
+func.func @hoisted(%x: !t, %m: tensor<?x?xi32>) -> (!t, !t) {
+  %x1 = nest.act silu %x : !t
+  %t = nest.partition %m sets [0, 1] : (tensor<?x?xi32>) -> !towers
+  %a = nest.gather %x by %t : (!t, !towers) -> !t
+  %t1 = nest.partition %m sets [0, 1] : (tensor<?x?xi32>) -> !towers
+  %b = nest.gather %x1 by %t1 : (!t, !towers) -> !t
+  return %a, %b : !t, !t
+}
+
+// -----
+
 // Nothing to do.
 // CHECK-LABEL: func.func @no_change
 // CHECK-NEXT: nest.act
