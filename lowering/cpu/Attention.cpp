@@ -10,7 +10,8 @@
 // all query heads that share the KV head. It walks over the keys in blocks,
 // with the softmax's maximum and sum carried along, and skips blocks that the
 // mask hides from all of its rows. Scores and values go through the same
-// register tiles as weights do.
+// register tiles as weights do. Packed queries are found by their number in the
+// sequence.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,7 +48,8 @@ struct Shape {
     outs = scores + (tiling.rows + 2) * Tiling::stride;
     maxima = outs + (rows + 2) * outStride;
     sums = maxima + llvm::alignTo(rows, line);
-    total = sums + llvm::alignTo(rows, line);
+    lows = sums + llvm::alignTo(rows, line);
+    total = lows + (op.getPositions() ? llvm::alignTo(tokens, line) : 0);
   }
   Tiling tiling;
   int64_t kvHeads, headDim, heads, group;
@@ -55,8 +57,9 @@ struct Shape {
   int64_t tokens, rows;
   int64_t keyPanels, valuePanels, outStride;
   // Scratch, in f32: queries, packed keys, packed values, scores of a tile,
-  // outputs, and of each row the maximum and the sum so far.
-  int64_t left, keys, values, scores, outs, maxima, sums, total;
+  // outputs, of each row the maximum and the sum so far, and with positions of
+  // each token the first visible key.
+  int64_t left, keys, values, scores, outs, maxima, sums, lows, total;
 };
 } // namespace
 
@@ -93,8 +96,8 @@ namespace {
 class Attention {
 public:
   Attention(Kernel &kernel, kernel::AttentionOp op, Kernel::Piece &piece)
-      : generator(kernel.generator), op(op), shape(op, piece.code.lanes),
-        code(piece.code), scratch(piece.scratch),
+      : generator(kernel.generator), kernel(kernel), op(op), piece(piece),
+        shape(op, piece.code.lanes), code(piece.code), scratch(piece.scratch),
         q(piece.buffers[kernel.indexOf(op.getQ())]),
         k(piece.buffers[kernel.indexOf(op.getK())]),
         v(piece.buffers[kernel.indexOf(op.getV())]),
@@ -109,19 +112,34 @@ public:
     sequence = code.div(head, shape.kvHeads);
     kvHead = code.rem(head, shape.kvHeads);
     token = code.mul(tile, shape.tokens);
-    Value tokens = code.min(code.sub(q.sizes[1], token), shape.tokens);
+    Value queries = op.getOffsets()
+                        ? table(op.getCounts()).entry(code, sequence)
+                        : q.sizes[1];
+    tokens = code.min(code.sub(queries, token), shape.tokens);
     rows = code.mul(tokens, shape.group);
-    length =
-        code.loadI32(code.at(lengths.pointer, lengths.element(), sequence));
+    length = lengths.entry(code, sequence);
+    if (!op.getOffsets())
+      return walk(queries);
+    // Sequences have fewer queries than the tiles are made for.
+    code.when(code.less(code.i64(0), tokens), [&] { walk(queries); });
+  }
+
+private:
+  void walk(Value queries) {
     start();
     // Keys that any row sees.
     Value first = code.i64(0);
-    if (int64_t window = op.getMask().getWindow())
-      first =
-          code.max(code.sub(code.add(code.add(length, token), 1), window), 0);
-    Value end = op.getMask().getCausal()
-                    ? code.add(length, code.add(token, tokens))
-                    : code.add(length, q.sizes[1]);
+    if (op.getPositions() && op.getMask().getWindow())
+      first = lowOf(code.i64(0));
+    else if (int64_t window = op.getMask().getWindow())
+      first = code.max(code.sub(code.add(cacheRow(token), 1), window), 0);
+    Value end;
+    if (!op.getMask().getCausal())
+      end = code.add(length, op.getCompact() ? queries : q.sizes[1]);
+    else if (op.getOffsets())
+      end = code.add(cacheRow(code.sub(code.add(token, tokens), 1)), 1);
+    else
+      end = code.add(length, code.add(token, tokens));
     end = code.min(end, k.sizes[2]);
     code.loop(first, end, blockKeys, [&](Value key) {
       block(key, code.min(code.sub(end, key), blockKeys));
@@ -129,11 +147,68 @@ public:
     finish();
   }
 
-private:
-  // Row r of the task: its place in q and out.
-  Value place(const Buffer &buffer, Value r) {
-    Value row = code.add(code.mul(sequence, q.sizes[1]),
-                         code.add(token, code.div(r, shape.group)));
+  const Buffer &table(Value operand) {
+    return piece.buffers[kernel.indexOf(operand)];
+  }
+
+  // The j-th query of the sequence as a packed row of the family.
+  Value packedRow(Value j) {
+    const Buffer &order = table(op.getOrder());
+    return order.entry(code, code.add(code.mul(sequence, order.sizes[1]), j));
+  }
+
+  // The cache's row of the j-th query.
+  Value cacheRow(Value j) {
+    if (op.getOffsets() && !op.getCompact()) {
+      Value row = table(op.getIndices()).entry(code, packedRow(j));
+      j = code.sub(row, code.mul(sequence, q.sizes[1]));
+    }
+    return code.add(length, j);
+  }
+
+  // The first key in the window of the j-th query, by positions, which ascend
+  // along the cache.
+  Value findLow(Value j) {
+    int64_t window = op.getMask().getWindow();
+    const Buffer &positions = table(op.getPositions());
+    Value line = code.mul(sequence, positions.sizes[1]);
+    auto positionOf = [&](Value row) {
+      return positions.entry(code, code.add(line, row));
+    };
+    // The runtime refuses to run past the end; never read there anyway.
+    Value own =
+        code.max(code.min(cacheRow(j), code.sub(positions.sizes[1], 1)), 0);
+    Value limit = code.sub(positionOf(own), window);
+    Value low = code.max(code.sub(code.add(own, 1), window), 0), high = own;
+    // Positions are no closer than rows: no more than `window` candidates.
+    int64_t candidates = std::min<int64_t>(
+        window, cast<MemRefType>(op.getK().getType()).getDimSize(2));
+    Value steps = code.i64(llvm::Log2_64_Ceil(candidates));
+    return code.loop(code.i64(0), steps, 1, ValueRange{low, high},
+                     [&](Value, ValueRange range) {
+                       Value middle = code.div(code.add(range[0], range[1]), 2);
+                       Value seen = code.less(limit, positionOf(middle));
+                       return SmallVector<Value>{
+                           code.select(seen, range[0], code.add(middle, 1)),
+                           code.select(seen, middle, range[1])};
+                     })[0];
+  }
+
+  // findLow of a token of the task, as start() left it.
+  Value lowOf(Value t) {
+    return code.loadI32(code.atF32(code.atF32(scratch, shape.lows), t));
+  }
+
+  // The row of q and out that row r of the task is.
+  Value rowOf(Value r) {
+    Value j = code.add(token, code.div(r, shape.group));
+    if (op.getOffsets())
+      return code.sub(packedRow(j), piece.extras[1]);
+    return code.add(code.mul(sequence, q.sizes[1]), j);
+  }
+
+  // Row r of the task, row `row` of q and out: its place there.
+  Value place(const Buffer &buffer, Value row, Value r) {
     Value column = code.mul(
         code.add(code.mul(kvHead, shape.group), code.rem(r, shape.group)),
         shape.headDim);
@@ -142,8 +217,17 @@ private:
 
   void start() {
     float scale = op.getScale().convertToFloat();
+    if (op.getPositions() && op.getMask().getWindow())
+      code.loop(tokens, [&](Value t) {
+        code.storeI32(findLow(code.add(token, t)),
+                      code.atF32(code.atF32(scratch, shape.lows), t));
+      });
     code.loop(rows, [&](Value r) {
-      Value from = place(q, r);
+      Value row = rowOf(r);
+      // Rows of other sets of the family are computed, and dropped at the end.
+      if (op.getOffsets())
+        row = code.max(code.min(row, code.sub(piece.extras[2], 1)), 0);
+      Value from = place(q, row, r);
       Value left = code.atF32(code.atF32(scratch, shape.left),
                               code.mul(r, Tiling::stride));
       code.columns(code.i64(shape.headDim), [&](Value j, int64_t lanes) {
@@ -212,13 +296,15 @@ private:
   // key, and rescales the row's output and sum to the new maximum.
   void softmax(Value scores, Value r, Value key, Value count) {
     int64_t lanes = code.lanes;
-    Value position =
-        code.add(length, code.add(token, code.div(r, shape.group)));
+    Value t = code.div(r, shape.group);
+    Value position = cacheRow(code.add(token, t));
     // Visible keys of the block: low <= j < high.
     Value low = code.i64(0), high = count;
     if (op.getMask().getCausal())
       high = code.min(high, code.add(code.sub(position, key), 1));
-    if (int64_t window = op.getMask().getWindow())
+    if (op.getPositions() && op.getMask().getWindow())
+      low = code.sub(lowOf(t), key);
+    else if (int64_t window = op.getMask().getWindow())
       low = code.sub(code.add(code.sub(position, window), 1), key);
     auto narrow = [&](Value value) {
       // Within a block or beside it: clamped to what an i32 surely holds.
@@ -288,23 +374,33 @@ private:
 
   void finish() {
     code.loop(rows, [&](Value r) {
-      Value to = place(out, r), outs = outRow(r);
-      Value sum = code.load(code.getF32Type(),
-                            code.atF32(code.atF32(scratch, shape.sums), r));
-      code.columns(code.i64(shape.headDim), [&](Value j, int64_t width) {
-        Value x = code.load(code.f32Vector(width), code.atF32(outs, j));
-        code.store(code.fdiv(x, code.broadcast(sum, width)), code.atF32(to, j));
-      });
+      Value row = rowOf(r);
+      auto write = [&] {
+        Value to = place(out, row, r), outs = outRow(r);
+        Value sum = code.load(code.getF32Type(),
+                              code.atF32(code.atF32(scratch, shape.sums), r));
+        code.columns(code.i64(shape.headDim), [&](Value j, int64_t width) {
+          Value x = code.load(code.f32Vector(width), code.atF32(outs, j));
+          code.store(code.fdiv(x, code.broadcast(sum, width)),
+                     code.atF32(to, j));
+        });
+      };
+      if (op.getOffsets())
+        code.when(code.inside(row, piece.extras[2]), write);
+      else
+        write();
     });
   }
 
   Generator &generator;
+  Kernel &kernel;
   kernel::AttentionOp op;
+  Kernel::Piece &piece;
   Shape shape;
   Code &code;
   Value scratch;
   const Buffer &q, &k, &v, &lengths, &out;
-  Value sequence, kvHead, token, rows, length;
+  Value sequence, kvHead, token, tokens, rows, length;
 };
 } // namespace
 
@@ -313,7 +409,6 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::AttentionOp op) {
   auto k = cast<MemRefType>(op.getK().getType());
   auto v = cast<MemRefType>(op.getV().getType());
   auto out = cast<MemRefType>(op.getOut().getType());
-  auto lengths = cast<MemRefType>(op.getLengths().getType());
   if (k.getRank() != 4 || v != k || ShapedType::isDynamic(k.getDimSize(1)) ||
       ShapedType::isDynamic(k.getDimSize(3)) ||
       !isFloatType(k.getElementType()))
@@ -324,8 +419,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::AttentionOp op) {
       ShapedType::isDynamic(q.getDimSize(2)))
     return op.emitOpError("takes ")
            << q << " to " << out << "; both must be f32 [B, T, heads * D]";
-  if (!lengths.getElementType().isInteger(32))
-    return op.emitOpError("takes lengths of ") << lengths;
+  if (failed(checkI32(op, {op.getLengths(), op.getPositions(), op.getOffsets(),
+                           op.getIndices(), op.getOrder(), op.getCounts()})))
+    return failure();
   int64_t headDim = k.getDimSize(3), kvHeads = k.getDimSize(1);
   if (headDim <= 0 || kvHeads <= 0 ||
       q.getDimSize(2) % (headDim * kvHeads) != 0)
@@ -348,8 +444,13 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::AttentionOp op) {
   Value each =
       code.mul(code.mul(code.min(query.sizes[1], shape.tokens), shape.group),
                code.mul(keys, 2 * headDim));
+  SmallVector<Value> extras{tiles};
+  if (op.getOffsets()) {
+    RowRange range = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getQ());
+    extras.append({range.low, range.count});
+  }
   kernel.parallel(
-      count, grainFor(code, each), {tiles}, [&](Kernel::Piece &piece) {
+      count, grainFor(code, each), extras, [&](Kernel::Piece &piece) {
         Attention(kernel, op, piece).run(piece.item, piece.extras[0]);
       });
   return success();

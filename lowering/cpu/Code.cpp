@@ -38,11 +38,17 @@ Value Code::less(Value a, Value b) {
 Value Code::equal(Value a, int64_t b) {
   return createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, a, i64(b));
 }
+Value Code::inside(Value value, Value count) {
+  return createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ult, value, count);
+}
 Value Code::select(Value condition, Value a, Value b) {
   return createOrFold<arith::SelectOp>(condition, a, b);
 }
 Value Code::loadI32(Value pointer) {
   return arith::ExtSIOp::create(*this, i64Type(), load(getI32Type(), pointer));
+}
+void Code::storeI32(Value value, Value pointer) {
+  store(arith::TruncIOp::create(*this, getI32Type(), value), pointer);
 }
 
 //===----------------------------------------------------------------------===//
@@ -115,6 +121,23 @@ Code::sumColumns(Value count, unsigned sums,
     for (auto [result, rest] : llvm::zip(results, run(whole, count, 1)))
       result = fadd(result, rest);
   return results;
+}
+
+Value Code::countColumns(Value count,
+                         function_ref<Value(Value, int64_t)> body) {
+  auto run = [&](Value low, Value high, int64_t width) {
+    Value vector = loop(low, high, width, splatI32(0, width),
+                        [&](Value column, ValueRange carried) {
+                          Value more = body(column, width);
+                          return SmallVector<Value>{
+                              createOrFold<arith::AddIOp>(carried[0], more)};
+                        })[0];
+    Value sum =
+        vector::ReductionOp::create(*this, vector::CombiningKind::ADD, vector);
+    return Value(arith::ExtSIOp::create(*this, i64Type(), sum));
+  };
+  Value whole = mul(div(count, lanes), lanes);
+  return add(run(i64(0), whole, lanes), run(whole, count, 1));
 }
 
 //===----------------------------------------------------------------------===//

@@ -69,9 +69,12 @@ public:
   Value less(Value a, Value b);
   Value less(Value a, int64_t b) { return less(a, i64(b)); }
   Value equal(Value a, int64_t b);
+  /// 0 <= value < count.
+  Value inside(Value value, Value count);
   Value select(Value condition, Value a, Value b);
-  /// An i32 of memory as an i64.
+  /// An i32 of memory as an i64, and back.
   Value loadI32(Value pointer);
+  void storeI32(Value value, Value pointer);
 
   //===--------------------------------------------------------------------===//
   // Control flow
@@ -89,6 +92,9 @@ public:
   }
   void when(Value condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = nullptr);
+  /// The sum over columns of integers that `body` gives as vectors of i32.
+  Value countColumns(Value count,
+                     llvm::function_ref<Value(Value, int64_t)> body);
   /// Columns 0 .. count-1: whole vectors, then one by one. `body` gets the
   /// first column and how many there are.
   void columns(Value count,

@@ -33,6 +33,14 @@ Value Buffer::row(Code &code, Value index) const {
   return code.at(pointer, element(), code.mul(index, rowStride(code)));
 }
 
+Value Buffer::entry(Code &code, Value index) const {
+  return code.loadI32(code.at(pointer, element(), index));
+}
+
+void Buffer::setEntry(Code &code, Value index, Value value) const {
+  code.storeI32(value, code.at(pointer, element(), index));
+}
+
 static SmallVector<int64_t> stridesOf(MemRefType type) {
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -106,6 +114,15 @@ LogicalResult cpu::checkBuffer(Operation *op, MemRefType type) {
   return success();
 }
 
+LogicalResult cpu::checkI32(Operation *op, ArrayRef<Value> operands) {
+  for (Value operand : operands)
+    if (operand &&
+        !cast<MemRefType>(operand.getType()).getElementType().isInteger(32))
+      return op->emitOpError("has integers of another type than i32: ")
+             << operand.getType();
+  return success();
+}
+
 bool cpu::isFloatType(Type type) {
   return type.isF32() || type.isBF16() || type.isF16();
 }
@@ -162,6 +179,54 @@ Value cpu::loadOperand(Code &code, const Buffer &buffer, AffineMap map,
              : code.broadcast(vector::ExtractOp::create(code, one, 0), width);
 }
 
+FailureOr<SmallVector<RegionInput>>
+cpu::regionInputs(Operation *op, OperandRange operands, ArrayAttr maps,
+                  unsigned perSetDims, int64_t groups) {
+  SmallVector<RegionInput> inputs;
+  for (AffineMap map : maps.getAsValueRange<AffineMapAttr>()) {
+    bool perSet = map.getNumDims() == perSetDims && map.getNumResults() == 2;
+    size_t count = perSet ? groups : 1;
+    if (operands.size() < count)
+      return op->emitOpError("has more maps than operands");
+    if (perSet)
+      map = map.getSubMap({1});
+    inputs.push_back({map, operands.take_front(count), count > 1});
+    operands = operands.drop_front(count);
+    for (Value operand : inputs.back().operands)
+      if (failed(checkOperandMap(op, cast<MemRefType>(operand.getType()), map)))
+        return failure();
+  }
+  if (!operands.empty())
+    return op->emitOpError("has operands without maps");
+  return inputs;
+}
+
+//===----------------------------------------------------------------------===//
+// Sets of rows
+//===----------------------------------------------------------------------===//
+
+RowRange cpu::rowsOf(Kernel &kernel, Value offsets, Sets sets, Value stream) {
+  Code &code = kernel.code;
+  if (!offsets)
+    return {code.i64(0), kernel[stream].rows(code)};
+  const Buffer &table = kernel[offsets];
+  Value low = table.entry(code, code.i64((*sets)[0]));
+  return {low, code.sub(table.entry(code, code.i64((*sets)[1])), low)};
+}
+
+Value cpu::setOf(Code &code, const Buffer &offsets, ArrayRef<int64_t> sets,
+                 Value row) {
+  // The last set that starts at the row or before.
+  int64_t count = sets[1] - sets[0];
+  Value set = code.i64(0);
+  for (int64_t step = llvm::PowerOf2Ceil(count) / 2; step > 0; step /= 2) {
+    Value next = code.min(code.add(set, step), count - 1);
+    Value start = offsets.entry(code, code.add(next, sets[0]));
+    set = code.select(code.less(row, start), set, next);
+  }
+  return set;
+}
+
 //===----------------------------------------------------------------------===//
 // Functions
 //===----------------------------------------------------------------------===//
@@ -191,14 +256,12 @@ LLVMFuncOp Generator::routine(StringRef name, ArrayRef<Type> arguments,
   return function;
 }
 
-Value Generator::constant(Code &code, StringRef name, ArrayRef<float> data) {
+Value Generator::constant(Code &code, StringRef name, DenseElementsAttr data) {
   OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-  auto type = LLVM::LLVMArrayType::get(builder.getF32Type(), data.size());
-  auto shape = RankedTensorType::get({static_cast<int64_t>(data.size())},
-                                     builder.getF32Type());
+  auto type = LLVM::LLVMArrayType::get(data.getElementType(), data.size());
   LLVM::GlobalOp::create(builder, code.getLoc(), type, /*isConstant=*/true,
-                         LLVM::Linkage::Internal, name,
-                         DenseElementsAttr::get(shape, data), /*alignment=*/64);
+                         LLVM::Linkage::Internal, name, data,
+                         /*alignment=*/64);
   return LLVM::AddressOfOp::create(code, code.ptrType(), name);
 }
 
@@ -330,7 +393,11 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
           .Case<nestc::kernel::EmbedOp, nestc::kernel::MatmulOp,
                 nestc::kernel::RowwiseOp, nestc::kernel::RopeTableOp,
                 nestc::kernel::RopeOp, nestc::kernel::CacheAppendOp,
-                nestc::kernel::AttentionOp, nestc::kernel::LastRowsOp>(
+                nestc::kernel::AttentionOp, nestc::kernel::LastRowsOp,
+                nestc::kernel::SelectOp, nestc::kernel::PartitionOp,
+                nestc::kernel::AssignOp, nestc::kernel::GatherOp,
+                nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,
+                nestc::kernel::AdvanceOp, nestc::kernel::RankOp>(
               [&](auto op) { return generate(kernel, op); })
           .Default([](Operation *op) {
             return op->emitOpError("has no CPU code generator");

@@ -16,6 +16,8 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 
+#include <optional>
+
 namespace nestc::cpu {
 
 using mlir::LLVM::LLVMFuncOp;
@@ -36,6 +38,9 @@ struct Buffer {
   /// Elements from one row to the next.
   Value rowStride(Code &code) const;
   Value row(Code &code, Value index) const;
+  /// Of a table of i32, in row-major order: an entry as an i64, and back.
+  Value entry(Code &code, Value index) const;
+  void setEntry(Code &code, Value index, Value value) const;
 };
 
 /// The parts of a memref that are passed beside its pointer: dynamic sizes,
@@ -64,7 +69,8 @@ public:
   LLVMFuncOp routine(llvm::StringRef name, llvm::ArrayRef<Type> arguments,
                      llvm::function_ref<void(Code &, ValueRange)> body);
   /// A private constant array.
-  Value constant(Code &code, llvm::StringRef name, llvm::ArrayRef<float> data);
+  Value constant(Code &code, llvm::StringRef name,
+                 mlir::DenseElementsAttr data);
 
   /// Function and scratch bytes of every definition generated so far.
   struct Definition {
@@ -135,6 +141,40 @@ mlir::LogicalResult checkOperandMap(mlir::Operation *op, mlir::MemRefType type,
 /// Whether every element type given is f32, bf16 or f16.
 bool isFloatType(Type type);
 
+/// An argument of a region: what it is read through, and the operand, or one
+/// for each of several sets of rows.
+struct RegionInput {
+  mlir::AffineMap map;
+  mlir::OperandRange operands;
+  bool perSet;
+};
+/// The inputs that `operands` are. Maps of `perSetDims` dimensions stand for
+/// `groups` operands; what they say of the set is left out. Fails with an error
+/// at `op` when the generator cannot read one.
+mlir::FailureOr<llvm::SmallVector<RegionInput>>
+regionInputs(mlir::Operation *op, mlir::OperandRange operands,
+             mlir::ArrayAttr maps, unsigned perSetDims, int64_t groups);
+
+//===----------------------------------------------------------------------===//
+// Sets of rows
+//===----------------------------------------------------------------------===//
+
+using Sets = std::optional<llvm::ArrayRef<int64_t>>;
+
+/// The rows that a kernel works on: with `offsets` the packed rows `low` to
+/// `low` + `count` of a family, else all rows of a stream.
+struct RowRange {
+  Value low, count;
+};
+RowRange rowsOf(Kernel &kernel, Value offsets, Sets sets, Value stream);
+/// The set, counted from the first of `sets`, of packed row `row`.
+Value setOf(Code &code, const Buffer &offsets, llvm::ArrayRef<int64_t> sets,
+            Value row);
+
+/// Fails with an error at `op` when an operand is there and no table of i32.
+mlir::LogicalResult checkI32(mlir::Operation *op,
+                             llvm::ArrayRef<Value> operands);
+
 //===----------------------------------------------------------------------===//
 // The kernel classes
 //===----------------------------------------------------------------------===//
@@ -147,6 +187,14 @@ mlir::LogicalResult generate(Kernel &kernel, kernel::RopeOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::CacheAppendOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::AttentionOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::LastRowsOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::SelectOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::PartitionOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::AssignOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::GatherOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::ChosenOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::SoftmaxOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::AdvanceOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::RankOp op);
 
 } // namespace nestc::cpu
 

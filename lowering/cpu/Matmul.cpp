@@ -11,7 +11,8 @@
 // streamed once, as dot products. Many rows: a task packs some panels of W and
 // runs all its rows through register tiles. Either way the sums land in scratch
 // and the epilogue, the only code that differs between kernels, takes them from
-// there to the output.
+// there to the output. Sets of rows with weights of their own run one after the
+// other.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,7 +25,7 @@ using namespace nestc::cpu;
 namespace {
 // What a task knows, as a table of 8-byte values.
 enum Slot : int64_t {
-  slotA,           // first row
+  slotA,           // first row, or the one that an index of 0 names
   slotRows,        // M
   slotColumns,     // N
   slotDepth,       // K
@@ -33,6 +34,8 @@ enum Slot : int64_t {
   slotTaskColumns, // columns of one task
   slotTaskRows,    // rows of one task (many rows)
   slotColumnTasks, // tasks side by side (many rows)
+  slotPacked,      // packed row of the first row (with offsets)
+  slotIndices,     // indices of the rows (with indices)
   slotFirstWeight, // pointer and row stride of each, then the epilogue's
 };
 
@@ -65,14 +68,31 @@ static void callEpilogue(Code &code, Value table, Value sums, Value stride,
                                   rows, column, columns});
 }
 
+namespace {
+// What makes the tasks of two kernels different functions.
+struct Variant {
+  Type stored;
+  bool gathers;
+  std::string name(StringRef what) const {
+    std::string name;
+    llvm::raw_string_ostream(name)
+        << "nest_" << what << "_" << stored << (gathers ? "_gathered" : "");
+    return name;
+  }
+  // Whether few rows are read from scratch.
+  bool copiesFew() const { return gathers || !stored.isF32(); }
+};
+} // namespace
+
 // The task for few rows. Scratch: the rows rounded to the weights' type, then
 // sums [fewRows][weights][stepColumns].
-static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer, Type stored,
-                              StringRef suffix) {
+static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer,
+                              const Variant &variant) {
   Type pointer = outer.ptrType(), integer = outer.i64Type();
   return generator.routine(
-      ("nest_few_rows_" + suffix).str(), {pointer, integer, pointer},
+      variant.name("few_rows"), {pointer, integer, pointer},
       [&](Code &code, ValueRange args) {
+        Type stored = variant.stored;
         Value table = args[0], scratch = args[2];
         auto get = [&](int64_t slot) {
           return code.slot(table, slot, integer);
@@ -81,9 +101,12 @@ static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer, Type stored,
         Value rows = get(slotRows), depth = get(slotDepth);
         Value weights = get(slotWeights);
         Value sums = scratch;
-        if (!stored.isF32()) {
+        if (variant.copiesFew()) {
+          Value indices;
+          if (variant.gathers)
+            indices = code.slot(table, slotIndices, pointer);
           copyRows(generator, code, stored, a, depth, rows, depth, scratch,
-                   depth);
+                   depth, indices);
           a = scratch;
           sums = code.atF32(scratch,
                             code.roundUp(code.mul(depth, fewRows), lineFloats));
@@ -113,12 +136,13 @@ static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer, Type stored,
 
 // The task for many rows. Scratch: a tile's rows of A, the packed panels, sums
 // [taskRows + 1][panels][columns of a panel].
-static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer, Type stored,
-                               StringRef suffix) {
+static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer,
+                               const Variant &variant) {
   Type pointer = outer.ptrType(), integer = outer.i64Type();
   return generator.routine(
-      ("nest_many_rows_" + suffix).str(), {pointer, integer, pointer},
+      variant.name("many_rows"), {pointer, integer, pointer},
       [&](Code &code, ValueRange args) {
+        Type stored = variant.stored;
         Tiling tiling(code.lanes);
         Value table = args[0], left = args[2];
         auto get = [&](int64_t slot) {
@@ -168,10 +192,15 @@ static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer, Type stored,
           code.loop(tiles, [&](Value t) {
             Value first = code.mul(t, tileRows);
             Value height = code.min(tileRows, code.sub(rows, first));
-            Value from = code.atF32(
-                a, code.add(code.mul(code.add(row, first), depth), k));
+            Value start = code.add(row, first), indices;
+            if (variant.gathers) {
+              indices = code.at(code.slot(table, slotIndices, pointer),
+                                code.getI32Type(), start);
+              start = code.i64(0);
+            }
+            Value from = code.atF32(a, code.add(code.mul(start, depth), k));
             copyRows(generator, code, stored, from, depth, height, part, left,
-                     code.i64(Tiling::stride));
+                     code.i64(Tiling::stride), indices);
             Value c = code.atF32(sums, code.mul(first, sumStride));
             code.loop(panelCount, [&](Value p) {
               multiplyTile(
@@ -189,12 +218,11 @@ static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer, Type stored,
 }
 
 // (call, table): fills the table's last slots and runs the tasks.
-static LLVMFuncOp runRoutine(Generator &generator, Code &outer, Type stored) {
-  std::string suffix;
-  llvm::raw_string_ostream(suffix) << stored;
+static LLVMFuncOp runRoutine(Generator &generator, Code &outer,
+                             const Variant &variant) {
   Type pointer = outer.ptrType(), integer = outer.i64Type();
   return generator.routine(
-      "nest_matmul_" + suffix, {pointer, pointer},
+      variant.name("matmul"), {pointer, pointer},
       [&](Code &code, ValueRange args) {
         Tiling tiling(code.lanes);
         Value call = args[0], table = args[1];
@@ -209,9 +237,8 @@ static LLVMFuncOp runRoutine(Generator &generator, Code &outer, Type stored) {
           Value task =
               code.roundUp(grainFor(code, each, 96 * 1024), stepColumns);
           code.setSlot(table, slotTaskColumns, task);
-          callParallelFor(code, call,
-                          fewRowsTask(generator, code, stored, suffix), table,
-                          code.ceilDiv(columns, task));
+          callParallelFor(code, call, fewRowsTask(generator, code, variant),
+                          table, code.ceilDiv(columns, task));
         };
         auto many = [&] {
           Value rowTasks = code.ceilDiv(rows, taskRows);
@@ -230,8 +257,8 @@ static LLVMFuncOp runRoutine(Generator &generator, Code &outer, Type stored) {
           code.setSlot(table, slotTaskColumns, taskColumns);
           code.setSlot(table, slotTaskRows, perTask);
           code.setSlot(table, slotColumnTasks, columnTasks);
-          callParallelFor(code, call,
-                          manyRowsTask(generator, code, stored, suffix), table,
+          callParallelFor(code, call, manyRowsTask(generator, code, variant),
+                          table,
                           code.mul(columnTasks, code.ceilDiv(rows, perTask)));
         };
         code.when(
@@ -241,9 +268,10 @@ static LLVMFuncOp runRoutine(Generator &generator, Code &outer, Type stored) {
 }
 
 // The epilogue of one kernel.
-static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op) {
+static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op,
+                             ArrayRef<RegionInput> inputs) {
   Type pointer = kernel.code.ptrType(), integer = kernel.code.i64Type();
-  int64_t weights = op.getWeights().size();
+  int64_t weights = op.getNumProducts();
   return kernel.generator.routine(
       ("nest_epilogue_" + kernel.def.getSymName()).str(),
       {pointer, pointer, integer, integer, integer, integer, integer, integer},
@@ -263,24 +291,32 @@ static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op) {
           return makeBuffer(code, type, from, parts);
         };
         SmallVector<Buffer> operands;
-        for (Value operand : op.getEpilogue())
-          operands.push_back(buffer(operand));
+        for (const RegionInput &input : inputs)
+          operands.push_back(buffer(input.operands.front()));
         Buffer out = buffer(op.getOut());
+        Value packed, indices;
+        if (op.getOffsets())
+          packed = code.add(firstRow, code.slot(table, slotPacked, integer));
+        if (op.getScatters())
+          indices = code.slot(table, slotIndices, pointer);
         // Whole tasks are whole vectors unless the width itself is ragged.
         int64_t width =
             cast<MemRefType>(op.getOut().getType()).getShape().back();
         bool ragged = width % code.lanes != 0;
         auto at = [&](Value r, Value j, int64_t lanes) {
-          Value row = code.add(firstRow, r), column = code.add(firstColumn, j);
+          Value row = code.add(packed ? packed : firstRow, r);
+          Value column = code.add(firstColumn, j);
           SmallVector<Value> arguments;
           Value sum = code.atF32(sums, code.add(code.mul(r, stride), j));
           for (int64_t i = 0; i < weights; ++i)
             arguments.push_back(code.load(
                 code.f32Vector(lanes), code.atF32(sum, code.mul(distance, i))));
-          for (auto [operand, map] : llvm::zip(
-                   operands, op.getMaps().getAsValueRange<AffineMapAttr>()))
+          for (auto [operand, input] : llvm::zip(operands, inputs))
             arguments.push_back(
-                loadOperand(code, operand, map, {row, column}, lanes));
+                loadOperand(code, operand, input.map, {row, column}, lanes));
+          if (indices)
+            row = code.loadI32(
+                code.at(indices, code.getI32Type(), code.add(firstRow, r)));
           Value to = code.at(out.row(code, row), out.element(), column);
           arguments.push_back(op.readsOutput()
                                   ? code.loadVector(out.element(), to, lanes)
@@ -328,44 +364,70 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
            << " wide";
   if (!aType.getLayout().isIdentity())
     return op.emitOpError("multiplies strided rows: ") << aType;
-  for (auto [operand, map] : llvm::zip(
-           op.getEpilogue(), op.getMaps().getAsValueRange<AffineMapAttr>()))
-    if (failed(checkOperandMap(op, cast<MemRefType>(operand.getType()), map)))
-      return failure();
+  int64_t groups = op.getGroups();
+  auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
+                             /*perSetDims=*/3, groups);
+  if (failed(inputs) ||
+      failed(checkI32(op, {op.getOffsets(), op.getIndices()})))
+    return failure();
   if (failed(checkVectorizable(op.getRegion().front())))
     return failure();
 
   Code &code = kernel.code;
-  Type stored = first.getElementType();
-  int64_t weights = op.getWeights().size();
-  SmallVector<Value> slots(slotFirstWeight);
-  slots[slotA] = kernel[op.getA()].pointer;
-  slots[slotRows] = kernel[op.getA()].rows(code);
-  slots[slotColumns] = code.i64(columns);
-  slots[slotDepth] = code.i64(depth);
-  slots[slotWeights] = code.i64(weights);
-  slots[slotEpilogue] = addressOf(code, epilogueOf(kernel, op));
-  for (Value weight : op.getWeights()) {
-    slots.push_back(kernel[weight].pointer);
-    slots.push_back(kernel[weight].rowStride(code));
+  Variant variant{first.getElementType(), op.getGathers()};
+  int64_t weights = op.getNumProducts();
+  const Buffer &a = kernel[op.getA()];
+  RowRange all = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getA());
+  Value table;
+  for (int64_t g = 0; g < groups; ++g) {
+    SmallVector<Value> slots(slotFirstWeight);
+    slots[slotA] = a.pointer;
+    slots[slotRows] = all.count;
+    if (op.getOffsets()) {
+      Value start = all.low;
+      if (groups > 1) {
+        int64_t set = (*op.getSets())[0] + g;
+        RowRange rows = rowsOf(kernel, op.getOffsets(),
+                               ArrayRef<int64_t>({set, set + 1}), op.getA());
+        start = rows.low;
+        slots[slotRows] = rows.count;
+      }
+      slots[slotPacked] = code.sub(start, all.low);
+      if (!op.getGathers())
+        slots[slotA] = a.row(code, slots[slotPacked]);
+      if (op.getIndices())
+        slots[slotIndices] =
+            code.at(kernel[op.getIndices()].pointer, code.getI32Type(), start);
+    }
+    slots[slotColumns] = code.i64(columns);
+    slots[slotDepth] = code.i64(depth);
+    slots[slotWeights] = code.i64(weights);
+    if (g == 0)
+      slots[slotEpilogue] = addressOf(code, epilogueOf(kernel, op, *inputs));
+    for (int64_t i = 0; i < weights; ++i) {
+      const Buffer &weight = kernel[op.getWeights()[i * groups + g]];
+      slots.push_back(weight.pointer);
+      slots.push_back(weight.rowStride(code));
+    }
+    auto pass = [&](Value operand) {
+      slots.push_back(kernel[operand].pointer);
+      llvm::append_range(slots, dynamicParts(kernel[operand]));
+    };
+    for (const RegionInput &input : *inputs)
+      pass(input.operands[input.perSet ? g : 0]);
+    pass(op.getOut());
+    if (!table)
+      table = code.table(slots.size());
+    for (auto [i, value] : llvm::enumerate(slots))
+      if (value)
+        code.setSlot(table, i, value);
+    LLVM::CallOp::create(code, runRoutine(kernel.generator, code, variant),
+                         ValueRange{kernel.call, table});
   }
-  auto pass = [&](Value operand) {
-    slots.push_back(kernel[operand].pointer);
-    llvm::append_range(slots, dynamicParts(kernel[operand]));
-  };
-  for (Value operand : op.getEpilogue())
-    pass(operand);
-  pass(op.getOut());
-  Value table = code.table(slots.size());
-  for (auto [i, value] : llvm::enumerate(slots))
-    if (value)
-      code.setSlot(table, i, value);
-  LLVM::CallOp::create(code, runRoutine(kernel.generator, code, stored),
-                       ValueRange{kernel.call, table});
 
   Tiling tiling(code.lanes);
   int64_t few = fewRows * weights * stepColumns;
-  if (!stored.isF32())
+  if (variant.copiesFew())
     few += llvm::alignTo(fewRows * depth, lineFloats);
   int64_t panels = panelsOf(weights);
   int64_t many = tiling.leftFloats() + panels * tiling.panelFloats() +

@@ -90,10 +90,12 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RopeTableOp op) {
   float magnitude = op.getRope().getMagnitudeF32();
   Code &outer = kernel.code;
   std::string name = ("nest_frequencies_" + kernel.def.getSymName()).str();
-  Value data = kernel.generator.constant(outer, name, frequencies);
-  Value rows = kernel[op.getOut()].rows(outer);
+  auto arrayType = RankedTensorType::get({n}, outer.getF32Type());
+  Value data = kernel.generator.constant(
+      outer, name, DenseElementsAttr::get(arrayType, frequencies));
+  RowRange rows = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getOut());
   kernel.parallel(
-      rows, grainFor(outer, outer.i64(8 * n)), {data},
+      rows.count, grainFor(outer, outer.i64(8 * n)), {data},
       [&](Kernel::Piece &piece) {
         Code &code = piece.code;
         const Buffer &positions =
@@ -136,9 +138,10 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RopeOp op) {
            << headDim << " in rows of " << outType << " by " << tableType;
   int64_t n = twoN / 2;
   Code &outer = kernel.code;
+  RowRange rows = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getOut());
   kernel.parallel(
-      kernel[op.getOut()].rows(outer), grainFor(outer, outer.i64(2 * columns)),
-      {}, [&](Kernel::Piece &piece) {
+      rows.count, grainFor(outer, outer.i64(2 * columns)), {},
+      [&](Kernel::Piece &piece) {
         Code &code = piece.code;
         const Buffer &table = piece.buffers[kernel.indexOf(op.getTable())];
         const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];

@@ -22,13 +22,6 @@ static LogicalResult checkFloat(Operation *op, Value operand) {
   return success();
 }
 
-static LogicalResult checkI32(Operation *op, Value operand) {
-  if (!cast<MemRefType>(operand.getType()).getElementType().isInteger(32))
-    return op->emitOpError("has integers of another type than i32: ")
-           << operand.getType();
-  return success();
-}
-
 // to[0 .. width-1] = from[0 .. width-1] * scale, converting.
 static void copyRow(Code &code, Type fromType, Value from, Type toType,
                     Value to, Value width, float scale = 1) {
@@ -42,7 +35,8 @@ static void copyRow(Code &code, Type fromType, Value from, Type toType,
 
 LogicalResult cpu::generate(Kernel &kernel, kernel::EmbedOp op) {
   if (failed(checkFloat(op, op.getTable())) ||
-      failed(checkFloat(op, op.getOut())) || failed(checkI32(op, op.getIds())))
+      failed(checkFloat(op, op.getOut())) ||
+      failed(checkI32(op, {op.getIds()})))
     return failure();
   Code &outer = kernel.code;
   const Buffer &out = kernel[op.getOut()];
@@ -65,7 +59,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::EmbedOp op) {
 }
 
 LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
-  if (failed(checkFloat(op, op.getX())) || failed(checkFloat(op, op.getOut())))
+  if (failed(checkFloat(op, op.getX())) ||
+      failed(checkFloat(op, op.getOut())) ||
+      failed(checkI32(op, {op.getOrder()})))
     return failure();
   if (cast<MemRefType>(op.getX().getType()).getRank() != 3)
     return op.emitOpError("takes rows of rank 3, not ") << op.getX().getType();
@@ -78,6 +74,11 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
         const Buffer &x = piece.buffers[kernel.indexOf(op.getX())];
         const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];
         Value last = code.sub(code.mul(code.add(piece.item, 1), x.sizes[1]), 1);
+        if (op.getOrder()) {
+          last = piece.buffers[kernel.indexOf(op.getOrder())].entry(code, last);
+          // No row of a family that does not cover: never read outside.
+          last = code.max(code.min(last, code.sub(x.rows(code), 1)), 0);
+        }
         copyRow(code, x.element(), x.row(code, last), out.element(),
                 out.row(code, piece.item), out.columns());
       });
@@ -85,22 +86,36 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
 }
 
 LogicalResult cpu::generate(Kernel &kernel, kernel::CacheAppendOp op) {
-  if (failed(checkFloat(op, op.getRows())) ||
-      failed(checkFloat(op, op.getOut())) ||
-      failed(checkI32(op, op.getLengths())))
-    return failure();
   auto cacheType = cast<MemRefType>(op.getOut().getType());
   auto rowsType = cast<MemRefType>(op.getRows().getType());
-  if (cacheType.getRank() != 4 || rowsType.getRank() != 3 ||
-      ShapedType::isDynamic(cacheType.getDimSize(1)))
+  bool isPositions = cacheType.getElementType().isInteger(32);
+  if (failed(checkI32(op, {op.getLengths(), op.getOffsets(), op.getOrder(),
+                           op.getCounts()})))
+    return failure();
+  if (isPositions) {
+    if (failed(checkI32(op, {op.getRows()})))
+      return failure();
+  } else if (failed(checkFloat(op, op.getRows())) ||
+             failed(checkFloat(op, op.getOut()))) {
+    return failure();
+  }
+  if (cacheType.getRank() != (isPositions ? 2 : 4) ||
+      rowsType.getRank() != (isPositions ? 2 : 3) ||
+      (!isPositions && ShapedType::isDynamic(cacheType.getDimSize(1))))
     return op.emitOpError("appends ")
            << rowsType << " to " << cacheType
-           << "; rows are [B, T, heads * D], caches [B, heads, C, D]";
+           << "; rows are [B, T, heads * D], caches [B, heads, C, D]; of "
+              "positions they are [B, T] and [B, C]";
   Code &outer = kernel.code;
   const Buffer &rows = kernel[op.getRows()];
+  Value all = outer.mul(rows.sizes[0], rows.sizes[1]);
+  RowRange range = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getRows());
+  SmallVector<Value> extras;
+  if (op.getOffsets())
+    extras = {range.low, range.count};
+  Value work = isPositions ? outer.i64(4) : rows.columns();
   kernel.parallel(
-      rows.rows(outer), grainFor(outer, rows.columns()), {},
-      [&](Kernel::Piece &piece) {
+      all, grainFor(outer, work), extras, [&](Kernel::Piece &piece) {
         Code &code = piece.code;
         const Buffer &rows = piece.buffers[kernel.indexOf(op.getRows())];
         const Buffer &lengths = piece.buffers[kernel.indexOf(op.getLengths())];
@@ -108,22 +123,35 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::CacheAppendOp op) {
         Value tokens = code.max(rows.sizes[1], 1);
         Value sequence = code.div(piece.item, tokens);
         Value token = code.rem(piece.item, tokens);
-        Value place =
-            code.add(token, code.loadI32(code.at(lengths.pointer,
-                                                 lengths.element(), sequence)));
-        Value heads = cache.sizes[1], room = cache.sizes[2];
-        // The runtime refuses to run past the end; never write there anyway.
-        Value fits =
-            arith::CmpIOp::create(code, arith::CmpIPredicate::ult, place, room);
-        code.when(fits, [&] {
+        Value place = code.add(token, lengths.entry(code, sequence));
+        auto append = [&](Value row) {
+          if (isPositions) {
+            Value index = code.add(code.mul(sequence, cache.sizes[1]), place);
+            cache.setEntry(code, index, rows.entry(code, row));
+            return;
+          }
+          Value heads = cache.sizes[1], room = cache.sizes[2];
           code.loop(heads, [&](Value head) {
-            Value from = code.at(rows.row(code, piece.item), rows.element(),
+            Value from = code.at(rows.row(code, row), rows.element(),
                                  code.mul(head, cache.columns()));
             Value index = code.add(
                 code.mul(code.add(code.mul(sequence, heads), head), room),
                 place);
             copyRow(code, rows.element(), from, cache.element(),
                     cache.row(code, index), cache.columns());
+          });
+        };
+        // The runtime refuses to run past the end; never write there anyway.
+        Value room = cache.sizes[isPositions ? 1 : 2];
+        code.when(code.inside(place, room), [&] {
+          if (!op.getOffsets())
+            return append(piece.item);
+          const Buffer &counts = piece.buffers[kernel.indexOf(op.getCounts())];
+          code.when(code.less(token, counts.entry(code, sequence)), [&] {
+            const Buffer &order = piece.buffers[kernel.indexOf(op.getOrder())];
+            Value row =
+                code.sub(order.entry(code, piece.item), piece.extras[0]);
+            code.when(code.inside(row, piece.extras[1]), [&] { append(row); });
           });
         });
       });

@@ -24,34 +24,66 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
            << columns << " columns into groups of " << group;
   if (!isFloatType(outType.getElementType()))
     return op.emitOpError("writes ") << outType.getElementType();
-  SmallVector<AffineMap> maps(op.getMaps().getAsValueRange<AffineMapAttr>());
-  if (maps.size() != op.getInputs().size())
-    return op.emitOpError("has ")
-           << op.getInputs().size() << " inputs and " << maps.size() << " maps";
-  for (auto [input, map] : llvm::zip(op.getInputs(), maps))
-    if (failed(checkOperandMap(op, cast<MemRefType>(input.getType()), map)))
-      return failure();
+  auto inputs = regionInputs(op, op.getInputs(), op.getMaps(),
+                             /*perSetDims=*/4, op.getGroups());
+  if (failed(inputs) ||
+      failed(checkI32(op, {op.getOffsets(), op.getIndices()})))
+    return failure();
   for (Region &body : op.getBodies())
     if (failed(checkVectorizable(body.front())))
       return failure();
 
   Code &outer = kernel.code;
-  Value rows = kernel[op.getOut()].rows(outer);
+  RowRange rows = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getOut());
+  // Beside the buffers: the first packed row, and the operands of every set.
+  SmallVector<Value> extras;
+  if (op.getOffsets())
+    extras.push_back(rows.low);
+  for (const RegionInput &input : *inputs) {
+    if (!input.perSet)
+      continue;
+    Value table = outer.table(input.operands.size());
+    for (auto [i, operand] : llvm::enumerate(input.operands))
+      outer.setSlot(table, i, kernel[operand].pointer);
+    extras.push_back(table);
+  }
   // A guess at the work: a few operations a column in each round.
   Value grain = grainFor(outer, outer.i64(columns * 4 * op.getBodies().size()));
-  kernel.parallel(rows, grain, {}, [&](Kernel::Piece &piece) {
+  kernel.parallel(rows.count, grain, extras, [&](Kernel::Piece &piece) {
     Code &code = piece.code;
-    Value row = piece.item;
-    const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];
+    Buffer out = piece.buffers[kernel.indexOf(op.getOut())];
+    // Rows of inputs and output.
+    Value from = piece.item, into = piece.item;
+    Value packed;
+    if (op.getOffsets())
+      packed = code.add(piece.extras[0], piece.item);
+    if (op.getIndices()) {
+      Value row =
+          piece.buffers[kernel.indexOf(op.getIndices())].entry(code, packed);
+      from = op.getGathers() ? row : from;
+      into = op.getScatters() ? row : into;
+    }
+    SmallVector<Buffer> buffers;
+    for (const RegionInput &input : *inputs)
+      buffers.push_back(piece.buffers[kernel.indexOf(input.operands.front())]);
+    if (extras.size() > 1) {
+      Value set = setOf(code, piece.buffers[kernel.indexOf(op.getOffsets())],
+                        *op.getSets(), packed);
+      unsigned table = 1;
+      for (auto [buffer, input] : llvm::zip(buffers, *inputs))
+        if (input.perSet)
+          buffer.pointer =
+              code.load(code.ptrType(),
+                        code.at(piece.extras[table++], code.i64Type(), set));
+    }
     code.loop(code.i64(0), code.i64(columns), group, [&](Value first) {
       // Inputs at a column of the group.
-      auto inputs = [&](Value inGroup, int64_t width) {
+      auto load = [&](Value inGroup, int64_t width) {
         SmallVector<Value> arguments;
         Value column = code.add(first, inGroup);
-        for (auto [input, map] : llvm::zip(op.getInputs(), maps))
-          arguments.push_back(loadOperand(code,
-                                          piece.buffers[kernel.indexOf(input)],
-                                          map, {row, column, inGroup}, width));
+        for (auto [buffer, input] : llvm::zip(buffers, *inputs))
+          arguments.push_back(loadOperand(code, buffer, input.map,
+                                          {from, column, inGroup}, width));
         return arguments;
       };
       SmallVector<Value> sums;
@@ -64,16 +96,16 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
         unsigned count = block.getTerminator()->getNumOperands();
         SmallVector<Value> more = code.sumColumns(
             code.i64(group), count, [&](Value inGroup, int64_t width) {
-              SmallVector<Value> arguments = inputs(inGroup, width);
+              SmallVector<Value> arguments = load(inGroup, width);
               addSums(arguments, width);
               return cloneOnVectors(code, block, arguments, width);
             });
         llvm::append_range(sums, more);
       }
       code.columns(code.i64(group), [&](Value inGroup, int64_t width) {
-        SmallVector<Value> arguments = inputs(inGroup, width);
+        SmallVector<Value> arguments = load(inGroup, width);
         addSums(arguments, width);
-        Value to = code.at(out.row(code, row), out.element(),
+        Value to = code.at(out.row(code, into), out.element(),
                            code.add(first, inGroup));
         arguments.push_back(op.readsOutput()
                                 ? code.loadVector(out.element(), to, width)

@@ -163,14 +163,22 @@ void cpu::packPanel(Generator &generator, Code &outer, Type stored, Value w,
 
 void cpu::copyRows(Generator &generator, Code &outer, Type stored, Value from,
                    Value fromStride, Value rows, Value depth, Value to,
-                   Value toStride) {
+                   Value toStride, Value indices) {
   Type pointer = outer.ptrType(), integer = outer.i64Type();
+  SmallVector<Type> types{pointer, integer, integer, integer, pointer, integer};
+  SmallVector<Value> arguments{from, fromStride, rows, depth, to, toStride};
+  if (indices) {
+    types.push_back(pointer);
+    arguments.push_back(indices);
+  }
   LLVMFuncOp routine = generator.routine(
-      nameOf("copy", stored),
-      {pointer, integer, integer, integer, pointer, integer},
+      nameOf(indices ? "gather" : "copy", stored), types,
       [&](Code &code, ValueRange args) {
         code.loop(args[2], [&](Value r) {
-          Value source = code.atF32(args[0], code.mul(r, args[1]));
+          Value row = r;
+          if (args.size() > 6)
+            row = code.loadI32(code.at(args[6], code.getI32Type(), r));
+          Value source = code.atF32(args[0], code.mul(row, args[1]));
           Value target = code.atF32(args[4], code.mul(r, args[5]));
           code.columns(args[3], [&](Value k, int64_t width) {
             Value v = code.load(code.f32Vector(width), code.atF32(source, k));
@@ -178,8 +186,7 @@ void cpu::copyRows(Generator &generator, Code &outer, Type stored, Value from,
           });
         });
       });
-  LLVM::CallOp::create(outer, routine,
-                       ValueRange{from, fromStride, rows, depth, to, toStride});
+  LLVM::CallOp::create(outer, routine, arguments);
 }
 
 //===----------------------------------------------------------------------===//

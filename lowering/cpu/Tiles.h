@@ -52,9 +52,10 @@ void packPanel(Generator &generator, Code &code, Type stored, Value w,
                Value stride, Value valid, Value depth, Value panel);
 
 /// to[r, k] = from[r, k] rounded to `stored`; both f32, strides in elements.
+/// With `indices`, i32 of memory, from[indices[r], k].
 void copyRows(Generator &generator, Code &code, Type stored, Value from,
               Value fromStride, Value rows, Value depth, Value to,
-              Value toStride);
+              Value toStride, Value indices = nullptr);
 
 /// c[m, n] = sum over k of a[m, k] * w[n, k] for any number of rows of `a`, all
 /// read where they are: for few rows, where packing would not pay.

@@ -6,43 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Harness.h"
+#include "Fixture.h"
 
 #include <cmath>
-#include <gtest/gtest.h>
 #include <limits>
 
 using namespace nestc::test;
 using std::string;
 using std::to_string;
 using std::vector;
-
-namespace {
-class Cpu : public testing::TestWithParam<string> {
-protected:
-  std::unique_ptr<Compiled> compile(const vector<string> &arguments,
-                                    const string &body) {
-    auto code =
-        std::make_unique<Compiled>(oneKernel(arguments, body), GetParam());
-    EXPECT_EQ(code->error, "");
-    return code;
-  }
-};
-
-// The largest |x - y| / (1 + |y|).
-double worst(const vector<float> &x, const vector<double> &y) {
-  EXPECT_EQ(x.size(), y.size());
-  double result = 0;
-  for (size_t i = 0; i < y.size(); ++i) {
-    double error = std::fabs(x[i] - y[i]) / (1 + std::fabs(y[i]));
-    if (!(error <= result))
-      result = error;
-    if (std::isnan(error))
-      return error;
-  }
-  return result;
-}
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Matmul

@@ -1,0 +1,110 @@
+//===- Fixture.h - tests of kernels, for every level -*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TEST_UNIT_CPU_FIXTURE_H
+#define NESTC_TEST_UNIT_CPU_FIXTURE_H
+
+#include "Harness.h"
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+
+namespace nestc::test {
+
+/// Tests with a level as their parameter.
+class Cpu : public testing::TestWithParam<std::string> {
+protected:
+  std::unique_ptr<Compiled> compile(const std::vector<std::string> &arguments,
+                                    const std::string &body) {
+    auto code =
+        std::make_unique<Compiled>(oneKernel(arguments, body), GetParam());
+    EXPECT_EQ(code->error, "");
+    return code;
+  }
+};
+
+/// The largest |x - y| / (1 + |y|).
+inline double worst(const std::vector<float> &x, const std::vector<double> &y) {
+  EXPECT_EQ(x.size(), y.size());
+  double result = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    double error = std::fabs(x[i] - y[i]) / (1 + std::fabs(y[i]));
+    if (!(error <= result))
+      result = error;
+    if (std::isnan(error))
+      return error;
+  }
+  return result;
+}
+
+/// What tests put where nothing should be written.
+constexpr int32_t unwritten = -77;
+
+/// The four tables, as a source writes them.
+struct Family {
+  Family() = default;
+  Family(int64_t batch, int64_t tokens, int64_t sets)
+      : batch(batch), tokens(tokens), indices(batch * tokens + 1, unwritten),
+        offsets(sets + 2, unwritten), order(batch * tokens + 1, unwritten),
+        counts(batch + 1, unwritten) {}
+  /// From the set of every row; -1 for none. Of sequence b there are rows[b]
+  /// rows in a packed input, or `tokens`.
+  Family(int64_t batch, int64_t tokens, int64_t sets,
+         const std::vector<std::vector<int>> &setOf)
+      : Family(batch, tokens, sets) {
+    int32_t packed = 0;
+    offsets[0] = 0;
+    std::vector<std::vector<std::pair<int, int32_t>>> found(batch);
+    for (int64_t s = 0; s < sets; ++s) {
+      int32_t row = 0;
+      for (int64_t b = 0; b < batch; ++b)
+        for (size_t j = 0; j < setOf[b].size(); ++j, ++row)
+          if (setOf[b][j] == s) {
+            found[b].push_back({static_cast<int>(j), packed});
+            indices[packed++] = row;
+          }
+      offsets[s + 1] = packed;
+    }
+    for (int64_t b = 0; b < batch; ++b) {
+      std::sort(found[b].begin(), found[b].end());
+      counts[b] = found[b].size();
+      for (size_t j = 0; j < found[b].size(); ++j)
+        order[b * tokens + j] = found[b][j].second;
+    }
+  }
+
+  /// What is defined of another family is this one, and no more was written
+  /// than the tables hold.
+  void expect(const Family &got) const {
+    EXPECT_EQ(got.offsets, offsets);
+    EXPECT_EQ(got.counts, counts);
+    int32_t total = *std::max_element(offsets.begin(), offsets.end());
+    for (int32_t p = 0; p < total; ++p)
+      EXPECT_EQ(got.indices[p], indices[p]) << "packed row " << p;
+    for (int64_t b = 0; b < batch; ++b)
+      for (int32_t j = 0; j < counts[b]; ++j)
+        EXPECT_EQ(got.order[b * tokens + j], order[b * tokens + j])
+            << "row " << j << " of sequence " << b;
+    EXPECT_EQ(got.indices.back(), unwritten);
+    EXPECT_EQ(got.order.back(), unwritten);
+  }
+
+  int64_t batch = 0, tokens = 0;
+  std::vector<int32_t> indices, offsets, order, counts;
+};
+
+inline const std::string table2 = "memref<?x?xi32>";
+inline const std::string table1 = "memref<?xi32>";
+inline std::string offsetsOf(int64_t sets) {
+  return "memref<" + std::to_string(sets + 1) + "xi32>";
+}
+
+} // namespace nestc::test
+
+#endif // NESTC_TEST_UNIT_CPU_FIXTURE_H
