@@ -9,7 +9,11 @@
 #include "lowering/linalg/Lower.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace nestc::linalg_lowering;
@@ -34,6 +38,11 @@ Value Emitter::filled(ArrayRef<OpFoldResult> sizes, float value) {
   Value init = empty(sizes, b.getF32Type());
   return linalg::FillOp::create(b, ValueRange{f32(value)}, ValueRange{init})
       .getResult(0);
+}
+
+Value Emitter::zeros(ArrayRef<OpFoldResult> sizes, Type element) {
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(element));
+  return linalg::FillOp::create(b, zero, empty(sizes, element)).getResult(0);
 }
 
 AffineMap Emitter::map(unsigned dims, ArrayRef<unsigned> results) {
@@ -93,6 +102,39 @@ Value Emitter::joinLast(Value tensor, unsigned count) {
   return tensor::CollapseShapeOp::create(b, tensor, lastTogether(rank, count));
 }
 
+/// Reassociation of `rank` dimensions where the first two belong together.
+static SmallVector<ReassociationIndices> rowsTogether(int64_t rank) {
+  SmallVector<ReassociationIndices> groups{{0, 1}};
+  for (int64_t dim = 2; dim < rank; ++dim)
+    groups.push_back({dim});
+  return groups;
+}
+
+Value Emitter::joinRows(Value tensor) {
+  int64_t rank = cast<RankedTensorType>(tensor.getType()).getRank();
+  return tensor::CollapseShapeOp::create(b, tensor, rowsTogether(rank));
+}
+
+// A copy: tensor.expand_shape to two unknown sizes has no stock lowering.
+Value Emitter::splitRows(Value tensor, Value like) {
+  Sizes all = sizes(tensor), result = sizes(like);
+  result.resize(2);
+  result.append(all.begin() + 1, all.end());
+  unsigned rank = result.size();
+  Value rows = index(result[1]);
+  Type element = cast<RankedTensorType>(tensor.getType()).getElementType();
+  return generic({}, empty(result, element), b.getMultiDimIdentityMap(rank),
+                 [&](ScalarBuilder &b, ValueRange) -> Value {
+                   SmallVector<Value> at;
+                   for (unsigned dim = 0; dim < rank; ++dim)
+                     at.push_back(linalg::IndexOp::create(b, dim));
+                   Value first = arith::MulIOp::create(b, at[0], rows);
+                   at[1] = arith::AddIOp::create(b, first, at[1]);
+                   return tensor::ExtractOp::create(b, tensor,
+                                                    ArrayRef(at).drop_front());
+                 });
+}
+
 Value Emitter::slice(Value tensor, unsigned dim, OpFoldResult offset,
                      OpFoldResult size) {
   Sizes box = sizes(tensor);
@@ -118,6 +160,29 @@ OpFoldResult Emitter::divide(OpFoldResult size, int64_t by) {
   return arith::DivUIOp::create(b, index(size), index(by)).getResult();
 }
 
+SmallVector<Value> Emitter::loop(Value from, Value to, ValueRange state,
+                                 Step body) {
+  auto loop = scf::ForOp::create(b, from, to, index(1), state);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  scf::YieldOp::create(b,
+                       body(loop.getInductionVar(), loop.getRegionIterArgs()));
+  return llvm::to_vector_of<Value>(loop.getResults());
+}
+
+SmallVector<Value>
+Emitter::when(Value condition, ValueRange state,
+              llvm::function_ref<SmallVector<Value>()> body) {
+  auto branch = scf::IfOp::create(b, state.getTypes(), condition,
+                                  /*addThenBlock=*/true, /*addElseBlock=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(b, body());
+  b.setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(b, state);
+  return llvm::to_vector_of<Value>(branch.getResults());
+}
+
 Value Emitter::conform(Value tensor, Type type) {
   if (tensor.getType() == type)
     return tensor;
@@ -133,4 +198,33 @@ Value nestc::linalg_lowering::convertFloat(ImplicitLocOpBuilder &b, Value value,
   if (from > to)
     return arith::TruncFOp::create(b, type, value);
   return value;
+}
+
+Value nestc::linalg_lowering::softmaxLast(Emitter &e, Value x) {
+  Emitter::Sizes sizes = e.sizes(x);
+  unsigned rank = sizes.size();
+  Emitter::Sizes rows(sizes.begin(), sizes.end() - 1);
+  Type f32 = e.b.getF32Type();
+  AffineMap all = e.b.getMultiDimIdentityMap(rank);
+  AffineMap row =
+      e.map(rank, llvm::to_vector(llvm::seq<unsigned>(0, rank - 1)));
+  float infinity = std::numeric_limits<float>::infinity();
+  Value maximum =
+      e.generic(x, e.filled(rows, -infinity), {all, row},
+                [&](ScalarBuilder &b, ValueRange args) -> Value {
+                  return arith::MaximumFOp::create(b, args[1], args[0]);
+                });
+  Value powers = e.generic({x, maximum}, e.empty(sizes, f32), {all, row, all},
+                           [&](ScalarBuilder &b, ValueRange args) -> Value {
+                             return math::ExpOp::create(
+                                 b, arith::SubFOp::create(b, args[0], args[1]));
+                           });
+  Value sum = e.generic(powers, e.filled(rows, 0.0f), {all, row},
+                        [&](ScalarBuilder &b, ValueRange args) -> Value {
+                          return arith::AddFOp::create(b, args[1], args[0]);
+                        });
+  return e.generic({powers, sum}, e.empty(sizes, f32), {all, row, all},
+                   [&](ScalarBuilder &b, ValueRange args) -> Value {
+                     return arith::DivFOp::create(b, args[0], args[1]);
+                   });
 }

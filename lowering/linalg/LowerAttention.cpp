@@ -9,52 +9,55 @@
 #include "lowering/linalg/Lower.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 #include <limits>
 
 using namespace mlir;
 using namespace nestc::nest;
 using nestc::linalg_lowering::Emitter;
+using nestc::linalg_lowering::Rows;
 using nestc::linalg_lowering::ScalarBuilder;
 
 // A loop over sequences around insert_slice: bufferises in place.
 Value nestc::linalg_lowering::lower(CacheAppendOp op, Emitter &e) {
-  Value cache = op.getCache();
+  Value cache = op.getCache(), rows = op.getRows();
   Type type = cast<RankedTensorType>(cache.getType()).getElementType();
+  if (op.getFamily())
+    rows = unpack(e, rows, e.rows(op.getFamily()));
+  OpFoldResult count = e.sizes(rows)[1];
+
+  // Dimension `at` of the cache counts rows: positions are [B, C].
+  unsigned at = 1;
   Emitter::Sizes cacheSizes = e.sizes(cache);
-  OpFoldResult heads = cacheSizes[1], head = cacheSizes[3];
+  if (!type.isInteger(32)) {
+    // [B, T, H * D] -> [B, H, T, D] in the cache's type.
+    at = 2;
+    rows = e.splitLast(rows, {cacheSizes[1], cacheSizes[3]});
+    Emitter::Sizes sizes = e.sizes(rows);
+    std::swap(sizes[1], sizes[2]);
+    rows = e.generic(rows, e.empty(sizes, type),
+                     {e.map(4, {0, 2, 1, 3}), e.map(4, {0, 1, 2, 3})},
+                     [&](ScalarBuilder &b, ValueRange args) {
+                       return convertFloat(b, args[0], type);
+                     });
+  }
 
-  // [B, T, H * D] -> [B, H, T, D] in the cache's type.
-  Value rows = e.splitLast(op.getRows(), {heads, head});
-  Emitter::Sizes sizes = e.sizes(rows);
-  OpFoldResult count = sizes[1];
-  std::swap(sizes[1], sizes[2]);
-  Value turned = e.generic(rows, e.empty(sizes, type),
-                           {e.map(4, {0, 2, 1, 3}), e.map(4, {0, 1, 2, 3})},
-                           [&](ScalarBuilder &b, ValueRange args) {
-                             return convertFloat(b, args[0], type);
-                           });
-
-  OpFoldResult zero = e.b.getIndexAttr(0), one = e.b.getIndexAttr(1);
-  auto loop = scf::ForOp::create(
-      e.b, e.index(0), e.index(cacheSizes[0]), e.index(1), ValueRange{cache},
-      [&](OpBuilder &builder, Location loc, Value sequence, ValueRange state) {
-        ImplicitLocOpBuilder b(loc, builder);
-        Emitter::Sizes strides(4, one), box{one, heads, count, head};
-        Value piece = tensor::ExtractSliceOp::create(
-            b, turned, Emitter::Sizes{sequence, zero, zero, zero}, box,
-            strides);
-        Value length = arith::IndexCastOp::create(
-            b, b.getIndexType(),
-            tensor::ExtractOp::create(b, op.getLengths(), sequence));
-        Value next = tensor::InsertSliceOp::create(
-            b, piece, state[0], Emitter::Sizes{sequence, zero, length, zero},
-            box, strides);
-        scf::YieldOp::create(b, next);
-      });
-  return loop.getResult(0);
+  return e.loop(
+      e.index(0), e.index(cacheSizes[0]), cache,
+      [&](Value sequence, ValueRange state) -> SmallVector<Value> {
+        Emitter::Sizes from(cacheSizes.size(), e.b.getIndexAttr(0)),
+            strides(cacheSizes.size(), e.b.getIndexAttr(1)), box(cacheSizes);
+        from[0] = sequence;
+        box[0] = e.b.getIndexAttr(1);
+        box[at] = count;
+        if (op.getFamily())
+          box[at] = entry(e.b, e.rows(op.getFamily()).counts, sequence);
+        Value piece =
+            tensor::ExtractSliceOp::create(e.b, rows, from, box, strides);
+        from[at] = entry(e.b, op.getLengths(), sequence);
+        return {tensor::InsertSliceOp::create(e.b, piece, state[0], from, box,
+                                              strides)};
+      })[0];
 }
 
 // Query heads of one KV head are neighbours: head h reads KV head h / group.
@@ -72,29 +75,47 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
   }
   Type f32 = e.b.getF32Type();
   // [B, T, Hq * D] -> [B, T, Hkv, group, D]
-  Value q = e.splitLast(op.getQ(), {e.b.getIndexAttr(kvHeads),
-                                    e.b.getIndexAttr(width / head / kvHeads),
-                                    e.b.getIndexAttr(head)});
+  const Rows *family = op.getRows() ? &e.rows(op.getRows()) : nullptr;
+  Value q = op.getQ();
+  if (family)
+    q = unpack(e, q, *family);
+  q = e.splitLast(q, {e.b.getIndexAttr(kvHeads),
+                      e.b.getIndexAttr(width / head / kvHeads),
+                      e.b.getIndexAttr(head)});
   Emitter::Sizes outSizes = e.sizes(q);
   Emitter::Sizes rowSizes(outSizes.begin(), outSizes.end() - 1);
   Emitter::Sizes scoreSizes(rowSizes);
   scoreSizes.push_back(e.sizes(op.getK())[2]);
   Value rows = e.index(rowSizes[1]);
 
-  // Whether the query of dimension 1 sees the key of dimension `keyDim`.
+  // Whether the query of dimension 1 sees the key of dimension `keyDim`. Where
+  // only rows of a family are kept, they count.
+  bool compact = op.getCompact();
   auto visible = [&](ScalarBuilder &b, Value length, unsigned keyDim) -> Value {
     Value key = linalg::IndexOp::create(b, keyDim);
+    Value sequence = linalg::IndexOp::create(b, 0);
     length = arith::IndexCastOp::create(b, b.getIndexType(), length);
     auto less = arith::CmpIPredicate::slt, most = arith::CmpIPredicate::sle;
     if (!mask.getCausal())
-      return arith::CmpIOp::create(b, less, key,
-                                   arith::AddIOp::create(b, length, rows));
+      return arith::CmpIOp::create(
+          b, less, key,
+          arith::AddIOp::create(
+              b, length, compact ? entry(b, family->counts, sequence) : rows));
     Value row = linalg::IndexOp::create(b, 1);
+    if (family && !compact)
+      row = entry(b, family->places, entry(b, family->order, {sequence, row}));
     Value self = arith::AddIOp::create(b, length, row);
     Value sees = arith::CmpIOp::create(b, most, key, self);
     if (!mask.getWindow())
       return sees;
     Value window = arith::ConstantIndexOp::create(b, mask.getWindow());
+    if (Value positions = op.getPositions()) {
+      // A query that is none may lie behind the end.
+      Value end = arith::ConstantIndexOp::create(b, kType.getDimSize(2) - 1);
+      key = entry(b, positions, {sequence, key});
+      self =
+          entry(b, positions, {sequence, arith::MinSIOp::create(b, self, end)});
+    }
     Value near = arith::CmpIOp::create(b, less, self,
                                        arith::AddIOp::create(b, key, window));
     return arith::AndIOp::create(b, sees, near);
@@ -112,7 +133,7 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
                      .getResult(0);
 
   AffineMap all = e.b.getMultiDimIdentityMap(5);
-  AffineMap row = e.map(5, {0, 1, 2, 3}), sequence = e.map(5, {0});
+  AffineMap sequence = e.map(5, {0});
   float scale = op.getScale().convertToFloat();
   float infinity = std::numeric_limits<float>::infinity();
   scores = e.generic(
@@ -124,27 +145,7 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
         return arith::SelectOp::create(b, visible(b, args[1], 4), score, none);
       });
 
-  // Softmax: e^(s - max), over their sum.
-  Value maximum =
-      e.generic(scores, e.filled(rowSizes, -infinity), {all, row},
-                [&](ScalarBuilder &b, ValueRange args) -> Value {
-                  return arith::MaximumFOp::create(b, args[1], args[0]);
-                });
-  Value powers =
-      e.generic({scores, maximum}, e.empty(scoreSizes, f32), {all, row, all},
-                [&](ScalarBuilder &b, ValueRange args) -> Value {
-                  return math::ExpOp::create(
-                      b, arith::SubFOp::create(b, args[0], args[1]));
-                });
-  Value sum = e.generic(powers, e.filled(rowSizes, 0.0f), {all, row},
-                        [&](ScalarBuilder &b, ValueRange args) -> Value {
-                          return arith::AddFOp::create(b, args[1], args[0]);
-                        });
-  Value weights =
-      e.generic({powers, sum}, e.empty(scoreSizes, f32), {all, row, all},
-                [&](ScalarBuilder &b, ValueRange args) -> Value {
-                  return arith::DivFOp::create(b, args[0], args[1]);
-                });
+  Value weights = softmaxLast(e, scores);
 
   // Dimensions: b, t, KV head, group, element, key. Rows of the cache that the
   // query does not see may hold anything, NaN too, so that a weight of 0 is not
@@ -160,5 +161,6 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
                   return arith::SelectOp::create(b, visible(b, args[2], 5),
                                                  next, args[3]);
                 });
-  return e.joinLast(y, 3);
+  y = e.joinLast(y, 3);
+  return family ? pack(e, y, *family) : y;
 }

@@ -14,6 +14,8 @@
 using namespace mlir;
 using namespace nestc::nest;
 using nestc::linalg_lowering::Emitter;
+using nestc::linalg_lowering::entry;
+using nestc::linalg_lowering::Rows;
 using nestc::linalg_lowering::ScalarBuilder;
 
 namespace {
@@ -96,9 +98,49 @@ Value nestc::linalg_lowering::lower(EmbedOp op, Emitter &e) {
       });
 }
 
+/// A weight or a bias for the rows of one set.
+static Value ofSet(Value value, int64_t set) {
+  auto values = value ? value.getDefiningOp<PerSetOp>() : PerSetOp();
+  return values ? values.getValues()[set] : value;
+}
+
+/// `body` on all rows of x at once or, where a weight or a bias has values for
+/// each set, on those of one set after the other.
+static Value rowsBySet(Emitter &e, Operation *op, Value x, Value w, Value bias,
+                       llvm::function_ref<Value(Value, Value, Value)> body) {
+  Value rows;
+  for (Value value : {w, bias})
+    if (auto values = value ? value.getDefiningOp<PerSetOp>() : PerSetOp()) {
+      if (rows && rows != values.getRows())
+        rows = {};
+      else
+        rows = values.getRows();
+      if (rows && rankOf(x) == 3)
+        continue;
+      op->emitOpError("cannot be lowered: weight and bias are per_set of two "
+                      "families or x is no stream; legal is one family, by "
+                      "which the stream x is packed");
+      return {};
+    }
+  if (!rows)
+    return body(x, w, bias);
+  const Rows &family = e.rows(rows);
+  Value packed = e.joinRows(x), result;
+  for (int64_t set = 0; set < family.sets; ++set) {
+    Value from = entry(e.b, family.offsets, e.index(set));
+    Value to = entry(e.b, family.offsets, e.index(set + 1));
+    Value count = arith::SubIOp::create(e.b, to, from);
+    Value y =
+        body(e.slice(packed, 0, from, count), ofSet(w, set), ofSet(bias, set));
+    if (!result)
+      result = e.zeros({e.sizes(packed)[0], e.sizes(y)[1]}, e.b.getF32Type());
+    result = e.insert(y, result, 0, from);
+  }
+  return e.splitRows(result, x);
+}
+
 // linalg.contract extends both operands to the accumulator's type.
-Value nestc::linalg_lowering::lower(LinearOp op, Emitter &e) {
-  Value x = op.getX(), w = op.getW();
+static Value linear(Emitter &e, Value x, Value w, Value bias) {
   Type type = cast<RankedTensorType>(w.getType()).getElementType();
   if (!type.isF32())
     x = e.elementwise(x, type, [&](ScalarBuilder &b, ValueRange args) {
@@ -120,18 +162,23 @@ Value nestc::linalg_lowering::lower(LinearOp op, Emitter &e) {
                                      e.map(rank + 1, {n, k}),
                                      e.map(rank + 1, out)}))
           .getResult(0);
-  if (!op.getBias())
+  if (!bias)
     return y;
   AffineMap all = e.b.getMultiDimIdentityMap(rank);
-  return e.generic({y, op.getBias()}, e.empty(sizes, e.b.getF32Type()),
+  return e.generic({y, bias}, e.empty(sizes, e.b.getF32Type()),
                    {all, e.map(rank, {n}), all},
                    [&](ScalarBuilder &b, ValueRange args) {
                      return add(b, args[0], args[1]);
                    });
 }
 
-Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
-  Value x = op.getX();
+Value nestc::linalg_lowering::lower(LinearOp op, Emitter &e) {
+  return rowsBySet(
+      e, op, op.getX(), op.getW(), op.getBias(),
+      [&](Value x, Value w, Value bias) { return linear(e, x, w, bias); });
+}
+
+static Value norm(NormOp op, Emitter &e, Value x, Value w, Value bias) {
   bool grouped = op.getGroup().has_value();
   if (grouped) {
     int64_t group = *op.getGroup();
@@ -186,7 +233,7 @@ Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
 
   SmallVector<Value> inputs{x, scale};
   SmallVector<AffineMap> maps{all, row};
-  for (Value vector : {op.getW(), op.getBias()})
+  for (Value vector : {w, bias})
     if (vector) {
       inputs.push_back(vector);
       maps.push_back(column);
@@ -196,13 +243,19 @@ Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
                       [&](ScalarBuilder &b, ValueRange args) {
                         Value y = mul(b, args[0], args[1]);
                         unsigned next = 2;
-                        if (op.getW())
+                        if (w)
                           y = mul(b, y, args[next++]);
-                        if (op.getBias())
+                        if (bias)
                           y = add(b, y, args[next++]);
                         return y;
                       });
   return grouped ? e.joinLast(y, 2) : y;
+}
+
+Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
+  return rowsBySet(
+      e, op, op.getX(), op.getW(), op.getBias(),
+      [&](Value x, Value w, Value bias) { return norm(op, e, x, w, bias); });
 }
 
 Value nestc::linalg_lowering::lower(ActOp op, Emitter &e) {
@@ -279,7 +332,10 @@ Value nestc::linalg_lowering::lower(RopeOp op, Emitter &e) {
 }
 
 Value nestc::linalg_lowering::lower(LastOp op, Emitter &e) {
-  Value rows = e.index(e.sizes(op.getX())[1]);
+  Value x = op.getX();
+  if (op.getRows())
+    x = unpack(e, x, e.rows(op.getRows()));
+  Value rows = e.index(e.sizes(x)[1]);
   Value last = arith::SubIOp::create(e.b, rows, e.index(1));
-  return e.slice(op.getX(), 1, last, e.b.getIndexAttr(1));
+  return e.slice(x, 1, last, e.b.getIndexAttr(1));
 }

@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // The pass: what it asks of a module, weights as arguments, layers, and which
-// operation goes where. What an operation computes is in LowerRows.cpp and
-// LowerAttention.cpp.
+// operation goes where. What an operation computes is in LowerRows.cpp,
+// LowerAttention.cpp and LowerSets.cpp.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,6 +26,8 @@
 using namespace mlir;
 using namespace nestc::nest;
 using nestc::linalg_lowering::Emitter;
+using nestc::linalg_lowering::Families;
+using nestc::linalg_lowering::Rows;
 
 namespace nestc {
 #define GEN_PASS_DEF_CONVERTNESTTOLINALG
@@ -155,19 +157,66 @@ LogicalResult weightsToArguments(func::FuncOp func, ModuleOp module,
   return success();
 }
 
+/// Families of row sets become tensors between the operations of the dialect
+/// only, and nest.on is gone.
+LogicalResult verifyFamilies(ModuleOp module) {
+  bool failed = false;
+  auto isRows = [](Type type) { return isa<RowsType>(type); };
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa<OnOp>(op)) {
+      failed = true;
+      op->emitOpError("cannot be lowered; expand it with nest-expand-rows "
+                      "before convert-nest-to-linalg");
+      return WalkResult::skip();
+    }
+    bool passes = !isa_and_nonnull<NestDialect>(op->getDialect()) &&
+                  (llvm::any_of(op->getOperandTypes(), isRows) ||
+                   llvm::any_of(op->getResultTypes(), isRows));
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        passes |= llvm::any_of(block.getArgumentTypes(), isRows);
+    if (passes) {
+      failed = true;
+      op->emitOpError("passes a family of row sets on; convert-nest-to-linalg "
+                      "takes families where they are made: inline functions, "
+                      "and make a family in each branch that needs it");
+    }
+    return WalkResult::advance();
+  });
+  return failure(failed);
+}
+
 /// Replaces one operation of the nest dialect; fails with an error at it.
-LogicalResult lowerOp(Operation *op, RewriterBase &rewriter) {
-  Emitter e(op, rewriter);
-  bool known = true;
-  Value value = TypeSwitch<Operation *, Value>(op)
-                    .Case<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp,
-                          LastOp, CacheAppendOp, AttentionOp>([&](auto typed) {
-                      return linalg_lowering::lower(typed, e);
-                    })
-                    .Default([&](Operation *) {
-                      known = false;
-                      return Value();
-                    });
+/// Operations that are legal as operands only go to `left`: families, and
+/// weights for each set.
+LogicalResult lowerOp(Operation *op, RewriterBase &rewriter, Families &families,
+                      SmallVectorImpl<Operation *> &left) {
+  Emitter e(op, rewriter, &families);
+  bool known = true, stays = false;
+  Value value =
+      TypeSwitch<Operation *, Value>(op)
+          .Case<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
+                CacheAppendOp, AttentionOp, GatherOp, SpreadOp, ScaleOp,
+                ChosenOp, SoftmaxOp, AdvanceOp, RankOp>(
+              [&](auto typed) { return linalg_lowering::lower(typed, e); })
+          .Case<SelectOp, PartitionOp, AssignOp, PickOp>([&](auto typed) {
+            Rows rows = linalg_lowering::lowerRows(typed, e);
+            families[typed.getResult()] = rows;
+            stays = true;
+            return Value();
+          })
+          .Case([&](PerSetOp) {
+            stays = true;
+            return Value();
+          })
+          .Default([&](Operation *) {
+            known = false;
+            return Value();
+          });
+  if (stays) {
+    left.push_back(op);
+    return success();
+  }
   if (!known)
     return op->emitOpError("cannot be lowered: convert-nest-to-linalg has no "
                            "rule for this operation at this place");
@@ -218,7 +267,7 @@ struct ConvertNestToLinalg
                            "with nest-drop-axes before convert-nest-to-linalg";
       failed = true;
     }
-    if (failed)
+    if (failed || mlir::failed(verifyFamilies(module)))
       return failure();
 
     SmallVector<LayerOp> layers;
@@ -238,10 +287,14 @@ struct ConvertNestToLinalg
         operations.push_back(op);
     });
     // Every operation that cannot be lowered is named, not only the first.
+    Families families;
+    SmallVector<Operation *> left;
     for (Operation *op : operations)
-      failed |= mlir::failed(lowerOp(op, rewriter));
+      failed |= mlir::failed(lowerOp(op, rewriter, families, left));
     if (failed)
       return failure();
+    for (Operation *op : llvm::reverse(left))
+      rewriter.eraseOp(op);
     for (Operation *symbol : symbols)
       rewriter.eraseOp(symbol);
     spellOutAttributes(module);

@@ -47,6 +47,8 @@ module attributes {
   nest.weight @norm : tensor<16xf32>
   // CHECK: nest.weight @head_norm : tensor<8xf32>
   nest.weight @head_norm : tensor<8xf32>
+  // CHECK: nest.weight @router key "r" exact : tensor<1x16xbf16>
+  nest.weight @router key "r" exact : tensor<1x16xbf16>
 
   // CHECK-LABEL: func.func @rows(
   // CHECK-SAME: nest.entry = "prefill"
@@ -134,7 +136,7 @@ module attributes {
       // CHECK: nest.cache_append %[[K]], %{{.*}}, %{{.*}} : (tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?x1x16xf32, #nest.on<_, _, layers.0.heads * 8>>, tensor<?xi32>) -> tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>
       %c = nest.cache_append %k, %rows, %lengths : (tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?x1x16xf32, #nest.on<_, _, layers.0.heads * 8>>, tensor<?xi32>) -> tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>
       // CHECK: nest.attention %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} scale 5.000000e-01 <causal, window = 512> :
-      // GENERIC: "nest.attention"({{.*}}) <{mask = #nest.mask<causal, window = 512>, scale = 5.000000e-01 : f32}>
+      // GENERIC: "nest.attention"({{.*}}) <{mask = #nest.mask<causal, window = 512>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>, scale = 5.000000e-01 : f32}>
       %a = nest.attention %qr, %c, %c, %lengths scale 0.5 <causal, window = 512> : (tensor<?x1x32xf32, #nest.on<_, _, layers.0.heads * 16>>, tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?xi32>) -> tensor<?x1x32xf32, #nest.on<_, _, layers.0.heads * 16>>
       // CHECK: nest.attention %{{.*}} scale 1.000000e+00 <> :
       %b = nest.attention %a, %c, %c, %lengths scale 1.0 <> : (tensor<?x1x32xf32, #nest.on<_, _, layers.0.heads * 16>>, tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?x2x32x8xf16, #nest.on<_, layers.0.heads, _, _>>, tensor<?xi32>) -> tensor<?x1x32xf32, #nest.on<_, _, layers.0.heads * 16>>
@@ -169,6 +171,8 @@ module attributes {
     // CHECK: nest.act tanh %
     // GENERIC: "nest.act"({{.*}}) <{kind = #nest<activation tanh>}>
     %4 = nest.act tanh %3 : tensor<4xf32>
-    return %4 : tensor<4xf32>
+    // CHECK: nest.act sigmoid %
+    %5 = nest.act sigmoid %4 : tensor<4xf32>
+    return %5 : tensor<4xf32>
   }
 }

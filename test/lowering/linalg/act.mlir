@@ -45,6 +45,14 @@ func.func @tanh(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
   return %0 : tensor<?x?x4xf32>
 }
 
+// CHECK-LABEL: func @sigmoid(
+// CHECK: math.exp
+// CHECK: arith.divf
+func.func @sigmoid(%x: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
+  %0 = nest.act sigmoid %x : tensor<?x?x4xf32>
+  return %0 : tensor<?x?x4xf32>
+}
+
 // CHECK-LABEL: func @glu(
 // CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<?x?x4xf32>, tensor<?x?x4xf32>)
 func.func @glu(%x: tensor<?x?x4xf32>, %up: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
@@ -64,6 +72,8 @@ func.func @glu(%x: tensor<?x?x4xf32>, %up: tensor<?x?x4xf32>) -> tensor<?x?x4xf3
 // OUT: {{.*}}[0, 0, 0.09, 3.61]
 // tanh(x)
 // OUT: {{.*}}[-0.99505{{[0-9]*}}, -0.60436{{[0-9]*}}, 0.29131{{[0-9]*}}, 0.95623{{[0-9]*}}]
+// 1 / (1 + exp(-x))
+// OUT: {{.*}}[0.04742{{[0-9]*}}, 0.33181{{[0-9]*}}, 0.57444{{[0-9]*}}, 0.86989{{[0-9]*}}]
 // silu(x) * [2, 3, -1, 5]
 // OUT: {{.*}}[-0.28455{{[0-9]*}}, -0.6968{{[0-9]*}}, -0.17233{{[0-9]*}}, 8.2639{{[0-9]*}}]
 func.func @main() {
@@ -89,6 +99,9 @@ func.func @main() {
   %5 = call @tanh(%x) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
   %u5 = tensor.cast %5 : tensor<?x?x4xf32> to tensor<*xf32>
   call @printMemrefF32(%u5) : (tensor<*xf32>) -> ()
+  %7 = call @sigmoid(%x) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %u7 = tensor.cast %7 : tensor<?x?x4xf32> to tensor<*xf32>
+  call @printMemrefF32(%u7) : (tensor<*xf32>) -> ()
   %6 = call @glu(%x, %up) : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
   %u6 = tensor.cast %6 : tensor<?x?x4xf32> to tensor<*xf32>
   call @printMemrefF32(%u6) : (tensor<*xf32>) -> ()
