@@ -13,6 +13,7 @@
 
 using namespace mlir;
 using namespace nestc::nest;
+using nestc::linalg_lowering::convertFloat;
 using nestc::linalg_lowering::Emitter;
 using nestc::linalg_lowering::entry;
 using nestc::linalg_lowering::Rows;
