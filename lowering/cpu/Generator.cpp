@@ -143,7 +143,7 @@ LogicalResult cpu::checkOperandMap(Operation *op, MemRefType type,
            << "; the CPU generator knows (row), (column), (row, column)";
   // A row that is not the first result would run across the vector.
   if (map.getNumResults() == 2 && map.isFunctionOfDim(0) &&
-      map.getDimPosition(1) == 0)
+      map.getResult(1) == getAffineDimExpr(0, map.getContext()))
     return op->emitOpError("reads an operand transposed, through ")
            << AffineMapAttr::get(map);
   if (!isFloatType(type.getElementType()))
