@@ -366,9 +366,9 @@ LogicalResult MatmulOp::verify() {
     ArrayRef<AffineExpr> results = map.getResults();
     if (map.getNumSymbols() != 0)
       return false;
-    bool isStream = rankOf(operand) == rankOf(getOut()) &&
-                    mayEqual(shapeOf(operand).drop_back(),
-                             shapeOf(getOut()).drop_back());
+    bool isStream =
+        rankOf(operand) == rankOf(getOut()) &&
+        mayEqual(shapeOf(operand).drop_back(), shapeOf(getOut()).drop_back());
     if (results == ArrayRef({row, column}))
       return map.getNumDims() == 2 && isStream && columnsOf(operand) == n;
     if (results == ArrayRef({row, getAffineConstantExpr(0, context)}))
@@ -423,7 +423,8 @@ LogicalResult RowwiseOp::verify() {
     if (map.getNumDims() != 3)
       return false;
     if (results == ArrayRef({row, getAffineConstantExpr(0, context)})) {
-      bool isWeight = rankOf(input) == rankOf(getOut()) && columnsOf(input) == 1;
+      bool isWeight =
+          rankOf(input) == rankOf(getOut()) && columnsOf(input) == 1;
       rowsDiffer |= isWeight && !mayEqual(shapeOf(input).drop_back(),
                                           shapeOf(getOut()).drop_back());
       return isWeight;
@@ -503,8 +504,8 @@ LogicalResult RopeOp::verify() {
 LogicalResult CacheAppendOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) ||
-      failed(check.family(getOffsets(), {}, getOrder(), getCounts(),
-                          getSets())) ||
+      failed(
+          check.family(getOffsets(), {}, getOrder(), getCounts(), getSets())) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
   Value cache = getOut();
@@ -536,7 +537,8 @@ LogicalResult AttentionOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
-                          getSets())) || failed(check.stream("q", getQ())) ||
+                          getSets())) ||
+      failed(check.stream("q", getQ())) ||
       failed(check.stream("the output", getOut())) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
@@ -573,8 +575,7 @@ static LogicalResult verifySource(Checker &check, Value indices, Value offsets,
     return failure();
   if (shapeOf(offsets)[0] != sets + 1)
     return check.refuse(24) << "writes the offsets " << offsets.getType()
-                            << " of " << sets << " sets; legal is "
-                            << sets + 1;
+                            << " of " << sets << " sets; legal is " << sets + 1;
   return success();
 }
 
@@ -586,8 +587,9 @@ LogicalResult SelectOp::verify() {
     return failure();
   if (columnsOf(getScores()) != 1 ||
       getCapacity().has_value() == getThreshold().has_value())
-    return check.refuse(24) << "selects by scores of one column, either the top "
-                               "of a capacity or what is above a threshold";
+    return check.refuse(24)
+           << "selects by scores of one column, either the top "
+              "of a capacity or what is above a threshold";
   return verifySource(check, getIndices(), getOffsets(), getOrder(),
                       getCounts(), 1);
 }
@@ -642,13 +644,14 @@ LogicalResult SoftmaxOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) || failed(check.stream("x", getX())) ||
       failed(check.stream("the output", getOut())) ||
-      failed(check.family(getOffsets(), {}, getOrder(), getCounts(),
-                          getSets())))
+      failed(
+          check.family(getOffsets(), {}, getOrder(), getCounts(), getSets())))
     return failure();
   if (!mayEqual(shapeOf(getX()), shapeOf(getOut())) ||
       (getOffsets() && getOverRows() && !getOrder()))
-    return check.refuse(24) << "has x and output of one shape; over packed rows "
-                               "it needs order and counts";
+    return check.refuse(24)
+           << "has x and output of one shape; over packed rows "
+              "it needs order and counts";
   return success();
 }
 
@@ -671,7 +674,8 @@ LogicalResult RankOp::verify() {
 
 LogicalResult LastRowsOp::verify() {
   Checker check(*this);
-  if (failed(check.operands()) || failed(check.table("order", getOrder(), 2)) || failed(check.stream("x", getX())) ||
+  if (failed(check.operands()) || failed(check.table("order", getOrder(), 2)) ||
+      failed(check.stream("x", getX())) ||
       failed(check.stream("the output", getOut())))
     return failure();
   Shape x = shapeOf(getX()), out = shapeOf(getOut());

@@ -390,7 +390,8 @@ static LogicalResult verifyPositionsAppend(CacheAppendOp op) {
   bool legal = op.getRows().getType().getElementType().isInteger(32) &&
                cache.size() == 2 && rows.size() == 2 && lengths.size() == 1 &&
                !cache[1].isDynamic() && rows[0] == cache[0] &&
-               lengths[0] == cache[0] && op.getType() == op.getCache().getType();
+               lengths[0] == cache[0] &&
+               op.getType() == op.getCache().getType();
   if (!legal)
     return op.emitOpError("[C94] appends ")
            << op.getRows().getType() << " to " << op.getCache().getType()
@@ -473,8 +474,9 @@ LogicalResult AttentionOp::verify() {
     SmallVector<Dim> at = getDims(getPositions());
     if (at.size() != 2 || at[0] != k[0] || at[1] != k[2] ||
         getMask().getWindow() == 0)
-      return emitOpError("[C96] positions are those of the cache's rows, [batch, "
-                         "capacity], for a window; got ")
+      return emitOpError(
+                 "[C96] positions are those of the cache's rows, [batch, "
+                 "capacity], for a window; got ")
              << getPositions().getType();
   }
   if (!getScale().isFinite())

@@ -113,10 +113,9 @@ void CapacityAttr::print(AsmPrinter &printer) const {
 LogicalResult CapacityAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t numerator, int64_t denominator,
                                    Rounding rounding, int64_t minimum) {
-  bool small = llvm::all_of(ArrayRef({numerator, denominator, minimum}),
-                            [](int64_t value) {
-                              return value >= 0 && value <= kMaxCapacity;
-                            });
+  bool small = llvm::all_of(
+      ArrayRef({numerator, denominator, minimum}),
+      [](int64_t value) { return value >= 0 && value <= kMaxCapacity; });
   if (!small || (denominator && numerator > denominator))
     return emitError() << "[C72] a capacity is a part of the rows from 0/n to "
                           "n/n or a count, with a minimum, all of them 0 to "
@@ -289,8 +288,8 @@ LogicalResult OnOp::verify() {
            << bodies << " bodies for " << rows
            << "; legal is one for each set, or fewer with `into`";
   Value first;
-  for (Value operand : llvm::concat<Value>(
-           SmallVector<Value>(getGathered()), SmallVector<Value>(getBases()))) {
+  for (Value operand : llvm::concat<Value>(SmallVector<Value>(getGathered()),
+                                           SmallVector<Value>(getBases()))) {
     if (!first)
       first = operand;
     if (!hasRows(operand) || !sameRows(first, operand))
@@ -398,8 +397,9 @@ LogicalResult ChosenOp::verify() {
   ArrayRef<int64_t> shape = shapeOf(getScores());
   if (!isStream(getScores()) || shape[2] < getRows().getType().getSets() ||
       !isStream(getResult(), 1) || !sameRows(getScores(), getResult()))
-    return emitOpError("[C90] takes scores [batch, rows, slots] with a slot for "
-                       "each set and gives [batch, rows, 1]; got ")
+    return emitOpError(
+               "[C90] takes scores [batch, rows, slots] with a slot for "
+               "each set and gives [batch, rows, 1]; got ")
            << getScores().getType() << " and " << getType();
   return success();
 }

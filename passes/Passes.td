@@ -35,6 +35,24 @@ def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestExpandRows : Pass<"nest-expand-rows", "::mlir::ModuleOp"> {
+  let summary = "Expand nest.on to gathers, bodies on packed streams, and spreads";
+  let description = [{
+    Neighbouring bodies that differ in their weights only become one, whose
+    weights are `nest.per_set`. A set of no row (k = 0) leaves its bases, one of
+    all rows (k = S, a single tower) plain streams.
+  }];
+}
+
+def NestKeepGrouped : Pass<"nest-keep-grouped", "::mlir::ModuleOp"> {
+  let summary = "Keep rows packed through everything that does not see their order";
+  let description = [{
+    Moves every `nest.spread` of a family that covers down through row-wise
+    operations, rotations, caches and attention, so that one gather of tokens and
+    positions is left at the entry and one spread at its end.
+  }];
+}
+
 def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
   let summary = "Choose the type in which matrices are multiplied, and the length of caches";
   let description = [{
