@@ -39,6 +39,7 @@ importOrError(MLIRContext &context, const std::string &directory,
   OwningOpRef<ModuleOp> module(
       ModuleOp::create(NameLoc::get(StringAttr::get(&context, directory))));
   NEST_RT_TRY(family->build(input, *module));
+  NEST_RT_TRY(input.nest.checkSubmodels(AxisTable::get(*module)));
   if (failed(verify(*module)))
     return Error(directory,
                  "the imported module is not valid: a defect of nestc",
