@@ -25,8 +25,15 @@ RankedTensorType withElement(Type type, Type element) {
   return cast<RankedTensorType>(type).clone(element);
 }
 
-/// Dimension of a cache that counts rows.
-constexpr int64_t kCapacityDim = 2;
+/// Dimension of a cache that counts its rows: of keys and values, or of their
+/// positions. A length has none.
+std::optional<unsigned> capacityDim(RankedTensorType cache) {
+  if (cache.getRank() == 4)
+    return 2;
+  if (cache.getRank() == 2)
+    return 1;
+  return std::nullopt;
+}
 
 /// Gives `value` and every later version of the same cache a type.
 void retypeCache(Value value, RankedTensorType type) {
@@ -41,6 +48,10 @@ void retypeCache(Value value, RankedTensorType type) {
         worklist.push_back(append.getResult());
       else if (auto layer = dyn_cast<LayerOp>(user))
         worklist.push_back(layer.getResult(number));
+      else if (auto on = dyn_cast<OnOp>(user);
+               on && number >= on.getCarried().getBeginOperandIndex())
+        worklist.push_back(
+            on.getResult(number + on.getNumResults() - on.getNumOperands()));
     }
   }
 }
@@ -87,12 +98,13 @@ struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
     module->setAttr(kModelAttr, attributes.getDictionary(context));
   }
 
-  /// A vector (norm weight, bias) is no operand of a product and stays f32.
+  /// A vector (norm weight, bias) is no operand of a product and stays f32, as
+  /// what must be exact.
   void retypeWeights(ModuleOp module, Type element) {
     llvm::StringSet<> matrices;
     for (auto weight : module.getOps<WeightOp>()) {
       RankedTensorType old = weight.getTensorType();
-      if (old.getRank() < 2)
+      if (old.getRank() < 2 || weight.getExact())
         continue;
       matrices.insert(weight.getSymName());
       if (old.getElementType() == element)
@@ -116,11 +128,14 @@ struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
         continue;
       auto old = cast<RankedTensorType>(argument.getType());
       SmallVector<int64_t> shape(old.getShape());
-      if (maxLength)
-        shape[kCapacityDim] = maxLength;
+      std::optional<unsigned> dim = capacityDim(old);
+      if (maxLength && dim)
+        shape[*dim] = maxLength;
+      bool counts = old.getElementType().isInteger(32);
       retypeCache(argument,
-                  RankedTensorType::get(shape, element ? element
-                                                       : old.getElementType()));
+                  RankedTensorType::get(shape, element && !counts
+                                                   ? element
+                                                   : old.getElementType()));
     }
     Block &body = function.getBody().front();
     function.setType(

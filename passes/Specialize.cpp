@@ -56,6 +56,145 @@ void removeSkippedLayers(func::FuncOp entry, const Binding &binding) {
   }
 }
 
+/// Whether rows of an entry are chosen by the rule of a decode.
+bool decodes(func::FuncOp function) {
+  auto entry = function->getAttrOfType<StringAttr>(kEntryAttr);
+  return entry && (entry == "decode" || entry.getValue().ends_with("_causal"));
+}
+
+/// Gives the selects of routed layers the capacities of the submodel.
+void bindRoutes(func::FuncOp entry, const Binding &binding,
+                const AxisTable &table) {
+  MLIRContext *context = entry.getContext();
+  auto part = [&](int64_t numerator) {
+    return CapacityAttr::get(context, numerator, 1, Rounding::floor, 0);
+  };
+  entry.walk([&](SelectOp select) {
+    auto layer = select->getParentOfType<LayerOp>();
+    auto bound =
+        layer ? binding.routes.find(layer.getIndex()) : binding.routes.end();
+    if (bound == binding.routes.end())
+      return;
+    CapacityAttr capacity = bound->second;
+    if (!capacity) {
+      capacity = part(1);
+    } else {
+      auto route = table.routes.find(bound->first);
+      bool ranks = route != table.routes.end() &&
+                   (decodes(entry) ? route->second.ranksInDecode
+                                   : route->second.ranksInSelect);
+      if (!ranks)
+        return;
+      // Of many rows a decode ranks each by itself.
+      if (decodes(entry) && select.getScores().getType().isDynamicDim(1))
+        capacity = part(capacity.of(1));
+    }
+    select.removeThresholdAttr();
+    select.setCapacityAttr(capacity);
+    select.getResult().setType(RowsType::get(context, 1, false, capacity));
+  });
+}
+
+/// The sets of values that are left, numbered from 0 on; -1 for the others.
+/// `renumbered` gets the new number of every old set, or -1.
+SmallVector<int64_t> keepSets(ArrayRef<int64_t> sets,
+                              const std::vector<bool> &kept,
+                              SmallVectorImpl<int64_t> &renumbered) {
+  SmallVector<int64_t> left(sets);
+  for (auto [value, set] : llvm::enumerate(left))
+    if (value >= kept.size() || !kept[value])
+      set = -1;
+  renumbered.assign(1 + *llvm::max_element(sets), -1);
+  int64_t next = 0;
+  for (auto [old, number] : llvm::enumerate(renumbered))
+    if (llvm::is_contained(left, static_cast<int64_t>(old)))
+      number = next++;
+  for (int64_t &set : left)
+    set = set < 0 ? -1 : renumbered[set];
+  return left;
+}
+
+/// `on` without the bodies of sets that are gone.
+void removeBodies(OnOp on, ArrayRef<int64_t> renumbered) {
+  SmallVector<Region *> left;
+  for (auto [set, body] : llvm::enumerate(on.getBodies()))
+    if (renumbered[set] >= 0)
+      left.push_back(&body);
+  if (left.size() == on.getBodies().size() || left.empty())
+    return;
+  OpBuilder builder(on);
+  auto next = OnOp::create(builder, on.getLoc(), on.getResultTypes(),
+                           on.getRows(), on.getGathered(), on.getBases(),
+                           on.getCarried(), left.size());
+  for (auto [region, body] : llvm::zip(next.getBodies(), left))
+    region.takeBody(*body);
+  on->replaceAllUsesWith(next);
+  on.erase();
+}
+
+/// The only body of `on` gets every row: it moves to where `on` stands.
+void inlineBody(OnOp on) {
+  Block &body = on.getBodies().front().front();
+  Operation *yield = body.getTerminator();
+  for (auto [argument, value] :
+       llvm::zip(body.getArguments(), on.getGathered()))
+    argument.replaceAllUsesWith(value);
+  on->getBlock()->getOperations().splice(on->getIterator(),
+                                         body.getOperations(), body.begin(),
+                                         yield->getIterator());
+  on->replaceAllUsesWith(yield->getOperands());
+  on.erase();
+}
+
+/// Removes what only removed modalities need. With one set left nothing is
+/// partitioned; with one modality left the entry does not take it.
+void bindModalities(func::FuncOp entry, const Binding &binding,
+                    const AxisTable &table) {
+  if (table.modalities.empty())
+    return;
+  std::vector<bool> kept = binding.modalities;
+  if (kept.empty())
+    kept.assign(table.modalities.size(), true);
+  BlockArgument modality;
+  for (BlockArgument argument : entry.getArguments())
+    if (entry.getArgAttr(argument.getArgNumber(), kNameAttr) ==
+        StringAttr::get(entry.getContext(), "modality"))
+      modality = argument;
+  if (!modality)
+    return;
+  SmallVector<PartitionOp> partitions;
+  for (Operation *user : modality.getUsers())
+    if (auto partition = dyn_cast<PartitionOp>(user))
+      partitions.push_back(partition);
+  for (PartitionOp partition : partitions) {
+    SmallVector<int64_t> renumbered;
+    SmallVector<int64_t> sets = keepSets(partition.getSets(), kept, renumbered);
+    int64_t count = 1 + *llvm::max_element(sets);
+    if (count == 0)
+      continue; // no value of this partition is left: not one of modalities
+    partition.setSets(sets);
+    partition.getResult().setType(
+        RowsType::get(entry.getContext(), count, true, CapacityAttr()));
+    for (Operation *user :
+         llvm::make_early_inc_range(partition.getResult().getUsers())) {
+      auto on = dyn_cast<OnOp>(user);
+      if (!on || on.getRows() != partition)
+        continue;
+      removeBodies(on, renumbered);
+    }
+    if (count != 1)
+      continue;
+    for (Operation *user :
+         llvm::make_early_inc_range(partition.getResult().getUsers()))
+      if (auto on = dyn_cast<OnOp>(user); on && on.getBodies().size() == 1)
+        inlineBody(on);
+    if (partition.getResult().use_empty())
+      partition.erase();
+  }
+  if (llvm::count(kept, true) == 1 && modality.use_empty())
+    (void)entry.eraseArgument(modality.getArgNumber());
+}
+
 /// Erases operations without effects and without uses, innermost last first.
 void eraseDeadOperations(func::FuncOp entry) {
   entry.walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
@@ -157,6 +296,8 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
     });
     for (func::FuncOp entry : chosen) {
       removeSkippedLayers(entry, *binding);
+      bindRoutes(entry, *binding, table);
+      bindModalities(entry, *binding, table);
       eraseDeadOperations(entry);
       eraseUnusedCaches(entry);
       replacer.recursivelyReplaceElementsIn(entry, /*replaceAttrs=*/true,
@@ -166,6 +307,23 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
         entry->setAttr(kSpecializedAttr, StringAttr::get(&getContext(), *text));
     }
     prune(module);
+    recordModalities(module, *binding);
+  }
+
+  /// A modality that is gone has the set -1 in `nest.model`.
+  void recordModalities(ModuleOp module, const Binding &binding) {
+    auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+    auto sets = model ? model.getAs<DenseI64ArrayAttr>("modality_sets")
+                      : DenseI64ArrayAttr();
+    if (!sets || binding.modalities.empty())
+      return;
+    SmallVector<int64_t> renumbered;
+    NamedAttrList attributes(model);
+    attributes.set(
+        "modality_sets",
+        DenseI64ArrayAttr::get(&getContext(),
+                               keepSets(sets, binding.modalities, renumbered)));
+    module->setAttr(kModelAttr, attributes.getDictionary(&getContext()));
   }
 
   /// The functions named by the option `entry`, or all entries; a module

@@ -216,6 +216,57 @@ std::optional<int64_t> WidthValue::resolve(int64_t size, StringRef place,
 // SubmodelSpec
 //===----------------------------------------------------------------------===//
 
+static constexpr StringLiteral kLegalCapacities =
+    "a capacity is a part of the rows (1/8, 1/1) or a count of rows (256)";
+
+/// The largest number in a capacity.
+static constexpr int64_t kMaxRows = INT32_MAX;
+
+static std::optional<WidthValue> parseCapacity(StringRef text, StringRef place,
+                                               SubmodelError &error) {
+  auto [first, second] = text.split('/');
+  bool isPart = text.contains('/');
+  std::optional<int64_t> number =
+      parseNumber(first, kLegalCapacities, place, error);
+  if (!number)
+    return std::nullopt;
+  std::optional<int64_t> denominator =
+      isPart ? parseNumber(second, kLegalCapacities, place, error) : 0;
+  if (!denominator)
+    return std::nullopt;
+  if (isPart && *denominator == 0)
+    return fail(error, Syntax, place, "'" + text + "' divides by zero",
+                kLegalCapacities);
+  if (*number > kMaxRows || *denominator > kMaxRows ||
+      (isPart && *number > *denominator))
+    return fail(error, Illegal, place,
+                "the capacity " + text + " is above all rows",
+                kLegalCapacities);
+  WidthValue value;
+  value.kind = isPart ? WidthValue::Kind::Fraction : WidthValue::Kind::Count;
+  value.numerator = value.count = *number;
+  value.denominator = *denominator;
+  return value;
+}
+
+static bool parseModalities(StringRef text, StringRef place,
+                            std::vector<std::string> &names,
+                            SubmodelError &error) {
+  SmallVector<StringRef> parts;
+  text.split(parts, '+');
+  for (StringRef part : parts) {
+    if (part.empty() || is_contained(names, part)) {
+      (void)fail(error, Syntax, place,
+                 part.empty() ? Twine("a name is empty")
+                              : "'" + part + "' is named twice",
+                 "modalities are listed as text+image");
+      return false;
+    }
+    names.push_back(part.str());
+  }
+  return true;
+}
+
 std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
                                                 SubmodelError &error) {
   static constexpr StringLiteral kLegalKeys =
@@ -236,27 +287,43 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
                   kLegalKeys);
     place += ", entry '" + part.str() + "'";
 
-    // Built later than the ground floor; known here so that the refusal is
-    // not taken for a spelling mistake.
-    bool known = key == "modalities" || key == "preset" ||
-                 key.starts_with("routes.") ||
+    // Known here so that the refusal is not taken for a spelling mistake.
+    bool known = key == "preset" ||
                  (key.starts_with("layers.") && key.ends_with(".heads"));
     if (known)
       return fail(error, Illegal, place, "'" + key + "' is not supported yet",
-                  "supported are layers.SEL.ffn and skip");
+                  "supported are layers.SEL.ffn, skip, modalities, "
+                  "routes.SEL.capacity and routes.SEL");
 
     Entry entry;
     entry.text = part.str();
-    StringRef selector;
+    StringRef selector = key;
     if (key == "skip") {
       entry.key = Entry::Key::Skip;
       selector = value;
-    } else if (key.starts_with("layers.") && key.ends_with(".ffn")) {
+    } else if (key == "modalities") {
+      entry.key = Entry::Key::Modalities;
+      if (!parseModalities(value, place, entry.modalities, error))
+        return std::nullopt;
+      spec.entries.push_back(std::move(entry));
+      continue;
+    } else if (selector.consume_front("layers.") &&
+               selector.consume_back(".ffn")) {
       entry.key = Entry::Key::Ffn;
-      selector = key.drop_front(strlen("layers.")).drop_back(strlen(".ffn"));
+    } else if (selector = key; selector.consume_front("routes.") &&
+                               selector.consume_back(".capacity")) {
+      entry.key = Entry::Key::Capacity;
+    } else if (selector = key;
+               selector.consume_front("routes.") && !selector.contains('.')) {
+      entry.key = Entry::Key::Dense;
+      if (value != "dense")
+        return fail(error, Syntax, place,
+                    "'" + value + "' says nothing of a route",
+                    "legal are routes.SEL=dense and routes.SEL.capacity=1/4");
     } else {
       std::string near =
-          nearestName(key, {"layers.all.ffn", "skip", "modalities", "preset"});
+          nearestName(key, {"layers.all.ffn", "skip", "modalities", "preset",
+                            "routes.all.capacity", "routes.all"});
       return fail(
           error, Syntax, place,
           "unknown key '" + key + "'" +
@@ -274,6 +341,12 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
         return std::nullopt;
       entry.value = *width;
     }
+    if (entry.key == Entry::Key::Capacity) {
+      std::optional<WidthValue> capacity = parseCapacity(value, place, error);
+      if (!capacity)
+        return std::nullopt;
+      entry.value = *capacity;
+    }
     spec.entries.push_back(std::move(entry));
   }
   return spec;
@@ -287,6 +360,31 @@ std::string AxisTable::name(int64_t layer, StringRef kind) {
   return ("layers." + Twine(layer) + "." + kind).str();
 }
 
+static void readModel(mlir::DictionaryAttr model, AxisTable &table) {
+  if (auto layers = model.getAs<mlir::IntegerAttr>("num_layers"))
+    table.numLayers = layers.getInt();
+  if (auto names = model.getAs<mlir::ArrayAttr>("modalities"))
+    for (mlir::Attribute name : names)
+      if (auto text = dyn_cast<mlir::StringAttr>(name))
+        table.modalities.push_back(text.str());
+  auto routes = model.getAs<mlir::DictionaryAttr>("routes");
+  if (!routes)
+    return;
+  for (mlir::NamedAttribute entry : routes) {
+    int64_t layer;
+    auto route = dyn_cast<mlir::DictionaryAttr>(entry.getValue());
+    auto capacity =
+        route ? route.getAs<nest::CapacityAttr>("capacity") : nullptr;
+    if (!capacity || entry.getName().strref().getAsInteger(10, layer))
+      continue;
+    auto ranks = [&](StringRef key) {
+      auto rule = route.getAs<mlir::StringAttr>(key);
+      return rule && rule == "topk";
+    };
+    table.routes[layer] = {ranks("select"), ranks("decode"), capacity};
+  }
+}
+
 AxisTable AxisTable::get(mlir::ModuleOp module) {
   AxisTable table;
   for (auto axis : module.getOps<nest::AxisOp>())
@@ -294,13 +392,81 @@ AxisTable AxisTable::get(mlir::ModuleOp module) {
                                      SmallVector<int64_t>(axis.getLevels())};
   if (auto model =
           module->getAttrOfType<mlir::DictionaryAttr>(nest::kModelAttr))
-    if (auto layers = model.getAs<mlir::IntegerAttr>("num_layers"))
-      table.numLayers = layers.getInt();
+    readModel(model, table);
   // A module written by hand may say nothing of its depth.
   module.walk([&](nest::LayerOp layer) {
     table.numLayers = std::max<int64_t>(table.numLayers, layer.getIndex() + 1);
   });
   return table;
+}
+
+/// Binds the routes of an entry. Layers that are listed have one; of others
+/// those are meant that have.
+static bool bindRoutes(const SubmodelSpec::Entry &entry,
+                       ArrayRef<int64_t> layers, const AxisTable &table,
+                       StringRef place, Binding &binding,
+                       SubmodelError &error) {
+  std::string routed;
+  for (const auto &route : table.routes)
+    routed += (routed.empty() ? "" : "+") + std::to_string(route.first);
+  bool any = false;
+  std::string unranked;
+  for (int64_t layer : layers) {
+    auto route = table.routes.find(layer);
+    if (route == table.routes.end()) {
+      if (!entry.layers.isListed())
+        continue;
+      (void)fail(error, Illegal, place,
+                 "layer " + Twine(layer) + " has no route",
+                 routed.empty() ? Twine("the model has no routes")
+                                : "routed are the layers " + routed);
+      return false;
+    }
+    any = true;
+    nest::CapacityAttr capacity = route->second.capacity;
+    if (entry.key == SubmodelSpec::Entry::Key::Dense) {
+      binding.routes[layer] = {};
+      continue;
+    }
+    if (!route->second.ranksInSelect && !route->second.ranksInDecode)
+      unranked += (unranked.empty() ? "" : "+") + std::to_string(layer);
+    const WidthValue &value = entry.value;
+    binding.routes[layer] = nest::CapacityAttr::get(
+        capacity.getContext(), value.numerator, value.denominator,
+        capacity.getRounding(), capacity.getMinimum());
+  }
+  if (!any) {
+    (void)fail(error, Illegal, place, "none of these layers has a route",
+               routed.empty() ? Twine("the model has no routes")
+                              : "routed are the layers " + routed);
+    return false;
+  }
+  if (!unranked.empty())
+    binding.warnings.push_back("routes." + unranked +
+                               ": rows are not ranked there, so a capacity "
+                               "changes nothing");
+  return true;
+}
+
+static bool bindModalities(const SubmodelSpec::Entry &entry,
+                           const AxisTable &table, StringRef place,
+                           Binding &binding, SubmodelError &error) {
+  binding.modalities.assign(table.modalities.size(), false);
+  for (const std::string &name : entry.modalities) {
+    auto found = llvm::find(table.modalities, name);
+    if (found == table.modalities.end()) {
+      std::string near = nearestName(name, table.modalities);
+      (void)fail(error, Illegal, place,
+                 "there is no modality '" + name + "'" +
+                     (near.empty() ? "" : " (did you mean " + near + "?)"),
+                 table.modalities.empty()
+                     ? "the model has no modalities"
+                     : "modalities are " + llvm::join(table.modalities, ", "));
+      return false;
+    }
+    binding.modalities[found - table.modalities.begin()] = true;
+  }
+  return true;
 }
 
 std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
@@ -313,6 +479,11 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
 
   for (const SubmodelSpec::Entry &entry : spec.entries) {
     std::string place = "submodel entry '" + entry.text + "'";
+    if (entry.key == SubmodelSpec::Entry::Key::Modalities) {
+      if (!bindModalities(entry, table, place, binding, error))
+        return std::nullopt;
+      continue;
+    }
     std::optional<SmallVector<int64_t>> layers =
         entry.layers.resolve(table.numLayers, place, error);
     if (!layers)
@@ -326,6 +497,11 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
         return fail(error, Illegal, place, "no layer would be left",
                     "keep at least one of the " + Twine(table.numLayers) +
                         " layers");
+      continue;
+    }
+    if (entry.key != SubmodelSpec::Entry::Key::Ffn) {
+      if (!bindRoutes(entry, *layers, table, place, binding, error))
+        return std::nullopt;
       continue;
     }
     for (int64_t layer : *layers) {

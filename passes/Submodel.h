@@ -9,6 +9,8 @@
 #ifndef NESTC_PASSES_SUBMODEL_H
 #define NESTC_PASSES_SUBMODEL_H
 
+#include "dialect/Nest.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LLVM.h"
 #include "llvm/ADT/SmallVector.h"
@@ -16,6 +18,7 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +47,8 @@ public:
   /// not there is an error.
   std::optional<llvm::SmallVector<int64_t>>
   resolve(int64_t numLayers, llvm::StringRef place, SubmodelError &error) const;
+  /// Whether layers are listed by number, so that each of them is meant.
+  bool isListed() const { return kind == Kind::Ranges; }
 
 private:
   struct Range {
@@ -70,28 +75,37 @@ struct WidthValue {
 /// The text of --submodel, parsed: later entries override earlier ones.
 struct SubmodelSpec {
   struct Entry {
-    enum class Key { Ffn, Skip } key;
+    enum class Key { Ffn, Skip, Capacity, Dense, Modalities } key;
     std::string text; ///< as written, the place of errors
     LayerSelector layers;
-    WidthValue value;
+    WidthValue value;                    ///< Ffn, Capacity
+    std::vector<std::string> modalities; ///< Modalities
   };
   std::vector<Entry> entries;
 
-  /// Parses inline text (interfaces: `layers.SEL.ffn=VALUE`, `skip=SEL`).
+  /// Parses inline text: `layers.SEL.ffn=VALUE`, `skip=SEL`,
+  /// `routes.SEL.capacity=VALUE`, `routes.SEL=dense`, `modalities=A+B`.
   static std::optional<SubmodelSpec> parse(llvm::StringRef text,
                                            SubmodelError &error);
 };
 
-/// The axes of a model, by name.
+/// What a submodel may choose in a model: its axes by name, its routes by
+/// layer, its modalities.
 struct AxisTable {
   struct Axis {
     int64_t size;
     llvm::SmallVector<int64_t> levels; ///< widths it was trained at
   };
+  struct Route {
+    bool ranksInSelect, ranksInDecode; ///< whether the rule is a capacity
+    nest::CapacityAttr capacity;
+  };
   int64_t numLayers = 0;
   llvm::StringMap<Axis> axes;
+  std::map<int64_t, Route> routes;
+  std::vector<std::string> modalities;
 
-  /// Reads `nest.axis` operations and the depth of a universal module.
+  /// Reads `nest.axis` operations and `nest.model` of a universal module.
   static AxisTable get(mlir::ModuleOp module);
   /// The name of a layer's axis: layers.N.KIND.
   static std::string name(int64_t layer, llvm::StringRef kind);
@@ -99,8 +113,11 @@ struct AxisTable {
 
 /// What a submodel means for one model.
 struct Binding {
-  llvm::StringMap<int64_t> widths;   ///< every axis of the model
-  std::vector<bool> skipped;         ///< one for each layer
+  llvm::StringMap<int64_t> widths; ///< every axis of the model
+  std::vector<bool> skipped;       ///< one for each layer
+  /// Routes that are chosen otherwise: a capacity, or null for every row.
+  std::map<int64_t, nest::CapacityAttr> routes;
+  std::vector<bool> modalities;      ///< whether each is kept; empty: all are
   std::vector<std::string> warnings; ///< such as a width that is no level
 };
 

@@ -18,24 +18,21 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::rt;
 
-/// Families that can be imported.
-static const Family *const kFamilies[] = {&llamaFamily};
+/// Families that can be imported; those with marks before those without.
+static const Family *const kFamilies[] = {&modGptFamily, &modeFamily,
+                                          &modFamily, &motFamily, &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
-/// than calling its tensors unexpected. It is found by model types, by parts of
-/// its tensors' names, or by both together.
+/// than calling its tensors unexpected.
 struct LaterFamily {
   const char *name;
-  std::vector<StringRef> modelTypes, tensorMarks;
+  std::vector<std::string> modelTypes;
+  std::vector<StringRef> tensorMarks;
 };
 } // namespace
 
 static const LaterFamily kLaterFamilies[] = {
-    {"mod-gpt", {}, {".mod_router.", ".mod_predictor."}},
-    {"mode", {"mode"}, {}},
-    {"mod", {"llama", "mistral"}, {".router.", ".block."}},
-    {"mot", {"mot"}, {}},
     {"olmo", {}, {"transformer.blocks."}},
     {"vit", {"vit"}, {}},
     {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
@@ -52,8 +49,10 @@ static const TensorInfo *findMark(const Checkpoint &checkpoint,
 
 static std::vector<std::string> allModelTypes() {
   std::vector<std::string> types;
-  for (const Family *family : kFamilies)
-    llvm::append_range(types, family->modelTypes);
+  for (const Family *family : llvm::reverse(kFamilies))
+    for (const std::string &type : family->modelTypes)
+      if (!llvm::is_contained(types, type))
+        types.push_back(type);
   return types;
 }
 
@@ -79,6 +78,21 @@ static Error notYet(const std::string &place, const std::string &family) {
                "supported: " + llvm::join(names, ", "));
 }
 
+/// What nest.json says and the family does not have.
+static Status checkNestJson(const ImportInput &input, const Family &family) {
+  if (input.nest.hasRoutes() && !(family.reads & Family::Routes))
+    return Error(input.nest.routesPlace(),
+                 std::string("are there, but the family ") + family.name +
+                     " has no routers",
+                 "no such key");
+  if (input.nest.modalities() && !(family.reads & Family::ModalityList))
+    return Error(input.nest.modalitiesPlace(),
+                 std::string("are there, but the family ") + family.name +
+                     " has no towers",
+                 "no such key");
+  return Status::success();
+}
+
 Expected<const Family *> nestc::findFamily(const ImportInput &input) {
   std::string stated = input.nest.family();
   const Family *statedFamily = nullptr;
@@ -101,47 +115,100 @@ Expected<const Family *> nestc::findFamily(const ImportInput &input) {
   }
 
   NEST_RT_ASSIGN(std::string type, modelTypeOf(input.config));
-  for (const LaterFamily &family : kLaterFamilies) {
-    bool typeFits = llvm::is_contained(family.modelTypes, type);
-    if (!family.modelTypes.empty() && !typeFits)
-      continue;
-    if (family.tensorMarks.empty())
-      return notYet(input.config.error("model_type", "").place, family.name);
-    if (const TensorInfo *tensor =
-            findMark(input.checkpoint, family.tensorMarks))
-      return notYet(input.checkpoint.placeOf(*tensor), family.name);
-  }
-  if (type.empty())
-    return input.config.error("model_type", "is missing",
-                              legalNames("", allModelTypes()));
+  auto fits = [&](const auto &family) {
+    return (family.modelTypes.empty() ||
+            llvm::is_contained(family.modelTypes, type)) &&
+           (family.tensorMarks.empty() ||
+            findMark(input.checkpoint, family.tensorMarks));
+  };
   for (const Family *family : kFamilies)
-    if (llvm::is_contained(family->modelTypes, type)) {
+    if (fits(*family)) {
       if (statedFamily && statedFamily != family)
         return Error(input.nest.familyPlace(),
                      "is " + stated + ", but config.json's model_type " + type +
-                         " belongs to " + family->name,
+                         (family->tensorMarks.empty()
+                              ? " belongs to "
+                              : " with its routers belongs to ") +
+                         family->name,
                      std::string("legal is ") + family->name);
+      NEST_RT_TRY(checkNestJson(input, *family));
       return family;
     }
+  for (const LaterFamily &family : kLaterFamilies)
+    if (fits(family))
+      return notYet(family.tensorMarks.empty()
+                        ? input.config.error("model_type", "").place
+                        : input.checkpoint.placeOf(
+                              *findMark(input.checkpoint, family.tensorMarks)),
+                    family.name);
+  if (type.empty())
+    return input.config.error("model_type", "is missing",
+                              legalNames("", allModelTypes()));
   return input.config.error("model_type", "\"" + type + "\" is not supported",
                             legalNames(type, allModelTypes()));
+}
+
+Expected<std::vector<int64_t>>
+nestc::readEndTokens(const ImportInput &input, std::optional<int64_t> otherwise,
+                     int64_t vocabSize) {
+  std::vector<int64_t> dropped;
+  NEST_RT_ASSIGN(auto tokens, input.config.tokenIds("eos_token_id", otherwise,
+                                                    vocabSize, dropped));
+  if (!dropped.empty())
+    input.warn(
+        input.config.error("eos_token_id",
+                           std::to_string(dropped.front()) +
+                               " is no token of the model, and is ignored",
+                           "tokens are 0 to " + std::to_string(vocabSize - 1)));
+  return tokens;
+}
+
+Status nestc::checkDepth(const ImportInput &input, const char *key,
+                         int64_t numLayers) {
+  auto stored = static_cast<int64_t>(input.checkpoint.size());
+  if (numLayers <= stored)
+    return Status::success();
+  return input.config.error(key,
+                            "is " + std::to_string(numLayers) +
+                                ", but the checkpoint has only " +
+                                std::to_string(stored) + " tensors",
+                            "the number of layers that are stored");
+}
+
+Expected<std::vector<std::optional<Route>>>
+nestc::matchRoutes(const ImportInput &input, int64_t numLayers,
+                   llvm::function_ref<std::string(int64_t layer)> routerOf) {
+  NEST_RT_ASSIGN(auto routes, input.nest.routes(numLayers));
+  for (int64_t layer = 0; layer < numLayers; ++layer) {
+    std::string name = routerOf(layer);
+    const TensorInfo *router = input.checkpoint.find(name);
+    if (router && !routes[layer])
+      return Error(input.checkpoint.placeOf(*router),
+                   "is a router without a route",
+                   "nest.json says of every router what it does: routes."
+                   "layers." +
+                       std::to_string(layer));
+    if (!router && routes[layer])
+      return Error(routes[layer]->place,
+                   "routes layer " + std::to_string(layer) +
+                       ", which has no router",
+                   "layers with a tensor like " + name);
+  }
+  return routes;
 }
 
 Status nestc::declareFfnAxes(const ImportInput &input,
                              const std::vector<int64_t> &sizes, ModuleOp module,
                              OpBuilder &builder) {
   NEST_RT_ASSIGN(auto levels, input.nest.ffnLevels(sizes));
-  AxisTable table;
-  table.numLayers = static_cast<int64_t>(sizes.size());
-  for (int64_t layer = 0; layer < table.numLayers; ++layer) {
+  auto numLayers = static_cast<int64_t>(sizes.size());
+  for (int64_t layer = 0; layer < numLayers; ++layer) {
     std::string name = AxisTable::name(layer, "ffn");
     nest::AxisOp::create(builder, NameLoc::get(builder.getStringAttr(name)),
                          builder.getStringAttr(name),
                          builder.getI64IntegerAttr(sizes[layer]),
                          builder.getDenseI64ArrayAttr(levels[layer]));
-    table.axes[name] = {sizes[layer], levels[layer]};
   }
-  NEST_RT_TRY(input.nest.checkSubmodels(table));
   NamedAttrList named;
   for (const auto &[name, spec] : input.nest.submodels())
     named.append(name, builder.getStringAttr(spec));
@@ -169,6 +236,14 @@ void nestc::recordModel(const ImportInput &input, const ModelFacts &facts,
                builder.getStringAttr(typeName(weights.multiplyType())));
   // Without declared levels every width is a guess; nest-specialize warns.
   model.append("declared_axes", builder.getBoolAttr(input.nest.declaresAxes()));
+  DictionaryAttr routes = describeRoutes(module.getContext(), facts.routes);
+  if (!routes.empty())
+    model.append("routes", routes);
+  if (const std::optional<Modalities> &list = input.nest.modalities()) {
+    SmallVector<StringRef> names(list->names.begin(), list->names.end());
+    model.append("modalities", builder.getStrArrayAttr(names));
+    model.append("modality_sets", builder.getDenseI64ArrayAttr(list->towers));
+  }
   module->setAttr(nest::kModelAttr, model.getDictionary(module.getContext()));
 
   llvm::SmallString<256> path;

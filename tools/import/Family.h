@@ -39,17 +39,23 @@ struct ModelFacts {
   std::string family, modelType;
   int64_t numLayers = 0, vocabSize = 0, hiddenSize = 0, maxLength = 0;
   std::vector<int64_t> eosTokenIds;
+  std::vector<std::optional<Route>> routes; ///< one for each layer, or none
 };
 
-/// One family: a file beside this one, most of it a table.
+/// One family: a file beside this one, most of it a table. A checkpoint is of
+/// it when its model type is one of these (if there are any) and a tensor's
+/// name has one of the marks (if there are any).
 struct Family {
+  enum Reads : unsigned { Routes = 1, ModalityList = 2 };
   const char *name;
   std::vector<std::string> modelTypes;
+  std::vector<llvm::StringRef> tensorMarks;
+  unsigned reads; ///< of nest.json
   /// Fills `module`, which is empty.
   rt::Status (*build)(const ImportInput &input, mlir::ModuleOp module);
 };
 
-extern const Family llamaFamily;
+extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily;
 
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.
@@ -57,8 +63,21 @@ rt::Expected<const Family *> findFamily(const ImportInput &input);
 /// The config's model_type; where it has none, what `architectures` implies.
 rt::Expected<std::string> modelTypeOf(const Config &config);
 
+/// The token ids that end a text, without those that the vocabulary lacks.
+rt::Expected<std::vector<int64_t>>
+readEndTokens(const ImportInput &input, std::optional<int64_t> otherwise,
+              int64_t vocabSize);
+/// Refuses more layers than tensors, before anything is allocated for each.
+rt::Status checkDepth(const ImportInput &input, const char *key,
+                      int64_t numLayers);
+/// The route of every layer, and an error for one without a router and for a
+/// router without a route; `routerOf` gives the tensor that scores a layer.
+rt::Expected<std::vector<std::optional<Route>>>
+matchRoutes(const ImportInput &input, int64_t numLayers,
+            llvm::function_ref<std::string(int64_t layer)> routerOf);
+
 /// Declares an axis layers.N.ffn for each layer of the given sizes, with the
-/// levels of nest.json, and checks and records the named submodels.
+/// levels of nest.json, and records the named submodels.
 rt::Status declareFfnAxes(const ImportInput &input,
                           const std::vector<int64_t> &sizes,
                           mlir::ModuleOp module, mlir::OpBuilder &builder);

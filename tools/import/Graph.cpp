@@ -42,11 +42,17 @@ RankedTensorType Graph::stream(Value like, RankedTensorType weight,
       OnAttr::getOrNull(builder.getContext(), axes, inner));
 }
 
-Value Graph::embed(StringRef table) {
+Value Graph::embedIds(StringRef table, Value ids) {
   Value rows = get(table);
   return EmbedOp::create(builder, at(table),
-                         stream(tokens, weights.type(table), 1), tokens, rows,
+                         stream(ids, weights.type(table), 1), ids, rows,
                          builder.getF32FloatAttr(1.0f));
+}
+
+Value Graph::embed(StringRef table) { return embedIds(table, tokens); }
+
+Value Graph::embedPositions(StringRef table) {
+  return embedIds(table, positions);
 }
 
 Value Graph::linear(Value x, StringRef weight, StringRef bias) {
@@ -56,38 +62,99 @@ Value Graph::linear(Value x, StringRef weight, StringRef bias) {
                           stream(x, weights.type(weight), 0), x, w, b);
 }
 
-Value Graph::rmsNorm(Value x, StringRef weight, double epsilon, int64_t group) {
+Value Graph::norm(NormKind kind, Value x, StringRef weight, StringRef bias,
+                  double epsilon, int64_t group) {
   Value w = get(weight);
-  return NormOp::create(builder, at(weight), x.getType(), NormKind::rms, x, w,
-                        /*bias=*/Value(), APFloat(static_cast<float>(epsilon)),
+  Value b = bias.empty() ? Value() : get(bias);
+  return NormOp::create(builder, at(weight), x.getType(), kind, x, w, b,
+                        APFloat(static_cast<float>(epsilon)),
                         group ? builder.getI64IntegerAttr(group)
                               : IntegerAttr());
+}
+
+Value Graph::rmsNorm(Value x, StringRef weight, double epsilon, int64_t group) {
+  return norm(NormKind::rms, x, weight, "", epsilon, group);
+}
+
+Value Graph::layerNorm(Value x, StringRef weight, StringRef bias,
+                       double epsilon) {
+  return norm(NormKind::layer, x, weight, bias, epsilon, /*group=*/0);
 }
 
 Value Graph::glu(Activation kind, Value gate, Value up) {
   return GluOp::create(builder, location, gate.getType(), kind, gate, up);
 }
 
-Value Graph::rope(Value x, RopeAttr rope) {
-  return nest::RopeOp::create(builder, location, x.getType(), x, positions,
-                              rope);
+Value Graph::act(Activation kind, Value x) {
+  return ActOp::create(builder, location, x.getType(), kind, x);
+}
+
+Value Graph::rope(Value x, RopeAttr rope, Value at) {
+  return nest::RopeOp::create(builder, location, x.getType(), x,
+                              at ? at : positions, rope);
 }
 
 Value Graph::add(Value a, Value b) {
   return arith::AddFOp::create(builder, location, a, b);
 }
 
-Value Graph::attend(Value q, Value k, Value v, double scale, int64_t window) {
-  keys = nest::CacheAppendOp::create(builder, location, keys.getType(), keys, k,
-                                     lengths, /*family=*/Value());
-  values = nest::CacheAppendOp::create(builder, location, values.getType(),
-                                       values, v, lengths, /*family=*/Value());
+Value Graph::sub(Value a, Value b) {
+  return arith::SubFOp::create(builder, location, a, b);
+}
+
+Value Graph::scale(Value x, Value weights) {
+  return ScaleOp::create(builder, location, x.getType(), x, weights);
+}
+
+Value Graph::softmax(Value x, Value rows) {
+  return SoftmaxOp::create(builder, location, x.getType(), x, rows,
+                           rows ? builder.getUnitAttr() : UnitAttr());
+}
+
+void Graph::append(Value k, Value v, Value length, Value rows) {
+  auto to = [&](Value cache, Value what) {
+    return nest::CacheAppendOp::create(builder, location, cache.getType(),
+                                       cache, what, length, rows);
+  };
+  caches.keys = to(caches.keys, k);
+  caches.values = to(caches.values, v);
+}
+
+Value Graph::attend(Value q, Value length, double scale, int64_t window,
+                    Value rows, bool compact) {
   return nest::AttentionOp::create(
-      builder, location, q.getType(), q, keys, values, lengths,
-      /*positions=*/Value(), /*rows=*/Value(),
+      builder, location, q.getType(), q, caches.keys, caches.values, length,
+      compact ? caches.positions : Value(), rows,
       builder.getF32FloatAttr(static_cast<float>(scale)),
       MaskAttr::get(builder.getContext(), /*causal=*/true, window),
-      /*compact=*/UnitAttr());
+      compact ? builder.getUnitAttr() : UnitAttr());
+}
+
+SmallVector<Value> Graph::on(
+    Value rows, ValueRange gathered, ValueRange bases, ValueRange carried,
+    unsigned bodies,
+    llvm::function_ref<SmallVector<Value>(unsigned body, ValueRange packed)>
+        build) {
+  std::vector<Region> regions(bodies);
+  SmallVector<Type> types;
+  SmallVector<Location> locations(gathered.size(), location);
+  for (unsigned index = 0; index < bodies; ++index) {
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = builder.createBlock(&regions[index], {}, gathered.getTypes(),
+                                      locations);
+    llvm::StringMap<Value> outside;
+    std::swap(outside, gets);
+    SmallVector<Value> yielded = build(index, body->getArguments());
+    YieldOp::create(builder, location, yielded);
+    std::swap(outside, gets);
+    if (index == 0)
+      llvm::append_range(types, ValueRange(yielded).getTypes());
+  }
+  auto op = OnOp::create(builder, location, types, rows, gathered, bases,
+                         carried, bodies);
+  for (unsigned index = 0; index < bodies; ++index)
+    op.getBodies()[index].takeBody(regions[index]);
+  return llvm::to_vector_of<Value>(op.getResults());
 }
 
 //===----------------------------------------------------------------------===//
@@ -95,16 +162,20 @@ Value Graph::attend(Value q, Value k, Value v, double scale, int64_t window) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// An entry: one row or many in, the last row's logits or all out.
+/// An entry: one row or many in, the last row's logits or all out, rows chosen
+/// together or each by itself.
 struct EntryKind {
   const char *name;
-  bool oneRow, allLogits;
+  bool oneRow, allLogits, decodes;
 };
 } // namespace
 
-static constexpr EntryKind kEntries[] = {{"prefill", false, false},
-                                         {"decode", true, false},
-                                         {"verify", false, true}};
+static constexpr EntryKind kEntries[] = {{"prefill", false, false, false},
+                                         {"decode", true, false, true},
+                                         {"verify", false, true, false}};
+static constexpr EntryKind kCausalEntries[] = {
+    {"prefill_causal", false, false, true},
+    {"verify_causal", false, true, true}};
 
 namespace nestc {
 /// Emits one entry after the other.
@@ -121,17 +192,28 @@ public:
     builder.setInsertionPointToStart(block);
 
     Graph graph(builder, weights);
-    graph.tokens = block->getArgument(0);
-    graph.positions = block->getArgument(1);
-    graph.lengths = block->getArgument(2);
+    graph.decodes = kind.decodes;
+    graph.oneRow = kind.oneRow;
+    unsigned next = 0;
+    auto argument = [&] { return block->getArgument(next++); };
+    graph.tokens = argument();
+    graph.positions = argument();
+    graph.lengths = argument();
+    if (decoder.takesModality)
+      graph.modality = argument();
     Value x = decoder.embed(graph);
     SmallVector<Value> results(1);
-    for (size_t layer = 0; layer < decoder.caches.size(); ++layer) {
-      graph.keys = block->getArgument(3 + 2 * layer);
-      graph.values = block->getArgument(4 + 2 * layer);
+    for (const auto &[layer, cache] : llvm::enumerate(decoder.caches)) {
+      graph.caches = {argument(), argument(), {}, {}};
+      if (cache.ownLength)
+        graph.caches.length = argument();
+      if (cache.ownPositions)
+        graph.caches.positions = argument();
       x = buildLayer(graph, static_cast<int64_t>(layer), x);
-      results.append({graph.keys, graph.values});
+      llvm::append_range(results, carried(graph.caches));
     }
+    if (decoder.finish)
+      x = decoder.finish(graph, x);
     if (!kind.allLogits && !kind.oneRow) {
       auto type = cast<RankedTensorType>(x.getType());
       x = LastOp::create(
@@ -153,36 +235,62 @@ public:
 private:
   func::FuncOp declare(const EntryKind &kind) {
     constexpr int64_t dynamic = ShapedType::kDynamic;
-    MLIRContext *context = builder.getContext();
     Type i32 = builder.getI32Type();
     auto rows =
         RankedTensorType::get({dynamic, kind.oneRow ? 1 : dynamic}, i32);
-    SmallVector<Type> inputs{rows, rows, RankedTensorType::get({dynamic}, i32)};
-    SmallVector<Type> results{
-        RankedTensorType::get({dynamic}, builder.getF32Type())};
-    for (const Decoder::Cache &cache : decoder.caches) {
+    auto lengths = RankedTensorType::get({dynamic}, i32);
+    SmallVector<Type> inputs{rows, rows, lengths};
+    SmallVector<StringRef> names{"tokens", "positions", "lengths"};
+    if (decoder.takesModality) {
+      inputs.push_back(rows);
+      names.push_back("modality");
+    }
+    SmallVector<Type> caches;
+    SmallVector<StringAttr> cacheNames;
+    for (size_t layer = 0; layer < decoder.caches.size(); ++layer) {
+      const Decoder::Cache &cache = decoder.caches[layer];
+      auto add = [&](const char *part, Type type) {
+        caches.push_back(type);
+        cacheNames.push_back(
+            builder.getStringAttr("layers." + Twine(layer) + "." + part));
+      };
       auto type = RankedTensorType::get(
           {dynamic, cache.heads, decoder.maxLength, cache.headDim},
           weights.multiplyType());
-      inputs.append({type, type});
-      results.append({type, type});
+      add("k", type);
+      add("v", type);
+      if (cache.ownLength)
+        add("length", lengths);
+      if (cache.ownPositions)
+        add("positions",
+            RankedTensorType::get({dynamic, decoder.maxLength}, i32));
     }
+    SmallVector<Type> results{
+        RankedTensorType::get({dynamic}, builder.getF32Type())};
+    llvm::append_range(inputs, caches);
+    llvm::append_range(results, caches);
     auto entry = func::FuncOp::create(
-        builder, NameLoc::get(StringAttr::get(context, kind.name)), kind.name,
+        builder, NameLoc::get(builder.getStringAttr(kind.name)), kind.name,
         builder.getFunctionType(inputs, results));
     entry->setAttr(kEntryAttr, builder.getStringAttr(kind.name));
-    const char *names[] = {"tokens", "positions", "lengths"};
-    for (unsigned i = 0; i < 3; ++i)
-      entry.setArgAttr(i, kNameAttr, builder.getStringAttr(names[i]));
+    for (const auto &[index, name] : llvm::enumerate(names))
+      entry.setArgAttr(index, kNameAttr, builder.getStringAttr(name));
     entry.setResultAttr(0, kNameAttr, builder.getStringAttr("logits"));
-    for (unsigned layer = 0; layer < decoder.caches.size(); ++layer)
-      for (unsigned part = 0; part < 2; ++part) {
-        auto name = builder.getStringAttr("layers." + Twine(layer) +
-                                          (part ? ".v" : ".k"));
-        entry.setArgAttr(3 + 2 * layer + part, kCacheAttr, name);
-        entry.setResultAttr(1 + 2 * layer + part, kCacheAttr, name);
-      }
+    for (const auto &[index, name] : llvm::enumerate(cacheNames)) {
+      entry.setArgAttr(names.size() + index, kCacheAttr, name);
+      entry.setResultAttr(1 + index, kCacheAttr, name);
+    }
     return entry;
+  }
+
+  /// The values in `caches`.
+  static SmallVector<Value> carried(const LayerCaches &caches) {
+    SmallVector<Value> values;
+    for (Value value :
+         {caches.keys, caches.values, caches.length, caches.positions})
+      if (value)
+        values.push_back(value);
+    return values;
   }
 
   /// A nest.layer around what the family emits; on return the graph's caches
@@ -190,20 +298,25 @@ private:
   Value buildLayer(Graph &graph, int64_t index, Value x) {
     Location loc =
         NameLoc::get(builder.getStringAttr("layers." + Twine(index)));
-    Value carried[] = {graph.keys, graph.values};
-    Type types[] = {x.getType(), carried[0].getType(), carried[1].getType()};
-    auto layer = LayerOp::create(builder, loc, TypeRange(types), index,
-                                 ValueRange(x), ValueRange(carried));
+    SmallVector<Value> before = carried(graph.caches);
+    SmallVector<Type> types{x.getType()};
+    llvm::append_range(types, ValueRange(before).getTypes());
+    auto layer =
+        LayerOp::create(builder, loc, types, index, ValueRange(x), before);
     OpBuilder::InsertionGuard guard(builder);
     builder.createBlock(&layer.getBody());
     llvm::StringMap<Value> outside;
     std::swap(outside, graph.gets);
     graph.location = loc;
-    Value result = decoder.layer(graph, index, x);
-    YieldOp::create(builder, loc, ValueRange{result, graph.keys, graph.values});
+    SmallVector<Value> yielded{decoder.layer(graph, index, x)};
+    llvm::append_range(yielded, carried(graph.caches));
+    YieldOp::create(builder, loc, yielded);
     std::swap(outside, graph.gets);
-    graph.keys = layer.getResult(1);
-    graph.values = layer.getResult(2);
+    unsigned next = 0;
+    for (Value *value : {&graph.caches.keys, &graph.caches.values,
+                         &graph.caches.length, &graph.caches.positions})
+      if (*value)
+        *value = layer.getResult(++next);
     return layer.getResult(0);
   }
 
@@ -218,4 +331,7 @@ void nestc::buildDecoder(OpBuilder &builder, const WeightTable &weights,
   DecoderBuilder entries(builder, weights, decoder);
   for (const EntryKind &kind : kEntries)
     entries.build(kind);
+  if (decoder.decodesApart)
+    for (const EntryKind &kind : kCausalEntries)
+      entries.build(kind);
 }

@@ -19,6 +19,12 @@
 
 namespace nestc {
 
+/// Caches of a layer. `length` and `positions` (of its rows) are null where the
+/// caches hold every row, as `lengths` of the entry says.
+struct LayerCaches {
+  mlir::Value keys, values, length, positions;
+};
+
 /// Emits graph operations of one entry. Streams are [B, T, width] of f32;
 /// weights are named as in the checkpoint, and operations have a location named
 /// after theirs.
@@ -28,20 +34,58 @@ public:
       : builder(builder), weights(weights),
         location(mlir::UnknownLoc::get(builder.getContext())) {}
 
-  /// Rows of a table for the tokens of the entry.
+  /// What the entry was given; `modality` is null where the model has none.
+  mlir::Value tokens, positions, lengths, modality;
+  /// Of the layer that is built, as they are at this point.
+  LayerCaches caches;
+  /// Whether rows are chosen as in a decode; whether a call has a single row.
+  bool decodes = false, oneRow = false;
+
+  /// Rows of a table for the tokens of the entry, or for its positions.
   mlir::Value embed(llvm::StringRef table);
+  mlir::Value embedPositions(llvm::StringRef table);
   /// x w^T, and a bias unless its name is empty.
   mlir::Value linear(mlir::Value x, llvm::StringRef weight,
                      llvm::StringRef bias = "");
   /// RMS norm of the last dimension, or of groups of `group` elements of it.
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef weight, double epsilon,
                       int64_t group = 0);
+  /// Layer norm of the last dimension; no bias where its name is empty.
+  mlir::Value layerNorm(mlir::Value x, llvm::StringRef weight,
+                        llvm::StringRef bias, double epsilon);
   mlir::Value glu(nest::Activation kind, mlir::Value gate, mlir::Value up);
-  mlir::Value rope(mlir::Value x, nest::RopeAttr rope);
+  mlir::Value act(nest::Activation kind, mlir::Value x);
+  /// By the positions given, else by those of the entry.
+  mlir::Value rope(mlir::Value x, nest::RopeAttr rope, mlir::Value at = {});
   mlir::Value add(mlir::Value a, mlir::Value b);
-  /// Appends k and v to the layer's caches and attends over them.
-  mlir::Value attend(mlir::Value q, mlir::Value k, mlir::Value v, double scale,
-                     int64_t window);
+  mlir::Value sub(mlir::Value a, mlir::Value b);
+  /// Row by row times a weight.
+  mlir::Value scale(mlir::Value x, mlir::Value weights);
+  /// Over the last dimension, or with `rows` over those rows of a sequence.
+  mlir::Value softmax(mlir::Value x, mlir::Value rows = {});
+
+  /// Appends k and v to the layer's caches behind `length` rows; with `rows`
+  /// they are packed by that set.
+  void append(mlir::Value k, mlir::Value v, mlir::Value length,
+              mlir::Value rows = {});
+  /// Attends over the caches, which held `length` rows before the call; with
+  /// `rows` queries are packed, and caches hold these rows only if `compact`.
+  mlir::Value attend(mlir::Value q, mlir::Value length, double scale,
+                     int64_t window, mlir::Value rows = {},
+                     bool compact = false);
+
+  /// A nest.on with `bodies` bodies. `build` emits a body on packed rows and
+  /// gives what it yields; the first body says what is assembled.
+  llvm::SmallVector<mlir::Value>
+  on(mlir::Value rows, mlir::ValueRange gathered, mlir::ValueRange bases,
+     mlir::ValueRange carried, unsigned bodies,
+     llvm::function_ref<llvm::SmallVector<mlir::Value>(unsigned body,
+                                                       mlir::ValueRange packed)>
+         build);
+
+  /// For operations that only one family or the routes have.
+  mlir::OpBuilder &ops() { return builder; }
+  mlir::Location loc() const { return location; }
 
 private:
   friend class DecoderBuilder;
@@ -49,6 +93,9 @@ private:
   mlir::Value get(llvm::StringRef weight);
   mlir::RankedTensorType stream(mlir::Value like, mlir::RankedTensorType weight,
                                 unsigned dim);
+  mlir::Value embedIds(llvm::StringRef table, mlir::Value ids);
+  mlir::Value norm(nest::NormKind kind, mlir::Value x, llvm::StringRef weight,
+                   llvm::StringRef bias, double epsilon, int64_t group);
   mlir::Location at(llvm::StringRef name) const {
     return mlir::NameLoc::get(builder.getStringAttr(name));
   }
@@ -57,23 +104,29 @@ private:
   const WeightTable &weights;
   mlir::Location location;           ///< of operations without a weight
   llvm::StringMap<mlir::Value> gets; ///< in the current region
-  mlir::Value tokens, positions, lengths;
-  mlir::Value keys, values; ///< caches of the current layer
 };
 
 /// What a family says about a decoder-only model.
 struct Decoder {
-  /// KV heads and their width in a layer's cache.
+  /// KV heads and their width in a layer's cache; whether the layer counts its
+  /// rows itself, and whether it keeps their positions.
   struct Cache {
     int64_t heads, headDim;
+    bool ownLength = false, ownPositions = false;
   };
   std::vector<Cache> caches; ///< one for each layer
   int64_t maxLength = 0;     ///< rows that a cache holds
+  bool takesModality = false;
+  /// Whether rows are chosen in a decode otherwise than in a prefill: there are
+  /// `prefill_causal` and `verify_causal` too then.
+  bool decodesApart = false;
 
   /// Tokens to the residual stream, which all layers have the type of.
   llvm::function_ref<mlir::Value(Graph &)> embed;
-  /// The residual stream after layer N. Calls Graph::attend once.
+  /// The residual stream after layer N. Updates Graph::caches.
   llvm::function_ref<mlir::Value(Graph &, int64_t layer, mlir::Value x)> layer;
+  /// What is done to all rows behind the layers (optional).
+  llvm::function_ref<mlir::Value(Graph &, mlir::Value x)> finish;
   /// The residual stream (last rows only, but for `verify`) to logits.
   llvm::function_ref<mlir::Value(Graph &, mlir::Value x)> head;
 };

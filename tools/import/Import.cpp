@@ -36,6 +36,7 @@ importOrError(MLIRContext &context, const std::string &directory,
   OwningOpRef<ModuleOp> module(
       ModuleOp::create(NameLoc::get(StringAttr::get(&context, directory))));
   NEST_RT_TRY(family->build(input, *module));
+  NEST_RT_TRY(input.nest.checkSubmodels(AxisTable::get(*module)));
   return module;
 }
 

@@ -14,9 +14,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "tools/import/Family.h"
-#include "tools/import/Graph.h"
-#include "tools/import/Rope.h"
+#include "tools/import/Llama.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -43,14 +41,17 @@ enum Feature : unsigned {
   FfnBias = 1 << 6,
   OwnHead = 1 << 7,  ///< the head is no copy of the embedding
   OwnTable = 1 << 8, ///< the embedding is stored (else the head is, tied)
+  Ffn = 1 << 9,      ///< the layer's FFN is Llama's
 };
 
 /// Where the window of a layer's attention comes from.
 enum class Window { None, Mistral, Qwen };
 
+} // namespace
+
 /// A model type: what it always has, which config keys it reads, and the
 /// defaults of its config class in transformers.
-struct ModelType {
+struct nestc::LlamaType {
   const char *name;
   unsigned features;
   bool readsAttentionBias, readsMlpBias;
@@ -62,13 +63,15 @@ struct ModelType {
   std::optional<int64_t> eos;
 };
 
+namespace {
 // clang-format off
-const ModelType kModelTypes[] = {
+const LlamaType kModelTypes[] = {
   // name     features             attn.bias mlp_bias window           head kv  eps   length  eos
   {"llama",   PreNorm,             true,     true,    Window::None,    0,   0,  1e-6, 2048,   2},
   {"mistral", PreNorm,             false,    false,   Window::Mistral, 0,   8,  1e-6, 131072, 2},
   {"qwen2",   PreNorm | QkvBias,   false,    false,   Window::Qwen,    0,   32, 1e-6, 32768,  std::nullopt},
   {"qwen3",   PreNorm | HeadNorm,  true,     false,   Window::Qwen,    128, 32, 1e-6, 32768,  std::nullopt},
+  {"mode",    PreNorm,             true,     false,   Window::None,    0,   0,  1e-6, 2048,   2},
   {"olmo2",   PostNorm | RowNorm,  true,     false,   Window::None,    0,   0,  1e-5, 2048,   50279},
 };
 
@@ -79,48 +82,32 @@ const TensorRule kTopTensors[] = {
   {"lm_head.weight",            "VD", OwnHead},
 };
 const TensorRule kLayerTensors[] = {
-  {"model.layers.{}.input_layernorm.weight",            "D",  PreNorm},
-  {"model.layers.{}.self_attn.q_proj.weight",           "QD"},
-  {"model.layers.{}.self_attn.q_proj.bias",             "Q",  QkvBias},
-  {"model.layers.{}.self_attn.k_proj.weight",           "KD"},
-  {"model.layers.{}.self_attn.k_proj.bias",             "K",  QkvBias},
-  {"model.layers.{}.self_attn.v_proj.weight",           "KD"},
-  {"model.layers.{}.self_attn.v_proj.bias",             "K",  QkvBias},
-  {"model.layers.{}.self_attn.q_norm.weight",           "H",  HeadNorm},
-  {"model.layers.{}.self_attn.k_norm.weight",           "H",  HeadNorm},
-  {"model.layers.{}.self_attn.q_norm.weight",           "Q",  RowNorm},
-  {"model.layers.{}.self_attn.k_norm.weight",           "K",  RowNorm},
-  {"model.layers.{}.self_attn.o_proj.weight",           "DQ"},
-  {"model.layers.{}.self_attn.o_proj.bias",             "D",  OutputBias},
-  {"model.layers.{}.post_attention_layernorm.weight",   "D"},
-  {"model.layers.{}.mlp.gate_proj.weight",              "FD"},
-  {"model.layers.{}.mlp.gate_proj.bias",                "F",  FfnBias},
-  {"model.layers.{}.mlp.up_proj.weight",                "FD"},
-  {"model.layers.{}.mlp.up_proj.bias",                  "F",  FfnBias},
-  {"model.layers.{}.mlp.down_proj.weight",              "DF"},
-  {"model.layers.{}.mlp.down_proj.bias",                "D",  FfnBias},
-  {"model.layers.{}.post_feedforward_layernorm.weight", "D",  PostNorm},
+  {"input_layernorm.weight",            "D",  PreNorm},
+  {"self_attn.q_proj.weight",           "QD"},
+  {"self_attn.q_proj.bias",             "Q",  QkvBias},
+  {"self_attn.k_proj.weight",           "KD"},
+  {"self_attn.k_proj.bias",             "K",  QkvBias},
+  {"self_attn.v_proj.weight",           "KD"},
+  {"self_attn.v_proj.bias",             "K",  QkvBias},
+  {"self_attn.q_norm.weight",           "H",  HeadNorm},
+  {"self_attn.k_norm.weight",           "H",  HeadNorm},
+  {"self_attn.q_norm.weight",           "Q",  RowNorm},
+  {"self_attn.k_norm.weight",           "K",  RowNorm},
+  {"self_attn.o_proj.weight",           "DQ"},
+  {"self_attn.o_proj.bias",             "D",  OutputBias},
+  {"post_attention_layernorm.weight",   "D"},
+  {"mlp.gate_proj.weight",              "FD", Ffn},
+  {"mlp.gate_proj.bias",                "F",  Ffn | FfnBias},
+  {"mlp.up_proj.weight",                "FD", Ffn},
+  {"mlp.up_proj.bias",                  "F",  Ffn | FfnBias},
+  {"mlp.down_proj.weight",              "DF", Ffn},
+  {"mlp.down_proj.bias",                "D",  Ffn | FfnBias},
+  {"post_feedforward_layernorm.weight", "D",  PostNorm},
 };
 const TensorRule kLastTensors[] = {
   {"model.norm.weight", "D"},
 };
 // clang-format on
-
-/// A config, read and checked as far as it can be without the tensors.
-struct Llama {
-  const ModelType *type = nullptr;
-  unsigned features = 0;
-  int64_t numLayers = 0, vocab = 0, hidden = 0, heads = 0, kvHeads = 0,
-          headDim = 0, maxLength = 0;
-  std::vector<int64_t> ffn;     ///< one for each layer
-  std::vector<int64_t> windows; ///< one for each layer; 0 is none
-  double epsilon = 0;
-  nest::Activation activation = nest::Activation::silu;
-  RopeConfig rope;
-  std::vector<int64_t> eos;
-  const char *table = "model.embed_tokens.weight";
-  const char *head = "lm_head.weight";
-};
 
 } // namespace
 
@@ -148,7 +135,7 @@ static Status refuseUnsupported(const Config &config) {
 /// The window of every layer, 0 for none. A key sees itself and the window - 1
 /// before it.
 static Expected<std::vector<int64_t>>
-readWindows(const Config &config, const ModelType &type, int64_t numLayers) {
+readWindows(const Config &config, const LlamaType &type, int64_t numLayers) {
   bool isQwen = type.window == Window::Qwen;
   NEST_RT_ASSIGN(bool useWindow, config.flag("use_sliding_window", false));
   int64_t window = 0;
@@ -221,27 +208,20 @@ static Status readTying(const ImportInput &input, Llama &model) {
   return Status::success();
 }
 
-static Expected<Llama> readConfig(const ImportInput &input) {
+Expected<Llama> nestc::readLlama(const ImportInput &input) {
   const Config &config = input.config;
   NEST_RT_TRY(refuseUnsupported(config));
   NEST_RT_ASSIGN(std::string name, modelTypeOf(config));
   Llama model;
   model.type = llvm::find_if(
-      kModelTypes, [&](const ModelType &type) { return name == type.name; });
-  const ModelType &type = *model.type;
+      kModelTypes, [&](const LlamaType &type) { return name == type.name; });
+  const LlamaType &type = *model.type;
   model.features = type.features;
 
   NEST_RT_ASSIGN(model.vocab, config.size("vocab_size"));
   NEST_RT_ASSIGN(model.hidden, config.size("hidden_size"));
   NEST_RT_ASSIGN(model.numLayers, config.size("num_hidden_layers"));
-  // Before anything is allocated for each layer.
-  auto stored = static_cast<int64_t>(input.checkpoint.size());
-  if (model.numLayers > stored)
-    return config.error("num_hidden_layers",
-                        "is " + std::to_string(model.numLayers) +
-                            ", but the checkpoint has only " +
-                            std::to_string(stored) + " tensors",
-                        "the number of layers that are stored");
+  NEST_RT_TRY(checkDepth(input, "num_hidden_layers", model.numLayers));
   NEST_RT_ASSIGN(model.ffn,
                  config.sizesPerLayer("intermediate_size", model.numLayers));
 
@@ -292,16 +272,13 @@ static Expected<Llama> readConfig(const ImportInput &input) {
                  "is not 1, which " + name + " does not have",
                  "1, or no such key");
 
-  std::vector<int64_t> dropped;
-  NEST_RT_ASSIGN(model.eos, config.tokenIds("eos_token_id", type.eos,
-                                            model.vocab, dropped));
-  if (!dropped.empty())
-    input.warn(
-        config.error("eos_token_id",
-                     std::to_string(dropped.front()) +
-                         " is no token of the model, and is ignored",
-                     "tokens are 0 to " + std::to_string(model.vocab - 1)));
+  NEST_RT_ASSIGN(model.eos, readEndTokens(input, type.eos, model.vocab));
   NEST_RT_TRY(readTying(input, model));
+  for (int64_t layer = 0; layer < model.numLayers; ++layer)
+    model.prefixes.push_back("model.layers." + std::to_string(layer) + ".");
+  model.routes.resize(model.numLayers);
+  model.routers.resize(model.numLayers);
+  model.ownFfn.resize(model.numLayers);
   return model;
 }
 
@@ -309,7 +286,11 @@ static Expected<Llama> readConfig(const ImportInput &input) {
 // Weights
 //===----------------------------------------------------------------------===//
 
-static Status declareWeights(const Llama &model, WeightTable &weights) {
+using DeclareLayer =
+    llvm::function_ref<Status(WeightTable &, SizeTable &, int64_t)>;
+
+static Status declareWeights(const Llama &model, WeightTable &weights,
+                             DeclareLayer declare) {
   SizeTable sizes;
   sizes.set('V', model.vocab, "vocab_size");
   sizes.set('D', model.hidden, "hidden_size");
@@ -321,7 +302,11 @@ static Status declareWeights(const Llama &model, WeightTable &weights) {
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
     sizes.set('F', model.ffn[layer], "intermediate_size",
               AxisTable::name(layer, "ffn"));
-    NEST_RT_TRY(weights.declare(kLayerTensors, model.features, sizes, layer));
+    unsigned ffn = model.ownFfn[layer] ? 0 : Ffn;
+    NEST_RT_TRY(weights.declare(kLayerTensors, model.features | ffn, sizes,
+                                model.prefixes[layer]));
+    if (declare)
+      NEST_RT_TRY(declare(weights, sizes, layer));
   }
   NEST_RT_TRY(weights.declare(kLastTensors, model.features, sizes));
   // Older files store what is computed from the config, and a copy of a tied
@@ -336,57 +321,73 @@ static Status declareWeights(const Llama &model, WeightTable &weights) {
 // Graph
 //===----------------------------------------------------------------------===//
 
-static Value buildLayer(const Llama &model, nest::RopeAttr rope, Graph &graph,
-                        int64_t layer, Value x) {
-  std::string prefix = "model.layers." + std::to_string(layer) + ".";
-  auto has = [&](Feature feature) { return (model.features & feature) != 0; };
-  auto norm = [&](Value value, const char *name, int64_t group = 0) {
-    return graph.rmsNorm(value, prefix + name + ".weight", model.epsilon,
-                         group);
+static LayerParts layerParts(const Llama &model, nest::RopeAttr rope,
+                             int64_t layer) {
+  std::string prefix = model.prefixes[layer];
+  unsigned features = model.features;
+  double epsilon = model.epsilon;
+  auto has = [=](unsigned feature) { return (features & feature) != 0; };
+  auto norm = [=](Graph &graph, Value value, const char *name,
+                  int64_t group = 0) {
+    return graph.rmsNorm(value, prefix + name + ".weight", epsilon, group);
   };
-  auto linear = [&](Value value, const char *name, Feature bias) {
+  auto linear = [=](Graph &graph, Value value, const char *name, Feature bias) {
     std::string weight = prefix + name;
     return graph.linear(value, weight + ".weight",
                         has(bias) ? weight + ".bias" : std::string());
   };
+  int64_t group = has(HeadNorm) ? model.headDim : 0;
+  bool normsHeads = has(HeadNorm) || has(RowNorm);
 
-  Value h = has(PreNorm) ? norm(x, "input_layernorm") : x;
-  Value q = linear(h, "self_attn.q_proj", QkvBias);
-  Value k = linear(h, "self_attn.k_proj", QkvBias);
-  Value v = linear(h, "self_attn.v_proj", QkvBias);
-  if (has(HeadNorm) || has(RowNorm)) {
-    int64_t group = has(HeadNorm) ? model.headDim : 0;
-    q = norm(q, "self_attn.q_norm", group);
-    k = norm(k, "self_attn.k_norm", group);
-  }
-  q = graph.rope(q, rope);
-  k = graph.rope(k, rope);
-  Value attended = graph.attend(q, k, v, 1.0 / std::sqrt(model.headDim),
-                                model.windows[layer]);
-  Value o = linear(attended, "self_attn.o_proj", OutputBias);
-  if (has(PostNorm))
-    o = norm(o, "post_attention_layernorm");
-  x = graph.add(x, o);
-
-  h = has(PreNorm) ? norm(x, "post_attention_layernorm") : x;
-  Value gate = linear(h, "mlp.gate_proj", FfnBias);
-  Value up = linear(h, "mlp.up_proj", FfnBias);
-  Value down =
-      linear(graph.glu(model.activation, gate, up), "mlp.down_proj", FfnBias);
-  if (has(PostNorm))
-    down = norm(down, "post_feedforward_layernorm");
-  return graph.add(x, down);
+  LayerParts parts;
+  parts.rope = rope;
+  parts.scale = 1.0 / std::sqrt(model.headDim);
+  parts.window = model.windows[layer];
+  parts.before = [=](Graph &graph, Value x) {
+    return has(PreNorm) ? norm(graph, x, "input_layernorm") : x;
+  };
+  parts.query = [=](Graph &graph, Value h) {
+    Value q = linear(graph, h, "self_attn.q_proj", QkvBias);
+    return normsHeads ? norm(graph, q, "self_attn.q_norm", group) : q;
+  };
+  parts.key = [=](Graph &graph, Value h) {
+    Value k = linear(graph, h, "self_attn.k_proj", QkvBias);
+    return normsHeads ? norm(graph, k, "self_attn.k_norm", group) : k;
+  };
+  parts.value = [=](Graph &graph, Value h) {
+    return linear(graph, h, "self_attn.v_proj", QkvBias);
+  };
+  parts.output = [=](Graph &graph, Value attended) {
+    Value o = linear(graph, attended, "self_attn.o_proj", OutputBias);
+    return has(PostNorm) ? norm(graph, o, "post_attention_layernorm") : o;
+  };
+  auto own = model.ownFfn[layer] ? model.feed : decltype(model.feed)();
+  nest::Activation activation = model.activation;
+  parts.feed = [=](Graph &graph, Value x, Value rows) -> LayerParts::Fed {
+    Value h = has(PreNorm) ? norm(graph, x, "post_attention_layernorm") : x;
+    if (own)
+      return own(graph, layer, x, h, rows);
+    Value gate = linear(graph, h, "mlp.gate_proj", FfnBias);
+    Value up = linear(graph, h, "mlp.up_proj", FfnBias);
+    Value down = linear(graph, graph.glu(activation, gate, up), "mlp.down_proj",
+                        FfnBias);
+    if (has(PostNorm))
+      down = norm(graph, down, "post_feedforward_layernorm");
+    return {down, Value()};
+  };
+  return parts;
 }
 
-static Status build(const ImportInput &input, ModuleOp module) {
-  NEST_RT_ASSIGN(Llama model, readConfig(input));
+Status nestc::buildLlama(const ImportInput &input, const Llama &model,
+                         const char *family, ModuleOp module,
+                         DeclareLayer declare) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
   WeightTable weights(input.checkpoint, builder);
-  NEST_RT_TRY(declareWeights(model, weights));
+  NEST_RT_TRY(declareWeights(model, weights, declare));
   recordModel(input,
-              {"llama", model.type->name, model.numLayers, model.vocab,
-               model.hidden, model.maxLength, model.eos},
+              {family, model.type->name, model.numLayers, model.vocab,
+               model.hidden, model.maxLength, model.eos, model.routes},
               weights, module);
 
   // Only now that the tensors bear out how wide a head is.
@@ -394,11 +395,23 @@ static Status build(const ImportInput &input, ModuleOp module) {
   auto rope = nest::RopeAttr::get(module.getContext(), model.headDim,
                                   table.frequencies, table.magnitude);
   Decoder decoder;
-  decoder.caches.assign(model.numLayers, {model.kvHeads, model.headDim});
   decoder.maxLength = model.maxLength;
+  std::vector<LayerParts> parts;
+  auto routeOf = [&](int64_t layer) {
+    const std::optional<Route> &route = model.routes[layer];
+    return route ? &*route : nullptr;
+  };
+  for (int64_t layer = 0; layer < model.numLayers; ++layer) {
+    const Route *route = routeOf(layer);
+    parts.push_back(layerParts(model, rope, layer));
+    decoder.caches.push_back(
+        cacheOf(model.kvHeads, model.headDim, model.windows[layer], route));
+    decoder.decodesApart |= route && route->decodesApart();
+  }
   auto embed = [&](Graph &graph) { return graph.embed(model.table); };
   auto layer = [&](Graph &graph, int64_t index, Value x) {
-    return buildLayer(model, rope, graph, index, x);
+    return buildLayer(graph, parts[index], routeOf(index), model.routers[index],
+                      x);
   };
   auto head = [&](Graph &graph, Value x) {
     Value normed = graph.rmsNorm(x, "model.norm.weight", model.epsilon);
@@ -411,5 +424,10 @@ static Status build(const ImportInput &input, ModuleOp module) {
   return Status::success();
 }
 
+static Status build(const ImportInput &input, ModuleOp module) {
+  NEST_RT_ASSIGN(Llama model, readLlama(input));
+  return buildLlama(input, model, "llama", module);
+}
+
 const Family nestc::llamaFamily = {
-    "llama", {"llama", "qwen2", "qwen3", "mistral", "olmo2"}, build};
+    "llama", {"llama", "qwen2", "qwen3", "mistral", "olmo2"}, {}, 0, build};

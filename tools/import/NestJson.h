@@ -11,16 +11,35 @@
 
 #include "lowering/runtime/Json.h"
 #include "passes/Submodel.h"
+#include "tools/import/Routes.h"
 
+#include "llvm/ADT/STLExtras.h"
+
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace nestc {
 
+/// Modalities of nest.json: which tower a row takes, and what towers differ in.
+struct Modalities {
+  std::string place;
+  std::vector<std::string> names;
+  std::vector<int64_t> towers; ///< one for each name
+  int64_t numTowers = 0;
+  std::vector<std::string> untied;
+  bool normsOutput = false; ///< norms stand behind a sub-layer, else before it
+
+  bool isUntied(llvm::StringRef part) const {
+    return llvm::is_contained(untied, part);
+  }
+};
+
 /// What nest.json adds to a checkpoint: the levels that axes were trained at,
-/// and names for submodels. Unknown keys, wrong types and values out of range
-/// are errors that name the file, the key and what is legal.
+/// routes, modalities, and names for submodels. Unknown keys, wrong types and
+/// values out of range are errors that name the file, the key and what is
+/// legal.
 class NestJson {
 public:
   /// Reads `directory`/nest.json; nothing declared when it is not there.
@@ -41,6 +60,16 @@ public:
   rt::Expected<std::vector<llvm::SmallVector<int64_t>>>
   ffnLevels(const std::vector<int64_t> &sizes) const;
 
+  bool hasRoutes() const { return !routeList.empty(); }
+  std::string routesPlace() const { return path + ": routes"; }
+  /// The route of every layer that has one. Two routes on one layer and a layer
+  /// that is not there are errors.
+  rt::Expected<std::vector<std::optional<Route>>>
+  routes(int64_t numLayers) const;
+
+  const std::optional<Modalities> &modalities() const { return modalityList; }
+  std::string modalitiesPlace() const { return path + ": modalities"; }
+
   /// Names and specs, in the order of the file.
   const std::vector<std::pair<std::string, std::string>> &submodels() const {
     return named;
@@ -58,10 +87,14 @@ private:
   static rt::Expected<NestJson> fromJson(const rt::Json &json,
                                          const std::string &place);
   rt::Status readAxes(const rt::JsonReader &reader);
+  rt::Status readRoutes(const rt::JsonReader &reader);
+  rt::Status readModalities(const rt::JsonReader &reader);
   rt::Status readSubmodels(const rt::JsonReader &reader);
 
   std::string path, familyName;
   std::vector<Axis> axes;
+  std::vector<std::pair<LayerSelector, Route>> routeList;
+  std::optional<Modalities> modalityList;
   std::vector<std::pair<std::string, std::string>> named;
 };
 

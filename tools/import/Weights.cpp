@@ -36,25 +36,17 @@ static Type elementTypeOf(Builder &builder, DType type) {
   }
 }
 
-static std::string nameInLayer(StringRef pattern, int64_t layer) {
-  auto [before, after] = pattern.split("{}");
-  if (before.size() == pattern.size())
-    return pattern.str();
-  return (before + Twine(layer) + after).str();
-}
-
 Status WeightTable::declare(ArrayRef<TensorRule> rules, unsigned features,
-                            const SizeTable &sizes, int64_t layer) {
+                            const SizeTable &sizes, StringRef prefix,
+                            const TensorUse &use) {
   for (const TensorRule &rule : rules)
     if ((rule.when & ~features) == 0)
-      NEST_RT_TRY(declare(rule, sizes, layer));
+      NEST_RT_TRY(declare((prefix + rule.name).str(), rule.shape, sizes, use));
   return Status::success();
 }
 
-Status WeightTable::declare(const TensorRule &rule, const SizeTable &sizes,
-                            int64_t layer) {
-  std::string name = nameInLayer(rule.name, layer);
-  StringRef letters = rule.shape;
+Status WeightTable::declare(StringRef name, StringRef letters,
+                            const SizeTable &sizes, const TensorUse &use) {
   std::vector<int64_t> shape;
   SmallVector<StringAttr> axes;
   SmallVector<int64_t> inner(letters.size(), 1);
@@ -65,11 +57,19 @@ Status WeightTable::declare(const TensorRule &rule, const SizeTable &sizes,
     axes.push_back(builder.getStringAttr(size.axis));
     meaning += (meaning.empty() ? "" : ", ") + size.meaning;
   }
+  std::vector<int64_t> box = shape;
+  SmallVector<int64_t> offsets(shape.size(), 0);
+  if (use.parts > 1) {
+    offsets[0] = use.part * shape[0];
+    shape[0] *= use.parts;
+    meaning = std::to_string(use.parts) + " * " + meaning;
+  }
 
-  const TensorInfo *tensor = checkpoint.find(name);
+  const TensorInfo *tensor = checkpoint.find(name.str());
   if (!tensor) {
-    Error missing = checkpoint.get(name).takeError();
-    return Error(checkpoint.directory(), "the tensor " + name + " is missing",
+    Error missing = checkpoint.get(name.str()).takeError();
+    return Error(checkpoint.directory(),
+                 "the tensor " + name.str() + " is missing",
                  missing.legal.empty()
                      ? "legal is " + shapeString(shape) + " of " + meaning
                      : missing.legal);
@@ -87,21 +87,26 @@ Status WeightTable::declare(const TensorRule &rule, const SizeTable &sizes,
                  "F32, BF16 or F16");
 
   bool isMatrix = shape.size() > 1;
-  if (isMatrix && !elementType)
+  if (isMatrix && !use.exact && !elementType)
     elementType = stored;
-  Type element = isMatrix ? elementType : builder.getF32Type();
+  Type element =
+      isMatrix && !use.exact ? elementType : Type(builder.getF32Type());
   auto type = RankedTensorType::get(
-      shape, element,
-      nest::OnAttr::getOrNull(builder.getContext(), axes, inner));
+      box, element, nest::OnAttr::getOrNull(builder.getContext(), axes, inner));
+  std::string symbol = (name + use.suffix).str();
+  bool isPart = use.parts > 1;
   TypeAttr storedAttr;
-  if (stored != element)
+  if (stored != element || isPart)
     storedAttr = TypeAttr::get(RankedTensorType::get(shape, stored));
-  nest::WeightOp::create(builder, NameLoc::get(builder.getStringAttr(name)),
-                         builder.getStringAttr(name), TypeAttr::get(type),
-                         /*key=*/StringAttr(), storedAttr,
-                         /*offsets=*/DenseI64ArrayAttr(),
-                         /*sizes=*/DenseI64ArrayAttr(), /*exact=*/UnitAttr());
-  types[name] = type;
+  nest::WeightOp::create(
+      builder, NameLoc::get(builder.getStringAttr(symbol)),
+      builder.getStringAttr(symbol), TypeAttr::get(type),
+      symbol == name ? StringAttr() : builder.getStringAttr(name), storedAttr,
+      isPart ? builder.getDenseI64ArrayAttr(offsets) : DenseI64ArrayAttr(),
+      isPart ? builder.getDenseI64ArrayAttr(box) : DenseI64ArrayAttr(),
+      use.exact && isMatrix ? builder.getUnitAttr() : UnitAttr());
+  types[symbol] = type;
+  read.insert(name);
   return Status::success();
 }
 
@@ -110,7 +115,7 @@ Status WeightTable::checkNothingElse(
   const TensorInfo *first = nullptr;
   unsigned more = 0;
   for (const TensorInfo *tensor : checkpoint.tensors()) {
-    if (types.count(tensor->name) || isHarmless(tensor->name))
+    if (read.contains(tensor->name) || isHarmless(tensor->name))
       continue;
     if (first)
       ++more;
@@ -125,6 +130,6 @@ Status WeightTable::checkNothingElse(
   else if (more)
     message += ", nor are " + std::to_string(more) + " others";
   return Error(checkpoint.placeOf(*first), message,
-               "legal are the " + std::to_string(types.size()) +
+               "legal are the " + std::to_string(read.size()) +
                    " tensors that config.json asks for");
 }

@@ -15,6 +15,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 #include <array>
 #include <functional>
@@ -22,13 +23,23 @@
 
 namespace nestc {
 
-/// A line of a family's table: a tensor of the checkpoint. `{}` in a name
-/// stands for the layer. The shape has a letter for each dimension, which a
+/// A line of a family's table: a tensor of the checkpoint, under the prefix
+/// that it is declared with. The shape has a letter for each dimension, which a
 /// SizeTable explains. The line counts when all features in `when` are there.
 struct TensorRule {
   const char *name;
   const char *shape;
   unsigned when = 0;
+};
+
+/// How a tensor is declared beyond its shape.
+struct TensorUse {
+  /// A router's: multiplied in f32, whatever the others are multiplied in.
+  bool exact = false;
+  /// The shape is one of `parts` equal parts along the first dimension of what
+  /// is stored; the weight's name has `suffix` behind the tensor's.
+  int64_t part = 0, parts = 1;
+  llvm::StringRef suffix = "";
 };
 
 /// What the letters of shapes stand for in one model (or in one of its layers).
@@ -62,11 +73,15 @@ public:
   WeightTable(const rt::Checkpoint &checkpoint, mlir::OpBuilder &builder)
       : checkpoint(checkpoint), builder(builder) {}
 
-  /// Declares every tensor of `rules` whose features are in `features`; `{}`
-  /// is `layer`. A tensor that is missing, of another shape or of a type that
-  /// nothing is multiplied in, is an error.
+  /// Declares every tensor of `rules` whose features are in `features`, names
+  /// beginning with `prefix`. A tensor that is missing, of another shape or of
+  /// a type that nothing is multiplied in, is an error.
   rt::Status declare(llvm::ArrayRef<TensorRule> rules, unsigned features,
-                     const SizeTable &sizes, int64_t layer = 0);
+                     const SizeTable &sizes, llvm::StringRef prefix = "",
+                     const TensorUse &use = {});
+  /// One tensor, its shape in the letters of `sizes`.
+  rt::Status declare(llvm::StringRef name, llvm::StringRef letters,
+                     const SizeTable &sizes, const TensorUse &use = {});
 
   /// After all declarations: an error when the checkpoint holds a tensor that
   /// was not declared and that `isHarmless` does not know.
@@ -81,13 +96,11 @@ public:
   mlir::Type multiplyType() const { return elementType; }
 
 private:
-  rt::Status declare(const TensorRule &rule, const SizeTable &sizes,
-                     int64_t layer);
-
   const rt::Checkpoint &checkpoint;
   mlir::OpBuilder &builder;
   mlir::Type elementType;
   llvm::StringMap<mlir::RankedTensorType> types;
+  llvm::StringSet<> read; ///< tensors
 };
 
 /// "f32", "bf16" or "f16".
