@@ -82,6 +82,30 @@ Manifest::Entry::shapeOf(const Buffer &buffer,
   return shape;
 }
 
+bool Manifest::Modalities::accepts(int64_t value) const {
+  return std::find(accepted.begin(), accepted.end(), value) != accepted.end();
+}
+
+std::string Manifest::Modalities::legal() const {
+  std::string text;
+  for (int64_t index : accepted)
+    text += (text.empty() ? "" : ", ") + std::to_string(index) + " (" +
+            names[static_cast<size_t>(index)] + ")";
+  return text;
+}
+
+Status Manifest::Modalities::check(int64_t value,
+                                   const std::string &place) const {
+  if (accepts(value))
+    return Status::success();
+  bool known = value >= 0 && value < static_cast<int64_t>(names.size());
+  std::string shown = std::to_string(value);
+  if (known)
+    shown += " (" + names[static_cast<size_t>(value)] + ")";
+  return Error(place, "is " + shown + ", no modality that is accepted",
+               legal());
+}
+
 const Manifest::Entry *Manifest::findEntry(std::string_view name) const {
   for (const Entry &entry : entries)
     if (entry.name == name)
@@ -141,6 +165,16 @@ readBuffer(const JsonReader &reader, const std::vector<std::string> &dims,
     NEST_RT_ASSIGN(buffer.cache, reader.getBool("cache"));
   }
   return buffer;
+}
+
+static Status readModalities(const JsonReader &reader,
+                             Manifest::Modalities &modalities) {
+  NEST_RT_TRY(reader.expectKeys({"names", "accepted"}));
+  NEST_RT_ASSIGN(JsonReader names, reader.get("names"));
+  NEST_RT_ASSIGN(modalities.names, names.asStringList());
+  NEST_RT_ASSIGN(JsonReader accepted, reader.get("accepted"));
+  NEST_RT_ASSIGN(modalities.accepted, accepted.asIntList(0, INT32_MAX));
+  return Status::success();
 }
 
 static Status readEntry(const JsonReader &reader, Manifest::Entry &entry) {
@@ -213,9 +247,9 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   NEST_RT_ASSIGN(m.cpu.features, features.asStringList());
 
   NEST_RT_ASSIGN(JsonReader model, reader.get("model"));
-  NEST_RT_TRY(
-      model.expectKeys({"family", "model_type", "vocab_size", "max_length",
-                        "eos_token_ids", "dtype", "num_layers"}));
+  NEST_RT_TRY(model.expectKeys({"family", "model_type", "vocab_size",
+                                "max_length", "eos_token_ids", "dtype",
+                                "num_layers", "modalities", "routes"}));
   NEST_RT_ASSIGN(m.model.family, model.getString("family"));
   NEST_RT_ASSIGN(m.model.modelType, model.getString("model_type"));
   NEST_RT_ASSIGN(m.model.vocabSize, model.getInt("vocab_size", 1, INT32_MAX));
@@ -227,6 +261,18 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   NEST_RT_ASSIGN(size_t dtypeIndex, dtype.asOneOf({"f32", "bf16", "f16"}));
   (void)dtypeIndex;
   m.model.dtype = dtype.json().asString();
+  if (model.has("modalities")) {
+    NEST_RT_ASSIGN(JsonReader modalities, model.get("modalities"));
+    NEST_RT_TRY(readModalities(modalities, m.model.modalities));
+  }
+  if (model.has("routes")) {
+    NEST_RT_ASSIGN(JsonReader routes, model.get("routes"));
+    NEST_RT_TRY(routes.expectObject());
+    for (const auto &member : routes.json().members()) {
+      NEST_RT_ASSIGN(std::string text, routes.getString(member.first));
+      m.model.routes.emplace_back(member.first, text);
+    }
+  }
 
   NEST_RT_ASSIGN(JsonReader submodel, reader.get("submodel"));
   NEST_RT_TRY(submodel.expectKeys({"name", "spec"}));
@@ -367,13 +413,25 @@ static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
   auto isSize = [](const Manifest::Buffer &buffer, size_t dim, int64_t size) {
     return !buffer.shape[dim].isDynamic() && buffer.shape[dim].size == size;
   };
-  for (const Manifest::Buffer &buffer : entry.inputs)
-    if (buffer.cache &&
-        (buffer.shape.size() != 4 || !isSize(buffer, 2, m.model.maxLength)))
+  for (const Manifest::Buffer &buffer : entry.inputs) {
+    if (!buffer.cache)
+      continue;
+    // Keys and values; their positions; how many of them there are.
+    size_t rank = buffer.shape.size();
+    bool counts = buffer.dtype == DType::I32;
+    bool good = counts ? rank == 1 ||
+                             (rank == 2 && isSize(buffer, 1, m.model.maxLength))
+                       : rank == 4 && isSize(buffer, 2, m.model.maxLength);
+    if (!good)
       return Error(at,
                    "the cache " + buffer.name + " has not the max_length " +
                        std::to_string(m.model.maxLength) + " of the model",
-                   "[B, heads, max_length, width]");
+                   "[B, heads, max_length, width]; i32 [B, max_length] or [B]");
+  }
+  // Values choose rows' weights; only names say which there are.
+  if (entry.findInput("modality") && m.model.modalities.empty())
+    return Error(at, "takes a modality, and the model names none",
+                 "names in model.modalities");
   if (entry.findInput("tokens"))
     if (const Manifest::Buffer *logits = entry.findOutput("logits"))
       if (logits->shape.empty() ||
@@ -459,6 +517,27 @@ static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
   return Status::success();
 }
 
+static Status validateModalities(const Manifest::Modalities &modalities,
+                                 const std::string &place) {
+  std::string at = place + ": model.modalities";
+  std::set<std::string> names;
+  for (const std::string &name : modalities.names)
+    if (name.empty() || !names.insert(name).second)
+      return Error(at + ".names", "\"" + name + "\" is empty or stands twice",
+                   "distinct names");
+  if (modalities.accepted.empty() && !modalities.empty())
+    return Error(at + ".accepted", "is empty", "one value at least");
+  int64_t last = -1;
+  for (int64_t value : modalities.accepted) {
+    if (value <= last || value >= static_cast<int64_t>(names.size()))
+      return Error(at + ".accepted", "has " + std::to_string(value),
+                   "ascending indices below the " +
+                       std::to_string(names.size()) + " names");
+    last = value;
+  }
+  return Status::success();
+}
+
 Status Manifest::validate(const std::string &place) const {
   if (target.empty())
     return Error(place + ": target", "is empty", "cpu");
@@ -477,6 +556,7 @@ Status Manifest::validate(const std::string &place) const {
     if (id < 0 || id > INT32_MAX)
       return Error(place + ": model.eos_token_ids", "has " + std::to_string(id),
                    "token ids");
+  NEST_RT_TRY(validateModalities(model.modalities, place));
   for (size_t i = 0; i < files.size(); ++i) {
     const File &file = files[i];
     std::string at = place + ": files[" + std::to_string(i) + "]";
@@ -584,6 +664,18 @@ Json Manifest::toJson() const {
   modelJson.set("eos_token_ids", Json::arrayOf(model.eosTokenIds));
   modelJson.set("dtype", model.dtype);
   modelJson.set("num_layers", model.numLayers);
+  if (!model.modalities.empty()) {
+    Json modalities = Json::object();
+    modalities.set("names", Json::arrayOf(model.modalities.names));
+    modalities.set("accepted", Json::arrayOf(model.modalities.accepted));
+    modelJson.set("modalities", std::move(modalities));
+  }
+  if (!model.routes.empty()) {
+    Json routes = Json::object();
+    for (const auto &[layer, text] : model.routes)
+      routes.set(layer, text);
+    modelJson.set("routes", std::move(routes));
+  }
   json.set("model", std::move(modelJson));
   Json submodelJson = Json::object();
   submodelJson.set("name", submodel.name);

@@ -23,6 +23,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nestc {
@@ -53,11 +54,26 @@ struct Manifest {
     std::string level;                 ///< as given: native, x86-64-v3, ...
     std::vector<std::string> features; ///< LLVM's names: avx2, fma, ...
   };
+  /// The values of the input `modality`: indices in names.
+  struct Modalities {
+    std::vector<std::string> names;
+    std::vector<int64_t> accepted; ///< ascending; the others were cut away
+
+    bool empty() const { return names.empty(); }
+    bool accepts(int64_t value) const;
+    /// "0 (text), 2 (speech)": what is accepted.
+    std::string legal() const;
+    /// An error that names the legal values unless `value` is accepted.
+    Status check(int64_t value, const std::string &place) const;
+  };
   struct Model {
     std::string family, modelType;
     int64_t vocabSize = 0, maxLength = 0, numLayers = 0;
     std::vector<int64_t> eosTokenIds;
     std::string dtype; ///< what matrices are multiplied in: f32, bf16, f16
+    Modalities modalities;
+    /// What a routed layer does, in words, by layer; for people.
+    std::vector<std::pair<std::string, std::string>> routes;
   };
   struct Submodel {
     std::string name, spec;

@@ -213,9 +213,14 @@ nest_status nest_session_create(const nest_package *package,
     NEST_CHECK_ARGUMENT(package);
     NEST_CHECK_ARGUMENT(session);
     NEST_RT_ASSIGN(nest_session_options options, readOptions(given));
+    if (options.prefill != NEST_PREFILL_SELECT &&
+        options.prefill != NEST_PREFILL_DECODE)
+      return Error("options.prefill", "is " + std::to_string(options.prefill),
+                   "NEST_PREFILL_SELECT or NEST_PREFILL_DECODE");
     NEST_RT_ASSIGN(std::unique_ptr<Session> created,
                    Session::create(*package->package, options.batch,
-                                   options.max_length, options.threads));
+                                   options.max_length, options.threads,
+                                   options.prefill == NEST_PREFILL_DECODE));
     auto result = std::make_unique<nest_session>();
     result->session = std::move(created);
     *session = result.release();
@@ -242,6 +247,16 @@ int64_t nest_session_max_length(const nest_session *session) {
 void nest_session_reset(nest_session *session) {
   if (session)
     session->session->reset();
+}
+
+nest_status nest_session_set_modality(nest_session *session,
+                                      const int32_t *values, int64_t count) {
+  return guard(NEST_ERROR_INTERNAL, [&]() -> Status {
+    NEST_CHECK_ARGUMENT(session);
+    if (count)
+      NEST_CHECK_ARGUMENT(values);
+    return session->session->setModality(values, count);
+  });
 }
 
 static nest_status runSession(nest_session *session, const char *entry,
@@ -284,6 +299,8 @@ nest_status nest_session_generate(nest_session *session, const int32_t *tokens,
     inner.temperature = options.temperature;
     inner.seed = options.seed;
     inner.ignoreEos = options.ignore_eos != 0;
+    if (options.has_modality)
+      inner.modality = options.modality;
     return session->session->generate(
         tokens, count, inner, [&](int64_t sequence, int32_t token) {
           return callback(user, sequence, token) == 0;

@@ -107,7 +107,7 @@ static Expected<std::vector<int64_t>> dimValues(const Package &package,
 Expected<std::unique_ptr<Session>> Session::create(const Package &package,
                                                    int64_t batch,
                                                    int64_t maxLength,
-                                                   int threads) {
+                                                   int threads, bool causal) {
   const Manifest &manifest = package.manifest();
   const std::string &place = package.path();
   int64_t most = manifest.model.maxLength;
@@ -127,11 +127,13 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
   std::unique_ptr<Session> session(new Session(package, threads));
   session->sequences = batch ? batch : 1;
   session->limit = maxLength ? maxLength : most;
+  session->causal = causal;
 
   // All caches of all entry points, each once.
   struct Wanted {
     std::string name;
     uint64_t bytes;
+    bool counts; // rows: [B]
   };
   std::vector<Wanted> wanted;
   std::unordered_map<std::string, bool> seen;
@@ -160,7 +162,7 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
                     "the caches of " + std::to_string(session->sequences) +
                         " sequences are larger than can be counted",
                     "a shorter --max-length or a smaller batch");
-      wanted.push_back({buffer.name, *bytes});
+      wanted.push_back({buffer.name, *bytes, shape.size() == 1});
     }
   }
   NEST_RT_TRY(checkMemory(
@@ -169,10 +171,79 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
   for (const Wanted &cache : wanted) {
     NEST_RT_ASSIGN(Memory memory, Memory::allocate(cache.bytes, false,
                                                    place + ": " + cache.name));
+    if (cache.counts)
+      session->counters.push_back(static_cast<int32_t *>(memory.data()));
     session->caches.emplace(cache.name, std::move(memory));
   }
-  session->lengths.assign(static_cast<size_t>(session->sequences), 0);
+  session->lengths.resize(static_cast<size_t>(session->sequences));
+  session->reset();
   return session;
+}
+
+void Session::reset() {
+  std::fill(lengths.begin(), lengths.end(), 0);
+  for (int32_t *counter : counters)
+    std::fill_n(counter, sequences, 0);
+  modality.clear();
+}
+
+//===----------------------------------------------------------------------===//
+// Modalities
+//===----------------------------------------------------------------------===//
+
+/// The place of row i of [batch, count], for messages.
+static std::string rowPlace(const char *name, int64_t sequences, int64_t count,
+                            int64_t i) {
+  std::string place = name;
+  if (sequences > 1)
+    place += "[" + std::to_string(i / count) + "]";
+  return place + "[" + std::to_string(i % count) + "]";
+}
+
+static Status checkModality(const Package &package, int64_t value,
+                            const std::string &place) {
+  const Manifest::Modalities &modalities = package.manifest().model.modalities;
+  if (modalities.empty())
+    return fail(NEST_ERROR_UNSUPPORTED, package.path(), "has no modalities",
+                "none given");
+  Status status = modalities.check(value, place);
+  if (status.failed())
+    return status.takeError().withCode(NEST_ERROR_ARGUMENT);
+  return status;
+}
+
+Status Session::setModality(const int32_t *values, int64_t count) {
+  if (count < 0 || count > limit)
+    return fail(NEST_ERROR_ARGUMENT, "modality",
+                "has " + std::to_string(count) + " rows",
+                "0 to " + std::to_string(limit));
+  int64_t rows = sequences * count;
+  for (int64_t i = 0; i < rows; ++i)
+    NEST_RT_TRY(checkModality(package, values[i],
+                              rowPlace("modality", sequences, count, i)));
+  modality.assign(values, values + rows);
+  return Status::success();
+}
+
+Expected<int32_t *> Session::modalityOf(const Plan &plan, int64_t count) {
+  auto rows = static_cast<size_t>(sequences * count);
+  if (!modality.empty() && modality.size() != rows)
+    return fail(
+        NEST_ERROR_ARGUMENT, "modality",
+        "has " +
+            std::to_string(static_cast<int64_t>(modality.size()) / sequences) +
+            " rows for a call of " + std::to_string(count),
+        "one for each token");
+  bool wanted = std::find(plan.roles.begin(), plan.roles.end(),
+                          Plan::Modality) != plan.roles.end();
+  if (!wanted || !modality.empty())
+    return modality.data();
+  const Manifest::Modalities &known = package.manifest().model.modalities;
+  if (known.accepted.size() > 1)
+    return fail(NEST_ERROR_ARGUMENT, "modality", "is missing",
+                "for each token one of " + known.legal());
+  onlyModality.assign(rows, static_cast<int32_t>(known.accepted.front()));
+  return onlyModality.data();
 }
 
 //===----------------------------------------------------------------------===//
@@ -215,18 +286,21 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     } else if (buffer.name == "lengths") {
       result.roles.push_back(Plan::Lengths);
       good = has(buffer, DType::I32, {someB});
+    } else if (buffer.name == "modality") {
+      result.roles.push_back(Plan::Modality);
+      good = has(buffer, DType::I32, {someB, rows});
     } else {
       return fail(NEST_ERROR_UNSUPPORTED, place,
                   "has the input " + buffer.name +
                       ", which a session does not know",
-                  "tokens, positions, lengths and caches");
+                  "tokens, positions, lengths, modality and caches");
     }
     if (!good)
       return fail(NEST_ERROR_UNSUPPORTED, place,
                   "the input " + buffer.name +
                       " has not the type or shape of a session's",
-                  "i32 tokens [B, T], positions [B, T], lengths [B]; caches "
-                  "[B, ...]");
+                  "i32 tokens, positions and modality [B, T], lengths [B]; "
+                  "caches [B, ...]");
     result.caches.push_back(cache);
   }
   bool good = entry.outputs.size() == 1 && entry.outputs[0].name == "logits" &&
@@ -242,6 +316,9 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
 
 Status Session::run(const char *name, bool allRows, const int32_t *tokens,
                     int64_t count, float *logits) {
+  std::string causalName = std::string(name) + "_causal";
+  if (causal && package.manifest().findEntry(causalName))
+    name = causalName.c_str();
   NEST_RT_ASSIGN(const Plan *plan, this->plan(name, allRows));
   const Manifest &manifest = package.manifest();
   const Manifest::Entry &entry = manifest.entries[plan->entry];
@@ -264,13 +341,11 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
   int64_t rows = sequences * count;
   for (int64_t i = 0; i < rows; ++i)
     if (tokens[i] < 0 || tokens[i] >= vocabulary)
-      return fail(NEST_ERROR_TOKEN,
-                  sequences > 1 ? "tokens[" + std::to_string(i / count) + "][" +
-                                      std::to_string(i % count) + "]"
-                                : "tokens[" + std::to_string(i) + "]",
+      return fail(NEST_ERROR_TOKEN, rowPlace("tokens", sequences, count, i),
                   "is " + std::to_string(tokens[i]) +
                       ", outside the vocabulary",
                   "0 to " + std::to_string(vocabulary - 1));
+  NEST_RT_ASSIGN(int32_t *modalities, modalityOf(*plan, count));
 
   positions.resize(static_cast<size_t>(rows));
   for (int64_t b = 0; b < sequences; ++b)
@@ -303,6 +378,9 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
     case Plan::Lengths:
       inputs.push_back(lengths.data());
       break;
+    case Plan::Modality:
+      inputs.push_back(modalities);
+      break;
     case Plan::Cache:
       inputs.push_back(plan->caches[i]);
       break;
@@ -310,12 +388,26 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
   }
   NEST_RT_ASSIGN(std::vector<int64_t> dims,
                  dimValues(package, entry, sequences, count));
-  // Rows above a sequence's length are never visible: a call that fails leaves
-  // the session as it was.
-  NEST_RT_TRY(executor.call(package, plan->entry, inputs, {logits}, dims));
+  NEST_RT_TRY(call(*plan, inputs, logits, dims));
   for (int32_t &length : lengths)
     length += static_cast<int32_t>(count);
+  modality.clear();
   return Status::success();
+}
+
+Status Session::call(const Plan &plan, const std::vector<void *> &inputs,
+                     float *logits, const std::vector<int64_t> &dims) {
+  savedCounters.clear();
+  for (const int32_t *counter : counters)
+    savedCounters.insert(savedCounters.end(), counter, counter + sequences);
+  Status status = executor.call(package, plan.entry, inputs, {logits}, dims);
+  // Rows above what is counted are never visible: with the counts as they were,
+  // so is the session.
+  if (status.failed())
+    for (size_t i = 0; i < counters.size(); ++i)
+      std::copy_n(savedCounters.begin() + static_cast<int64_t>(i) * sequences,
+                  sequences, counters[i]);
+  return status;
 }
 
 Status
@@ -330,6 +422,15 @@ Session::generate(const int32_t *tokens, int64_t count,
                 "0 (greedy) or a finite number above it");
   const Manifest &manifest = package.manifest();
   int64_t vocabulary = manifest.model.vocabSize;
+  std::vector<int32_t> modalities;
+  if (options.modality) {
+    NEST_RT_TRY(checkModality(package, *options.modality, "modality"));
+    modalities.assign(static_cast<size_t>(sequences), *options.modality);
+  } else if (!modality.empty()) {
+    int64_t each = static_cast<int64_t>(modality.size()) / sequences;
+    for (int64_t b = 1; b <= sequences; ++b)
+      modalities.push_back(modality[static_cast<size_t>(b * each - 1)]);
+  }
   std::vector<float> logits(static_cast<size_t>(sequences * vocabulary));
   NEST_RT_TRY(run("prefill", false, tokens, count, logits.data()));
 
@@ -343,8 +444,12 @@ Session::generate(const int32_t *tokens, int64_t count,
   std::vector<bool> done(static_cast<size_t>(sequences));
   std::vector<int32_t> next(static_cast<size_t>(sequences));
   for (int64_t made = 0; made < options.count; ++made) {
-    if (made > 0)
-      NEST_RT_TRY(run("decode", false, next.data(), 1, logits.data()));
+    if (made > 0) {
+      modality = modalities;
+      Status status = run("decode", false, next.data(), 1, logits.data());
+      modality.clear();
+      NEST_RT_TRY(std::move(status));
+    }
     bool allDone = true;
     for (int64_t b = 0; b < sequences; ++b) {
       size_t i = static_cast<size_t>(b);
@@ -371,23 +476,32 @@ Session::generate(const int32_t *tokens, int64_t count,
 
 /// Values that generated code uses as indices.
 static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
-                           int64_t rows) {
+                           bool isCache, int64_t rows) {
   if (buffer.dtype != DType::I32)
     return Status::success();
+  auto values = static_cast<const int32_t *>(buffer.data);
+  int64_t count = elementCount(buffer.shape).value_or(0);
+  if (buffer.name == "modality") {
+    for (int64_t i = 0; i < count; ++i)
+      if (Status status = manifest.model.modalities.check(
+              values[i], "modality[" + std::to_string(i) + "]");
+          status.failed())
+        return status.takeError().withCode(NEST_ERROR_ARGUMENT);
+    return Status::success();
+  }
   int64_t limit;
   int code = NEST_ERROR_LENGTH;
   if (buffer.name == "tokens") {
     limit = manifest.model.vocabSize;
     code = NEST_ERROR_TOKEN;
-  } else if (buffer.name == "lengths") {
+  } else if (buffer.name == "lengths" ||
+             (isCache && buffer.shape.size() == 1)) {
     limit = manifest.model.maxLength - rows + 1;
-  } else if (buffer.name == "positions") {
+  } else if (buffer.name == "positions" || isCache) {
     limit = manifest.model.maxLength;
   } else {
     return Status::success();
   }
-  const auto *values = static_cast<const int32_t *>(buffer.data);
-  int64_t count = elementCount(buffer.shape).value_or(0);
   for (int64_t i = 0; i < count; ++i)
     if (values[i] < 0 || values[i] >= limit)
       return fail(code, buffer.name + "[" + std::to_string(i) + "]",
@@ -474,7 +588,8 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
   int rowDim = entry.dim("T");
   int64_t rows = rowDim < 0 ? 1 : dims[static_cast<size_t>(rowDim)];
   for (const NamedBuffer &buffer : inputs)
-    NEST_RT_TRY(checkIndices(manifest, buffer, rows));
+    NEST_RT_TRY(checkIndices(manifest, buffer,
+                             entry.findInput(buffer.name)->cache, rows));
 
   for (const Manifest::Buffer &buffer : entry.outputs)
     outputNames.push_back(buffer.name);

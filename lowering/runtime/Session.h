@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -46,15 +47,22 @@ int32_t sample(const float *logits, int64_t count, double temperature,
 class Session {
 public:
   /// 0 for a default: one sequence, the package's length, OpenMP's threads.
+  /// `causal`: rows of a prefill are chosen by the rule of a decode, where the
+  /// package has entry points that do so.
   static Expected<std::unique_ptr<Session>>
-  create(const Package &package, int64_t batch, int64_t maxLength, int threads);
+  create(const Package &package, int64_t batch, int64_t maxLength, int threads,
+         bool causal = false);
 
   int64_t batch() const { return sequences; }
   int64_t maxLength() const { return limit; }
   int64_t length(int64_t sequence) const {
     return lengths[static_cast<size_t>(sequence)];
   }
-  void reset() { lengths.assign(lengths.size(), 0); }
+  void reset();
+
+  /// The modalities [batch, count] of the next call's rows, which forgets them
+  /// when it succeeds. A count of 0 forgets them now.
+  Status setModality(const int32_t *values, int64_t count);
 
   /// Runs the entry point `name` on tokens [batch, count] and appends them.
   /// `logits` may be null; it is [batch, count, V] with allRows, else
@@ -67,6 +75,8 @@ public:
     double temperature = 0;
     uint64_t seed = 0;
     bool ignoreEos = false;
+    /// Of the new tokens; else that of each prompt's last row.
+    std::optional<int32_t> modality;
   };
   /// `callback(sequence, token)` returns whether to go on.
   Status generate(const int32_t *tokens, int64_t count,
@@ -79,18 +89,29 @@ private:
 
   /// What an entry point wants, found out at its first call.
   struct Plan {
-    enum Role { Tokens, Positions, Lengths, Cache };
+    enum Role { Tokens, Positions, Lengths, Modality, Cache };
     size_t entry = 0;
     std::vector<Role> roles;    // by input
     std::vector<void *> caches; // by input; null where it is none
   };
   Expected<const Plan *> plan(const char *name, bool allRows);
+  /// What a call of `count` rows takes as its modality: what was given, or the
+  /// only one that is accepted.
+  Expected<int32_t *> modalityOf(const Plan &plan, int64_t count);
+  /// Calls the code; what counts rows is as before when it fails.
+  Status call(const Plan &plan, const std::vector<void *> &inputs,
+              float *logits, const std::vector<int64_t> &dims);
 
   const Package &package;
   Executor executor;
   int64_t sequences = 1, limit = 0;
+  bool causal = false;
   std::vector<int32_t> lengths; // rows in the caches, by sequence
   std::unordered_map<std::string, Memory> caches;
+  std::vector<int32_t *> counters; // caches [B]: rows that a layer holds
+  std::vector<int32_t> savedCounters;
+  std::vector<int32_t> modality; // of the next call; empty when not given
+  std::vector<int32_t> onlyModality;
   std::unordered_map<std::string, Plan> plans;
   std::vector<int32_t> positions;
   std::vector<float> ownLogits;

@@ -263,3 +263,95 @@ TEST_F(ApiTest, CallEntry) {
   inputs.pop_back();
   fails(NEST_ERROR_ARGUMENT, "the input lengths is missing");
 }
+
+TEST_F(ApiTest, RoutesAndModalities) {
+  makeFakePackage(dir / "routed", makeRouted);
+  nest_package *routed = nullptr;
+  ASSERT_EQ(nest_package_load((dir / "routed").c_str(), &routed), NEST_OK)
+      << nest_last_error();
+  nest_session_options options = {};
+  options.size = sizeof options;
+  options.prefill = 2;
+  nest_session *session = nullptr;
+  EXPECT_EQ(nest_session_create(routed, &options, &session),
+            NEST_ERROR_ARGUMENT);
+  EXPECT_TRUE(says("options.prefill: is 2"));
+  options.prefill = NEST_PREFILL_DECODE;
+  ASSERT_EQ(nest_session_create(routed, &options, &session), NEST_OK);
+  int32_t tokens[] = {2, 2}, modality[] = {0, 2};
+  float logits[16];
+  EXPECT_EQ(nest_session_set_modality(nullptr, modality, 1),
+            NEST_ERROR_ARGUMENT);
+  EXPECT_EQ(nest_session_set_modality(session, nullptr, 1),
+            NEST_ERROR_ARGUMENT);
+  EXPECT_EQ(nest_session_prefill(session, tokens, 2, logits),
+            NEST_ERROR_ARGUMENT);
+  ASSERT_EQ(nest_session_set_modality(session, modality, 2), NEST_OK);
+  EXPECT_EQ(nest_session_prefill(session, tokens, 2, logits), NEST_OK);
+  EXPECT_EQ(logits[2 + 1 + 6], 1.0f);
+
+  nest_generate_options generate = {};
+  generate.size = sizeof generate;
+  generate.count = 2;
+  generate.ignore_eos = 1;
+  generate.has_modality = 1;
+  std::vector<int32_t> got;
+  auto callback = [](void *user, int64_t, int32_t token) -> int32_t {
+    static_cast<std::vector<int32_t> *>(user)->push_back(token);
+    return 0;
+  };
+  nest_session_reset(session);
+  ASSERT_EQ(nest_session_set_modality(session, modality, 2), NEST_OK);
+  EXPECT_EQ(
+      nest_session_generate(session, tokens, 2, &generate, callback, &got),
+      NEST_OK);
+  EXPECT_EQ(got, (std::vector<int32_t>{9, 3})); // 9 does not pass
+  // A caller that does not know the field yet.
+  generate.size = offsetof(nest_generate_options, modality);
+  generate.has_modality = 0;
+  nest_session_reset(session);
+  got.clear();
+  ASSERT_EQ(nest_session_set_modality(session, modality, 2), NEST_OK);
+  EXPECT_EQ(
+      nest_session_generate(session, tokens, 2, &generate, callback, &got),
+      NEST_OK);
+  EXPECT_EQ(got, (std::vector<int32_t>{9, 9}));
+  nest_session_free(session);
+
+  // One entry point: the same checks, and caches of i32.
+  std::vector<int32_t> ids = {1}, at = {3}, lengths = {3}, values = {1},
+                       length = {1}, kept(32);
+  kept[0] = 2;
+  std::vector<nest_buffer> inputs = {
+      buffer("tokens", "i32", {1, 1}, ids),
+      buffer("positions", "i32", {1, 1}, at),
+      buffer("lengths", "i32", {1}, lengths),
+      buffer("modality", "i32", {1, 1}, values),
+      buffer("layers.0.length", "i32", {1}, length),
+      buffer("layers.0.positions", "i32", {1, 32}, kept)};
+  nest_buffer outputs[2] = {};
+  outputs[0].name = "layers.0.length";
+  outputs[1].name = "layers.0.positions";
+  auto call = [&] {
+    return nest_call_entry(routed, "prefill", 1, inputs.data(), inputs.size(),
+                           outputs, 2);
+  };
+  EXPECT_EQ(call(), NEST_ERROR_ARGUMENT);
+  EXPECT_TRUE(says("modality[0]: is 1 (image)")) << nest_last_error();
+  values[0] = 0;
+  length[0] = 32;
+  EXPECT_EQ(call(), NEST_ERROR_LENGTH);
+  EXPECT_TRUE(says("layers.0.length[0]: is 32; 0 to 31")) << nest_last_error();
+  length[0] = 1;
+  kept[7] = 32;
+  EXPECT_EQ(call(), NEST_ERROR_LENGTH);
+  EXPECT_TRUE(says("layers.0.positions[7]: is 32")) << nest_last_error();
+  kept[7] = 0;
+  ASSERT_EQ(call(), NEST_OK) << nest_last_error();
+  EXPECT_EQ(static_cast<int32_t *>(outputs[0].data)[0], 2);
+  EXPECT_EQ(static_cast<int32_t *>(outputs[1].data)[0], 2);
+  EXPECT_EQ(static_cast<int32_t *>(outputs[1].data)[1], 3);
+  nest_free(outputs[0].data);
+  nest_free(outputs[1].data);
+  nest_package_free(routed);
+}

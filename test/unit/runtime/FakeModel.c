@@ -108,3 +108,59 @@ EXPORT int32_t nest_entry_fail(const nest_call *call) {
   (void)call;
   return 3;
 }
+
+/*===-- A routed layer, and modalities
+--------------------------------------===*\
+|*                                                                            *|
+|* Rows with an odd token enter the layer, under the causal rule those with an
+*|
+|* even one. It keeps their positions and how many there are, and says that *|
+|* the next token is (their number + the sum of their positions + 3 x the *|
+|* row's modality) mod V. *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
+
+/* Buffers: tokens, positions, lengths, modality, layers.0.length,
+ * layers.0.positions; logits. */
+static int32_t routed(const nest_call *call, int64_t rows, int allRows,
+                      int parity) {
+  void *const *b = call->buffers;
+  const int32_t *tokens = b[0], *positions = b[1], *modality = b[3];
+  int32_t *length = b[4], *kept = b[5];
+  float *logits = b[6];
+  for (int64_t s = 0; s < call->dims[0]; ++s)
+    for (int64_t t = 0; t < rows; ++t) {
+      int64_t row = s * rows + t;
+      if (tokens[row] % 2 == parity)
+        kept[s * C + length[s]++] = positions[row];
+      if (!allRows && t + 1 < rows)
+        continue;
+      int32_t sum = length[s] + 3 * modality[row];
+      for (int32_t i = 0; i < length[s]; ++i)
+        sum += kept[s * C + i];
+      for (int v = 0; v < V; ++v)
+        *logits++ = sum % V == v ? 1.0f : 0.0f;
+    }
+  return 0;
+}
+
+EXPORT int32_t nest_entry_routed_prefill(const nest_call *call) {
+  return routed(call, call->dims[1], 0, 1);
+}
+EXPORT int32_t nest_entry_routed_verify(const nest_call *call) {
+  return routed(call, call->dims[1], 1, 1);
+}
+EXPORT int32_t nest_entry_routed_decode(const nest_call *call) {
+  return routed(call, 1, 0, 0);
+}
+EXPORT int32_t nest_entry_routed_prefill_causal(const nest_call *call) {
+  return routed(call, call->dims[1], 0, 0);
+}
+EXPORT int32_t nest_entry_routed_verify_causal(const nest_call *call) {
+  return routed(call, call->dims[1], 1, 0);
+}
+/* Fails when it has counted its rows. */
+EXPORT int32_t nest_entry_routed_fail(const nest_call *call) {
+  routed(call, call->dims[1], 0, 1);
+  return 3;
+}

@@ -212,3 +212,65 @@ TEST(Manifest, Inconsistencies) {
   expectInvalid([](M &m) { m.effectiveParameters = m.totalParameters + 1; },
                 "at most the total");
 }
+
+TEST(Manifest, RoutesAndModalities) {
+  Manifest manifest = fakeManifest();
+  makeRouted(manifest);
+  EXPECT_OK(manifest.validate("m"));
+  Expected<Manifest> back = Manifest::parse(manifest.serialise(), "m");
+  ASSERT_OK(back);
+  EXPECT_EQ(back->serialise(), manifest.serialise());
+  EXPECT_EQ(back->model.modalities.names,
+            (std::vector<std::string>{"text", "image", "speech"}));
+  EXPECT_EQ(back->model.modalities.accepted, (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(back->model.routes, manifest.model.routes);
+
+  auto routed = [](const std::function<void(Manifest &)> &change) {
+    return [change](Manifest &m) {
+      makeRouted(m);
+      change(m);
+    };
+  };
+  auto names = [](Manifest &m) -> auto & { return m.model.modalities.names; };
+  auto accepted = [](Manifest &m) -> auto & {
+    return m.model.modalities.accepted;
+  };
+  expectInvalid(routed([&](Manifest &m) { m.model.modalities = {}; }),
+                "takes a modality, and the model names none");
+  expectInvalid(routed([&](Manifest &m) { names(m)[1] = "text"; }),
+                "modalities.names: \"text\" is empty or stands twice");
+  expectInvalid(routed([&](Manifest &m) { names(m)[1] = ""; }), "is empty");
+  expectInvalid(routed([&](Manifest &m) { accepted(m) = {}; }),
+                "modalities.accepted: is empty");
+  expectInvalid(routed([&](Manifest &m) { accepted(m) = {0, 3}; }),
+                "accepted: has 3; ascending indices below the 3 names");
+  expectInvalid(routed([&](Manifest &m) { accepted(m) = {2, 0}; }),
+                "accepted: has 0");
+  // Caches: lengths [B], positions [B, C], nothing else of i32.
+  auto cache = [](Manifest &m, size_t i, std::vector<ManifestDim> shape) {
+    for (Manifest::Entry &entry : m.entries)
+      entry.inputs[i].shape = shape;
+  };
+  ManifestDim batch = ManifestDim::dynamic(0);
+  for (std::vector<ManifestDim> shape :
+       {std::vector<ManifestDim>{},
+        {batch, ManifestDim::of(31)},
+        {batch, batch},
+        {batch, ManifestDim::of(2), ManifestDim::of(32), ManifestDim::of(4)}})
+    expectInvalid(routed([&](Manifest &m) { cache(m, 5, shape); }),
+                  "the cache layers.0.positions has not the max_length 32");
+  expectInvalid(routed([&](Manifest &m) {
+                  for (Manifest::Entry &entry : m.entries)
+                    entry.inputs[5].dtype = DType::F32;
+                }),
+                "has not the max_length");
+  // Keys that are there only where they say something.
+  Json json = manifest.toJson();
+  for (const char *key : {"modalities", "routes"})
+    for (Json bad : {Json(3), Json("x"), Json::array()}) {
+      Json model = *json.find("model"), copy = json;
+      model.set(key, bad);
+      copy.set("model", model);
+      expectError(Manifest::fromJson(copy, "m"), key);
+    }
+}

@@ -80,6 +80,29 @@ Manifest fakeManifest() {
   return m;
 }
 
+void makeRouted(Manifest &m) {
+  m.model.modalities = {{"text", "image", "speech"}, {0, 2}};
+  m.model.routes = {{"0", "select odd, decode even"}};
+  Manifest::Entry prefill = m.entries[0], verify = m.entries[1];
+  for (Manifest::Entry *entry : {&prefill, &verify}) {
+    Manifest::Entry causal = *entry;
+    causal.name += "_causal";
+    causal.symbol += "_causal";
+    m.entries.push_back(causal);
+  }
+  for (Manifest::Entry &entry : m.entries) {
+    entry.symbol.insert(std::string("nest_entry_").size(), "routed_");
+    ManifestDim batch = ManifestDim::dynamic(0);
+    Manifest::Buffer modality = entry.inputs[1];
+    modality.name = "modality";
+    entry.inputs[3] = modality;
+    entry.inputs.push_back({"layers.0.length", DType::I32, {batch}, true});
+    entry.inputs.push_back(
+        {"layers.0.positions", DType::I32, {batch, ManifestDim::of(C)}, true});
+    entry.weights.clear();
+  }
+}
+
 Manifest makeFakePackage(const std::string &path,
                          const std::function<void(Manifest &)> &change) {
   Manifest m = fakeManifest();
@@ -303,6 +326,188 @@ TEST_F(SessionTest, Generates) {
   expectError(s->generate(prompt.data(), 2, options,
                           [](int64_t, int32_t) { return true; }),
               "temperature");
+}
+
+//===----------------------------------------------------------------------===//
+// Routes and modalities
+//===----------------------------------------------------------------------===//
+
+namespace {
+class RoutedTest : public SessionTest {
+protected:
+  void SetUp() override {
+    makeFakePackage(dir / "routed", makeRouted);
+    load(dir / "routed");
+  }
+  void load(const std::string &path) {
+    Expected<std::unique_ptr<Package>> loaded = Package::load(path);
+    ASSERT_OK(loaded);
+    package = std::move(*loaded);
+  }
+  std::unique_ptr<Session> causal() {
+    Expected<std::unique_ptr<Session>> created =
+        Session::create(*package, 1, 0, 1, /*causal=*/true);
+    EXPECT_FALSE(created.failed());
+    return created ? std::move(*created) : nullptr;
+  }
+  /// Runs an entry point of [batch, 1, V] and gives each sequence's answer.
+  std::vector<int32_t> answer(Session &s, const char *entry,
+                              const std::vector<int32_t> &tokens,
+                              const std::vector<int32_t> &modality) {
+    int64_t count = static_cast<int64_t>(tokens.size()) / s.batch();
+    EXPECT_OK(s.setModality(modality.data(), count));
+    std::vector<float> logits(s.batch() * V);
+    EXPECT_OK(s.run(entry, false, tokens.data(), count, logits.data()));
+    std::vector<int32_t> result;
+    for (int64_t b = 0; b < s.batch(); ++b)
+      result.push_back(argmax(&logits[b * V], V));
+    return result;
+  }
+};
+} // namespace
+
+using Ids = std::vector<int32_t>;
+
+TEST_F(RoutedTest, CountersStartAtZeroAndAreForgotten) {
+  auto s = session(2);
+  for (int again = 0; again < 2; ++again) {
+    // Rows 0 and 2 of the first sequence, row 2 of the second.
+    EXPECT_EQ(answer(*s, "prefill", {1, 2, 3, 4, 6, 5}, {0, 0, 0, 0, 0, 2}),
+              (Ids{2 + 0 + 2, 1 + 2 + 6}));
+    // Row 3 of the second: a decode takes the even ones.
+    EXPECT_EQ(answer(*s, "decode", {1, 2}, {2, 0}),
+              (Ids{2 + 2 + 6, 2 + 2 + 3}));
+    s->reset();
+  }
+}
+
+TEST_F(RoutedTest, AFailedCallDoesNotCount) {
+  auto s = session();
+  EXPECT_EQ(answer(*s, "prefill", {1, 1}, {0, 0}), Ids{2 + 1});
+  Ids tokens = {1, 1, 1}, modality = {0, 0, 0};
+  ASSERT_OK(s->setModality(modality.data(), 3));
+  expectError(s->run("fail", false, tokens.data(), 3, nullptr),
+              "the code failed with 3");
+  EXPECT_EQ(s->length(0), 2);
+  EXPECT_EQ(answer(*s, "decode", {2}, {0}), Ids{3 + 0 + 1 + 2});
+}
+
+TEST_F(RoutedTest, PrefillByTheRuleOfADecode) {
+  auto s = causal();
+  Ids tokens = {2, 1, 4}, modality = {0, 2, 2};
+  EXPECT_EQ(answer(*s, "prefill", tokens, modality), Ids{2 + 2 + 6});
+  // As if decoded row by row.
+  auto steps = session();
+  Ids last;
+  std::vector<float> logits(3 * V);
+  s->reset();
+  ASSERT_OK(s->setModality(modality.data(), 3));
+  ASSERT_OK(s->run("verify", true, tokens.data(), 3, logits.data()));
+  for (size_t t = 0; t < 3; ++t) {
+    last = answer(*steps, "decode", {tokens[t]}, {modality[t]});
+    EXPECT_EQ(argmax(&logits[t * V], V), last[0]);
+  }
+  EXPECT_EQ(answer(*session(), "prefill", tokens, modality), Ids{1 + 1 + 6});
+  // A model without routes is causal already.
+  SessionTest::SetUp();
+  s = causal();
+  ASSERT_OK(s->run("prefill", false, tokens.data(), 3, logits.data()));
+  EXPECT_EQ(argmax(logits.data(), V), expected(tokens));
+}
+
+TEST_F(RoutedTest, ModalitiesAreChecked) {
+  auto s = session(2);
+  Ids tokens = {1, 1, 1, 1}, modality = {0, 0, 0, 1};
+  expectError(
+      s->run("prefill", false, tokens.data(), 2, nullptr),
+      "modality: is missing; for each token one of 0 (text), 2 (speech)");
+  Status status = s->setModality(modality.data(), 2);
+  expectError(status, "modality[1][1]: is 1 (image), no modality that is "
+                      "accepted; 0 (text), 2 (speech)");
+  EXPECT_EQ(status.error().code, NEST_ERROR_ARGUMENT);
+  modality[3] = -1;
+  expectError(s->setModality(modality.data(), 2), "modality[1][1]: is -1, no");
+  modality[3] = 3;
+  expectError(s->setModality(modality.data(), 2), "modality[1][1]: is 3, no");
+  expectError(s->setModality(modality.data(), -1), "has -1 rows; 0 to 32");
+  expectError(s->setModality(modality.data(), INT64_MAX), "0 to 32");
+  modality[3] = 2;
+  ASSERT_OK(s->setModality(modality.data(), 2));
+  expectError(s->run("prefill", false, tokens.data(), 1, nullptr),
+              "modality: has 2 rows for a call of 1");
+  // A failed call forgets nothing; a successful one does.
+  ASSERT_OK(s->run("prefill", false, tokens.data(), 2, nullptr));
+  expectError(s->run("decode", false, tokens.data(), 1, nullptr),
+              "modality: is missing");
+  ASSERT_OK(s->setModality(modality.data(), 1));
+  ASSERT_OK(s->setModality(nullptr, 0));
+  expectError(s->run("decode", false, tokens.data(), 1, nullptr),
+              "modality: is missing");
+  EXPECT_EQ(s->length(0), 2);
+}
+
+TEST_F(RoutedTest, OneModalityNeedsNoInput) {
+  makeFakePackage(dir / "speech", [](Manifest &m) {
+    makeRouted(m);
+    m.model.modalities.accepted = {2};
+  });
+  load(dir / "speech");
+  auto s = session();
+  Ids tokens = {1};
+  std::vector<float> logits(V);
+  ASSERT_OK(s->run("prefill", false, tokens.data(), 1, logits.data()));
+  EXPECT_EQ(argmax(logits.data(), V), 1 + 6);
+  Ids removed = {0};
+  expectError(s->setModality(removed.data(), 1), "is 0 (text)");
+
+  // Entries that do not take it: optional, and checked.
+  makeFakePackage(dir / "fixed", [](Manifest &m) {
+    m.model.modalities = {{"text", "image"}, {1}};
+  });
+  load(dir / "fixed");
+  s = session();
+  ASSERT_OK(s->run("prefill", false, tokens.data(), 1, logits.data()));
+  expectError(s->setModality(removed.data(), 1), "is 0 (text)");
+  Ids kept = {1};
+  ASSERT_OK(s->setModality(kept.data(), 1));
+  ASSERT_OK(s->run("prefill", false, tokens.data(), 1, logits.data()));
+  EXPECT_EQ(argmax(logits.data(), V), 3);
+
+  SessionTest::SetUp();
+  s = session();
+  Status status = s->setModality(kept.data(), 1);
+  expectError(status, "has no modalities");
+  EXPECT_EQ(status.error().code, NEST_ERROR_UNSUPPORTED);
+}
+
+TEST_F(RoutedTest, NewTokensHaveTheLastModality) {
+  auto s = session(2);
+  Session::GenerateOptions options;
+  options.count = 3;
+  options.ignoreEos = true;
+  auto generate = [&](const Ids &modality) {
+    s->reset();
+    Ids prompt = {1, 2, 2, 1}, got;
+    EXPECT_OK(s->setModality(modality.data(), 2));
+    EXPECT_OK(
+        s->generate(prompt.data(), 2, options, [&](int64_t b, int32_t token) {
+          if (b == 1)
+            got.push_back(token);
+          return true;
+        }));
+    return got;
+  };
+  // 1 row at 1; 8 passes at 2; 11 does not pass.
+  EXPECT_EQ(generate({0, 0, 0, 2}), (Ids{2 + 6, 2 + 3 + 6, 2 + 3 + 6}));
+  options.modality = 0;
+  EXPECT_EQ(generate({0, 0, 0, 2}), (Ids{8, 2 + 3, 2 + 3}));
+  options.modality = 1;
+  Ids prompt = {1, 2, 2, 1};
+  s->reset();
+  expectError(s->generate(prompt.data(), 2, options,
+                          [](int64_t, int32_t) { return true; }),
+              "modality: is 1 (image)");
+  EXPECT_EQ(s->length(0), 0);
 }
 
 TEST(Sampling, ArgmaxAndSample) {

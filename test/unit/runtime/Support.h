@@ -63,6 +63,10 @@ nestc::rt::Manifest
 makeFakePackage(const std::string &path,
                 const std::function<void(nestc::rt::Manifest &)> &change = {});
 
+/// Makes of fakeManifest() that of the routed model in FakeModel.c, which
+/// accepts text and speech, and not image.
+void makeRouted(nestc::rt::Manifest &manifest);
+
 /// A manifest with every key, as of a real package; consistent.
 nestc::rt::Manifest fakeManifest();
 

@@ -147,6 +147,12 @@ NEST_API nest_status nest_detokenize(const nest_package *package,
 /*===-- Sessions
  * -----------------------------------------------------------===*/
 
+/** A prefill of a routed model chooses rows by its own rule, so that a row may
+ *  depend on later ones, or by the rule of a decode, which equals decoding row
+ *  by row. Of a model without routes both are the same. */
+#define NEST_PREFILL_SELECT 0
+#define NEST_PREFILL_DECODE 1
+
 /** Zero-initialise, set `size`, then what differs from the default. */
 typedef struct nest_session_options {
   /** sizeof(nest_session_options). */
@@ -157,7 +163,8 @@ typedef struct nest_session_options {
   int64_t max_length;
   /** Threads; 0 means OpenMP's default (OMP_NUM_THREADS or the cores). */
   int32_t threads;
-  int32_t reserved;
+  /** NEST_PREFILL_*: of prefill, verify and generate. */
+  int32_t prefill;
 } nest_session_options;
 
 /** Creates a session; `options` may be NULL. Caches take memory as they fill,
@@ -174,8 +181,24 @@ NEST_API int64_t nest_session_length(const nest_session *session,
 NEST_API int64_t nest_session_batch(const nest_session *session);
 NEST_API int64_t nest_session_max_length(const nest_session *session);
 
-/** Forgets all rows. */
+/** Forgets all rows, and modalities that no call has taken. */
 NEST_API void nest_session_reset(nest_session *session);
+
+/**
+ * Gives the rows of the next prefill, verify, decode or generate their
+ * modalities: `values` is [batch, count], copied, and that call must have
+ * `count` rows (1 for a decode). Each is an index in "names" of
+ * "model"."modalities" of nest_package_info_json(), and one of "accepted"
+ * there. The call forgets them when it succeeds; a count of 0 forgets them at
+ * once.
+ *
+ * Where a model accepts more than one modality and its entry points have the
+ * input `modality`, every call needs this before it. Elsewhere it may be left
+ * out; a model without modalities refuses it.
+ */
+NEST_API nest_status nest_session_set_modality(nest_session *session,
+                                               const int32_t *values,
+                                               int64_t count);
 
 /**
  * Appends `count` tokens to every sequence. `tokens` is [batch, count].
@@ -212,6 +235,10 @@ typedef struct nest_generate_options {
   uint64_t seed;
   /** 1: go on behind an end token. */
   int32_t ignore_eos;
+  /** 1: the new tokens have the modality below; 0: that of the last row of
+   *  their prompt. */
+  int32_t has_modality;
+  int32_t modality;
   int32_t reserved;
 } nest_generate_options;
 
@@ -258,8 +285,9 @@ typedef struct nest_buffer {
  * data with nest_free(); else `bytes` must be enough. The rest is filled in.
  * dtype then belongs to the package.
  *
- * Inputs named tokens, lengths and positions are checked: inside the
- * vocabulary, rows inside the caches, not negative.
+ * Inputs named tokens, lengths, positions and modality are checked, and caches
+ * of i32: inside the vocabulary, rows inside the caches, not negative, an
+ * accepted modality.
  */
 NEST_API nest_status nest_call_entry(const nest_package *package,
                                      const char *entry, int32_t threads,
