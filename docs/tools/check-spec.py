@@ -6,13 +6,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===-----------------------------------------------------------------------=== #
-"""Proves that the constraints C1, C2, ... are the same in three places.
+"""Proves that constraints are the same in documents, verifiers and tests.
 
-Every number is defined once in docs/Spec.md ("- Cn: ..."), starts the text of
-exactly one message in dialect/Nest*.cpp ("[Cn] ..."), and has a negative test
-in test/dialect/invalid*.mlir: a chunk that starts "// Cn: ..." and expects an
-error with "[Cn]", and no other number. Operations of dialect/NestOps.td and
-attributes of dialect/NestAttrs.td have a section of their own. Prints what is
+Those of the nest dialect are C1, C2, ... of docs/Spec.md, those of the kernel
+dialect K1, K2, ... of docs/Kernels.md ("- Cn: ..."). Each starts the text of one
+or more messages in dialect/*.cpp ("[Cn] ..." or refuse(n)), and has as many
+negative tests or more in test/dialect/invalid*.mlir: chunks that start with
+"// Cn: ..." and expect an error with "[Cn]", and no other number. Operations,
+attributes and types of dialect/*.td have a section of their own. Prints what is
 wrong, a line each; exits with 1 then.
 
 usage: check-spec.py [ROOT]
@@ -22,9 +23,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+# Letter, document, and what starts the names of files and definitions.
+DIALECTS = [("C", "docs/Spec.md", "Nest"), ("K", "docs/Kernels.md", "Kernel")]
 
-def numbers(pattern, text):
-    return [int(n) for n in re.findall(pattern, text, re.MULTILINE)]
+
+def names(pattern, text):
+    return ["".join(found) for found in re.findall(pattern, text, re.MULTILINE)]
 
 
 def check(root):
@@ -34,25 +38,10 @@ def check(root):
         if not condition:
             errors.append(message)
 
-    spec_text = (root / "docs/Spec.md").read_text()
-    spec = numbers(r"^- C(\d+): ", spec_text)
-    expect(spec, "docs/Spec.md: no constraint found")
-    expect(
-        spec == list(range(1, len(spec) + 1)),
-        "docs/Spec.md: constraints are not numbered 1, 2, ... in their order",
-    )
-
-    messages = Counter()
-    for path in sorted((root / "dialect").glob("Nest*.cpp")):
-        messages.update(numbers(r'"\[C(\d+)\]', path.read_text()))
-    for n, count in sorted(messages.items()):
-        expect(n in spec, f"dialect: message [C{n}] is not in docs/Spec.md")
-        expect(count == 1, f"dialect: [C{n}] starts {count} messages, not one")
-
-    tests = set()
+    tests = Counter()
     for path in sorted((root / "test/dialect").glob("invalid*.mlir")):
         for chunk in path.read_text().split("// -----\n"):
-            name = numbers(r"^// C(\d+): ", chunk)
+            name = names(r"^// ([CK]\d+): ", chunk)
             expected = re.findall(r"expected-error[^{]*\{\{(.*)", chunk)
             place = f"{path.name}: {' '.join(chunk.split())[:60]!r}"
             expect(
@@ -61,30 +50,67 @@ def check(root):
             )
             if not name or not expected:
                 continue
-            found = numbers(r"\[C(\d+)\]", expected[0])
-            expect(found == name, f"{place}: C{name[0]} expects {found}")
-            expect(name[0] in spec, f"{place}: C{name[0]} is not in docs/Spec.md")
+            found = names(r"\[([CK]\d+)\]", expected[0])
+            expect(found == name, f"{place}: {name[0]} expects {found}")
             tests.update(name)
 
-    for n in spec:
-        expect(n in messages, f"docs/Spec.md: C{n} has no message in dialect/")
-        expect(n in tests, f"docs/Spec.md: C{n} has no test in test/dialect/")
+    constraints, defined = [], set()
+    for letter, document, prefix in DIALECTS:
+        text = (root / document).read_text()
+        spec = names(rf"^- ({letter}\d+): ", text)
+        expect(spec, f"{document}: no constraint found")
+        # Those of kernels stand where they belong, not in their order.
+        order = spec if letter == "C" else sorted(spec, key=lambda n: int(n[1:]))
+        expect(
+            order == [f"{letter}{n + 1}" for n in range(len(spec))],
+            f"{document}: constraints are not numbered 1, 2, ...",
+        )
+        messages = Counter()
+        for path in sorted((root / "dialect").glob(f"{prefix}*.cpp")):
+            code = path.read_text()
+            messages.update(names(rf'"\[({letter}\d+)\]', code))
+            messages.update(letter + n for n in names(r"refuse\((\d+)\)", code))
+        for n, count in sorted(messages.items()):
+            expect(n in spec, f"dialect: message [{n}] is not in {document}")
+            if n in spec:
+                expect(
+                    tests[n] >= count,
+                    f"{document}: {n} has {count} messages and {tests[n]} tests "
+                    "in test/dialect/; each message has one",
+                )
+        for n in spec:
+            expect(n in messages, f"{document}: {n} has no message in dialect/")
+        constraints += spec
 
-    headings = set(re.findall(r"^### `(#?nest\.\w+)", spec_text, re.MULTILINE))
-    ops = re.findall(r':\s*(?:Nest_\w*Op|Op)<(?:Nest_Dialect, )?"(\w+)"',
-                     (root / "dialect/NestOps.td").read_text())
-    attrs = re.findall(r'Nest_Attr<"\w+", "(\w+)"',
-                       (root / "dialect/NestAttrs.td").read_text())
-    expect(ops and attrs, "dialect/*.td: no operation or attribute found")
-    defined = {"nest." + op for op in ops} | {"#nest." + attr for attr in attrs}
-    for name in sorted(defined ^ headings):
-        where = "docs/Spec.md" if name in defined else "dialect/*.td"
-        errors.append(f"{name} is missing in {where}")
+        dialect = prefix.lower()
+        headings = set(names(rf"^### `([#!]?{dialect}\.\w+)", text))
+        sources = "".join(
+            path.read_text()
+            for path in sorted((root / "dialect").glob(f"{prefix}*.td"))
+        )
+        ours = set()
+        for sign, pattern in [
+            ("", rf'^def {prefix}_\w+\s*:\s*(?:{prefix}_\w*Op|Op)<(?:{prefix}_Dialect, )?"(\w+)"'),
+            ("#", rf'{prefix}_Attr<"\w+", "(\w+)"'),
+            ("!", rf'{prefix}_Type<"\w+", "(\w+)"'),
+        ]:
+            ours.update(f"{sign}{dialect}.{n}" for n in names(pattern, sources))
+        expect(ours, f"dialect/{prefix}*.td: no operation found")
+        for name in sorted(ours ^ headings):
+            where = document if name in ours else f"dialect/{prefix}*.td"
+            errors.append(f"{name} is missing in {where}")
+        defined |= ours
+
+    for n in sorted(set(tests) - set(constraints)):
+        errors.append(f"test/dialect: {n} is in no document")
 
     for error in errors:
         print(error)
     if not errors:
-        print(f"{len(spec)} constraints, {len(defined)} operations and attributes")
+        print(
+            f"{len(constraints)} constraints, {len(defined)} operations, "
+            "attributes and types"
+        )
     return 1 if errors else 0
 
 

@@ -122,7 +122,7 @@ static Expected<Mot> readConfig(const ImportInput &input) {
   NEST_RT_ASSIGN(model.epsilon, config.positive("norm_eps", 1e-5));
   NEST_RT_ASSIGN(bool normsHeads, config.flag("qk_normalization", false));
   model.features = normsHeads ? QkNorm : 0;
-  NEST_RT_ASSIGN(model.rope, readRope(config, length));
+  NEST_RT_ASSIGN(model.rope, readRope(config, model.maxLength));
   if (model.rope.partial != 1)
     return Error(model.rope.partialPlace, "is not 1", "1, or no such key");
   NEST_RT_ASSIGN(model.eos, readEndTokens(input, std::nullopt, model.vocab));
