@@ -67,6 +67,11 @@ private:
   int usage(const std::string &message, const std::string &legal) {
     return reporter.fail(ExitUsage, {"nestc run", message, legal});
   }
+  /// Refuses an output that cannot be written, before long work.
+  int checkOutput(const std::string &path) {
+    rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(path);
+    return made ? ExitDone : reporter.fail(ExitInput, made.error());
+  }
   /// Checks --submodel against what the package holds.
   int checkSubmodel();
   int readTokens(Tokens &tokens);
@@ -229,7 +234,9 @@ int Runner::checkSubmodel() {
 //===----------------------------------------------------------------------===//
 
 int Runner::writeLogits(const Tokens &tokens) {
-  int code = ExitDone;
+  int code = checkOutput(arguments.get("--logits"));
+  if (code)
+    return code;
   int64_t vocab = nest_package_vocab_size(package.get());
   int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
   SessionPtr session =
@@ -371,6 +378,9 @@ int Runner::runEntry() {
       list->push_back({word.substr(0, equal), word.substr(equal + 1)});
     }
   }
+  for (const Named &out : outs)
+    if (int failed = checkOutput(out.path))
+      return failed;
   std::vector<rt::NpyArray> arrays;
   std::vector<nest_buffer> inputs, outputs;
   for (const Named &in : ins) {

@@ -182,6 +182,7 @@ for source in ("qwen3", "qwen3-bf16"):
     expect(0, "", *step, "--in", "tokens=t.npy", *ins, "--out", "logits=l.npy")
     expect(0, "", "run", "entry", "--tokens", "1,2,3,4", "--logits", "all.npy")
     check(np.allclose(np.load(root / "l.npy")[0, 0], np.load(root / "all.npy")[3], atol=1e-5 if source == "qwen3" else 2e-2), f"caches of {source}")
+expect(1, "no/l2.npy: the directory no/ does not exist", *step, "--in", "tokens=t.npy", "--out", "logits=l2.npy", "--out", "layers.0.k=no/l2.npy")
 np.save(root / "n.npy", np.array([16], np.int32))
 expect(1, "lengths", *step, "--in", "tokens=t.npy", "--out", "logits=l2.npy")
 np.save(root / "n.npy", np.array([3], np.int32))
