@@ -323,7 +323,7 @@ int Runner::generate(const Tokens &tokens) {
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
     }
-    return 0;
+    return std::ferror(stdout); // nobody reads it any more
   };
   nest_status status =
       nest_session_generate(session.get(), tokens.ids.data(), tokens.rows,

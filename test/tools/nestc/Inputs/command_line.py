@@ -5,6 +5,8 @@
 not: usage is exit 2, an input at fault exit 1."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +52,10 @@ expect(1, "export is not supported yet", "export", "x")
 for option, value in (("--dtype", ""), ("--dtype", "F32"), ("--cpu", "z80"), ("--target", "nvptx"), ("--weights", "int3"), ("--emit", "code"), ("--submodel", ""), ("--submodel", "a:"),
                       ("--max-length", "0"), ("--max-length", "-8"), ("--max-length", "8.5"), ("--max-length", "x")):
     expect(2, option + ": ", "compile", qwen, option, value, "-o", "out")
+for target in ("sm_", "sm_banana", "sm_90x"):
+    expect(2, "unknown target", "compile", qwen, "--target", target, "-o", "out")
+expect(1, "no/out", "compile", qwen, "--dump-phases", "phases", "-o", "no/out")
+expect(1, "no.mlir", "compile", "no.mlir", "--dump-phases", "phases", "-o", "out")
 for option, value in (("--target", "sm_90"), ("--weights", "link"), ("--weights", "int4"), ("--emit", "cubin"), ("--slices", "x.csv")):
     expect(1, "not supported yet", "compile", qwen, option, value, "-o", "out")
 for value in ("1073741825", "99999999999999999999"):
@@ -205,6 +211,28 @@ check(nestc("run", root / "text", "--prompt", "The hacker", "--generate", "8").s
 expect(1, "has no token", "run", "text", "--prompt", "")
 expect(1, "--prompt: is not valid UTF-8", "run", "text", "--prompt", b"\xff".decode(errors="surrogateescape"))
 check({"prefill_seconds", "decode_seconds_per_token"} <= set(json.loads(expect(0, "{", "bench", "mine", "--json", "--prefill", "4", "--decode", "2").stdout)), "keys of bench")
+
+
+# Progress is for a terminal, and gone before anything is printed.
+def terminal(*words):
+    ours, theirs = os.openpty()
+    subprocess.run(["nestc", *map(str, words)], stdout=theirs, stderr=theirs, cwd=root)
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 4096):
+            said += part
+    except OSError:  # its end
+        pass
+    os.close(ours)
+    return said.decode()
+
+
+said = terminal("bench", "mine", "--prefill", "4", "--decode", "2")
+check("measuring 100%\r\x1b[Kprefill 4 tokens" in said, f"progress on a terminal: {said!r}")
+for quiet in ("-q", "--error-format=json"):
+    check("%" not in terminal("compile", qwen, "-o", "mine2", quiet), f"progress with {quiet}")
+check(not nestc("bench", root / "mine", "--prefill", "4", "--decode", "2").stderr, "progress in a pipe")
 expect(1, "legal are whole numbers from 1 to 16", "bench", "mine", "--prefill", "17")
 expect(2, "out of range", "bench", "mine", "--prefill", "0")
 cases.finish(230)
