@@ -102,7 +102,8 @@ expect(0, "", "import", qwen, "-o", "model.mlir")
 for source in (qwen, "model.mlir"):
     same = json.loads(expect(0, "{", "info", source, "--submodel", "quarter", "--json").stdout)
     check(same["parameters"] == info["parameters"], f"the parameters of {source}")
-expect(0, "", "info", "mine", "--submodel", "mine")
+expect(0, "\nentries[0].inputs[0]: tokens i32 [B, T]\n", "info", "mine", "--submodel", "mine")
+expect(0, "\naxes[3]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
 expect(1, "it holds mine", "info", "mine", "--submodel", "other")
 
 # run: tokens.
