@@ -11,6 +11,7 @@
 #include "lowering/cpu/Pipeline.h"
 #include "lowering/package/PackageWriter.h"
 #include "lowering/runtime/Files.h"
+#include "lowering/runtime/Tokenizer.h"
 #include "passes/CostModel.h"
 #include "passes/Passes.h"
 #include "passes/Pipelines.h"
@@ -219,6 +220,13 @@ int Compilation::lowerAndPackage() {
     return reporter.fail(ExitInput,
                          {"--cpu", llvm::toString(target.takeError()), ""});
   manifest.cpu = {target->level, target->required};
+  std::string tokenizer = rt::joinPath(request.checkpoint, "tokenizer.json");
+  if (rt::fileExists(tokenizer))
+    if (auto read = rt::Tokenizer::open(tokenizer); !read) {
+      rt::Error warning = read.takeError();
+      warning.message += " (the package will take token ids only)";
+      reporter.warning(warning);
+    }
   if (int code = model.run([&](OpPassManager &manager) {
         buildCpuPipeline(manager, target->vectorBits);
       }))
