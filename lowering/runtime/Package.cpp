@@ -53,9 +53,15 @@ Expected<std::unique_ptr<Package>> Package::load(const std::string &path) {
   NEST_RT_TRY(package->loadCode());
 
   std::string tokenizerPath = joinPath(path, "tokenizer.json");
-  if (fileExists(tokenizerPath)) {
-    NEST_RT_ASSIGN(package->bpe, Tokenizer::open(tokenizerPath));
-  }
+  if (!fileExists(tokenizerPath))
+    package->noTokenizer =
+        Error(path, "has no tokenizer",
+              "a checkpoint with tokenizer.json; or token ids")
+            .withCode(NEST_ERROR_UNSUPPORTED);
+  else if (Expected<Tokenizer> read = Tokenizer::open(tokenizerPath))
+    package->bpe = std::move(*read);
+  else
+    package->noTokenizer = read.takeError().withCode(NEST_ERROR_PACKAGE);
 
   Json info = Json::object();
   info.set("path", path);

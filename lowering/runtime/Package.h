@@ -36,8 +36,13 @@ public:
 
   const std::string &path() const { return directory; }
   const Manifest &manifest() const { return description; }
-  /// Null when there is none.
-  const Tokenizer *tokenizer() const { return bpe ? &*bpe : nullptr; }
+  /// An error when there is none, or none that this runtime knows: without it
+  /// a package still takes token ids.
+  Expected<const Tokenizer *> tokenizer() const {
+    if (bpe)
+      return &*bpe;
+    return noTokenizer;
+  }
   const std::string &infoJson() const { return info; }
 
   /// The code of manifest().entries[index].
@@ -59,6 +64,7 @@ private:
   Manifest description;
   std::vector<MappedFile> files;
   std::optional<Tokenizer> bpe;
+  Error noTokenizer;
   std::vector<nest_entry> functions;
   void *library = nullptr;
   int codeFile = -1;

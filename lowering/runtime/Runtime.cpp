@@ -110,14 +110,6 @@ int32_t nest_package_has_tokenizer(const nest_package *package) {
   return package && package->package->tokenizer() ? 1 : 0;
 }
 
-static Expected<const Tokenizer *> tokenizerOf(const nest_package *package) {
-  if (const Tokenizer *tokenizer = package->package->tokenizer())
-    return tokenizer;
-  return Error(package->package->path(), "has no tokenizer",
-               "a checkpoint with tokenizer.json; or token ids")
-      .withCode(NEST_ERROR_UNSUPPORTED);
-}
-
 /// A copy for the caller, with a NUL behind it; nest_free() frees it.
 static void *duplicate(const void *data, size_t size) {
   void *copy = std::malloc(size + 1);
@@ -140,7 +132,7 @@ nest_status nest_tokenize(const nest_package *package, const char *text,
     *count = 0;
     if (size)
       NEST_CHECK_ARGUMENT(text);
-    NEST_RT_ASSIGN(const Tokenizer *tokenizer, tokenizerOf(package));
+    NEST_RT_ASSIGN(const Tokenizer *tokenizer, package->package->tokenizer());
     NEST_RT_ASSIGN(std::vector<int32_t> ids,
                    tokenizer->encode(std::string_view(text ? text : "", size),
                                      addSpecial != 0));
@@ -164,7 +156,7 @@ nest_status nest_detokenize(const nest_package *package, const int32_t *tokens,
     if (flags & ~(NEST_DETOKENIZE_SKIP_SPECIAL | NEST_DETOKENIZE_BYTES))
       return Error("flags", "has unknown bits", "NEST_DETOKENIZE_*")
           .withCode(NEST_ERROR_ARGUMENT);
-    NEST_RT_ASSIGN(const Tokenizer *tokenizer, tokenizerOf(package));
+    NEST_RT_ASSIGN(const Tokenizer *tokenizer, package->package->tokenizer());
     std::vector<int32_t> ids(tokens, tokens + count);
     bool skip = flags & NEST_DETOKENIZE_SKIP_SPECIAL;
     Expected<std::string> result = flags & NEST_DETOKENIZE_BYTES

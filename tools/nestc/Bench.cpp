@@ -76,7 +76,7 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     return std::chrono::duration<double>(Clock::now() - from).count();
   };
   std::vector<double> prefillTimes, decodeTimes;
-  Progress progress(reporter, "measuring");
+  std::optional<Progress> progress(std::in_place, reporter, "measuring");
   // The first run warms caches and pages and does not count.
   for (int i = 0; i <= kRuns; ++i) {
     nest_session_reset(session.get());
@@ -93,7 +93,7 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
               nest_session_decode(session.get(), &token, logits.data()))
         return failRuntime(status, reporter);
     }
-    progress.update(i + 1, kRuns + 1);
+    progress->update(i + 1, kRuns + 1);
     if (i == 0)
       continue;
     prefillTimes.push_back(prefillTime);
@@ -101,6 +101,7 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
       decodeTimes.push_back(seconds(start) / decode);
   }
 
+  progress.reset(); // before anything is printed
   double prefillTime = median(prefillTimes);
   double decodeTime = decode > 0 ? median(decodeTimes) : 0;
   if (arguments.has("--json")) {

@@ -11,6 +11,7 @@
 #include "lowering/cpu/Pipeline.h"
 #include "lowering/package/PackageWriter.h"
 #include "lowering/runtime/Files.h"
+#include "lowering/runtime/Tokenizer.h"
 #include "passes/CostModel.h"
 #include "passes/Passes.h"
 #include "passes/Pipelines.h"
@@ -99,7 +100,10 @@ int Compilation::readOptions() {
          "give one"});
   std::string target = arguments.get("--target", "cpu");
   if (target != "cpu") {
-    bool gpu = llvm::StringRef(target).starts_with("sm_");
+    llvm::StringRef number = target;
+    bool gpu = number.consume_front("sm_");
+    number.consume_back("a");
+    gpu &= !number.empty() && llvm::all_of(number, llvm::isDigit);
     return reporter.fail(gpu ? ExitInput : ExitUsage,
                          {"--target",
                           gpu ? target + " is not supported yet"
@@ -128,10 +132,6 @@ int Compilation::readOptions() {
     last = *phase;
   }
   dumpDirectory = arguments.get("--dump-phases");
-  if (!dumpDirectory.empty() && !rt::isDirectory(dumpDirectory) &&
-      ::mkdir(dumpDirectory.c_str(), 0777) != 0)
-    return reporter.fail(ExitInput, {dumpDirectory, "cannot be made",
-                                     "give a directory that can be written"});
   return ExitDone;
 }
 
@@ -159,6 +159,10 @@ int Compilation::run() {
   if (last == Phase::Package)
     if (int code = model.checkModel(/*complete=*/true))
       return code;
+  if (!dumpDirectory.empty() && !rt::isDirectory(dumpDirectory) &&
+      ::mkdir(dumpDirectory.c_str(), 0777) != 0)
+    return reporter.fail(ExitInput, {dumpDirectory, "cannot be made",
+                                     "give a directory that can be written"});
   if (int code = model.configure(dtype, maxLength))
     return code;
   if (int code = endPhase(Phase::Nest, stop); code || stop)
@@ -217,6 +221,13 @@ int Compilation::lowerAndPackage() {
     return reporter.fail(ExitInput,
                          {"--cpu", llvm::toString(target.takeError()), ""});
   manifest.cpu = {target->level, target->required};
+  std::string tokenizer = rt::joinPath(request.checkpoint, "tokenizer.json");
+  if (rt::fileExists(tokenizer))
+    if (auto read = rt::Tokenizer::open(tokenizer); !read) {
+      rt::Error warning = read.takeError();
+      warning.message += " (the package will take token ids only)";
+      reporter.warning(warning);
+    }
   if (int code = model.run([&](OpPassManager &manager) {
         buildCpuPipeline(manager, target->vectorBits);
       }))

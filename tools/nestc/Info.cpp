@@ -15,6 +15,8 @@
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Model.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <cstdio>
 
 using namespace mlir;
@@ -29,26 +31,44 @@ static const CommandSpec kSpec = {
      {"--slices", "FILE.csv", "a slicing table", false, false,
       /*notYet=*/true}}};
 
-/// Prints `json` as lines "key.key: value"; lists of scalars on one line.
-static void printText(const rt::Json &json, const std::string &prefix) {
-  bool scalars = json.isArray();
+/// A value on one line: scalars, lists as "1, 2", an object as "3 key [1, 2]".
+static std::string inlineText(const rt::Json &json) {
+  std::string text;
   for (const rt::Json &element : json.elements())
-    scalars &= !element.isArray() && !element.isObject();
-  if (json.isObject()) {
+    text += (text.empty() ? "" : ", ") + inlineText(element);
+  for (const auto &[key, value] : json.members())
+    text +=
+        (text.empty() ? "" : " ") +
+        (value.isString() || value.isArray() ? "" : key + " ") +
+        (value.isArray() ? "[" + inlineText(value) + "]" : inlineText(value));
+  if (json.isArray() || json.isObject())
+    return text;
+  return json.isString() ? json.asString() : json.str();
+}
+
+/// Prints `json` as lines "key.key: value"; an element of a list is one line
+/// unless it holds further objects.
+static void printText(const rt::Json &json, const std::string &prefix,
+                      bool element = false) {
+  auto isComposite = [](const rt::Json &value) {
+    return value.isObject() ||
+           llvm::any_of(value.elements(),
+                        [](const rt::Json &e) { return e.isObject(); });
+  };
+  bool split =
+      json.isArray()
+          ? isComposite(json)
+          : json.isObject() &&
+                (!element || llvm::any_of(json.members(), [&](const auto &m) {
+                  return isComposite(m.second);
+                }));
+  if (!split)
+    std::printf("%s: %s\n", prefix.c_str(), inlineText(json).c_str());
+  for (size_t i = 0; split && i < json.elements().size(); ++i)
+    printText(json.elements()[i], prefix + "[" + std::to_string(i) + "]", true);
+  if (split)
     for (const auto &[key, value] : json.members())
       printText(value, prefix.empty() ? key : prefix + "." + key);
-  } else if (json.isArray() && !scalars) {
-    for (size_t i = 0; i < json.size(); ++i)
-      printText(json.elements()[i], prefix + "[" + std::to_string(i) + "]");
-  } else {
-    std::string value;
-    for (const rt::Json &element : json.elements())
-      value += (value.empty() ? "" : ", ") +
-               (element.isString() ? element.asString() : element.str());
-    if (!json.isArray())
-      value = json.isString() ? json.asString() : json.str();
-    std::printf("%s: %s\n", prefix.c_str(), value.c_str());
-  }
 }
 
 static int print(const rt::Json &json, bool asJson) {

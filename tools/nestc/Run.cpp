@@ -67,6 +67,11 @@ private:
   int usage(const std::string &message, const std::string &legal) {
     return reporter.fail(ExitUsage, {"nestc run", message, legal});
   }
+  /// Refuses an output that cannot be written, before long work.
+  int checkOutput(const std::string &path) {
+    rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(path);
+    return made ? ExitDone : reporter.fail(ExitInput, made.error());
+  }
   /// Checks --submodel against what the package holds.
   int checkSubmodel();
   int readTokens(Tokens &tokens);
@@ -229,7 +234,9 @@ int Runner::checkSubmodel() {
 //===----------------------------------------------------------------------===//
 
 int Runner::writeLogits(const Tokens &tokens) {
-  int code = ExitDone;
+  int code = checkOutput(arguments.get("--logits"));
+  if (code)
+    return code;
   int64_t vocab = nest_package_vocab_size(package.get());
   int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
   SessionPtr session =
@@ -274,18 +281,21 @@ int Runner::writeLogits(const Tokens &tokens) {
   return status.ok() ? ExitDone : reporter.fail(ExitInput, status.error());
 }
 
-/// What the callback of a generation writes to.
+/// What the callback of a generation fills: a line for each sequence. One alone
+/// is printed as it comes.
 struct Generated {
   const nest_package *package;
-  bool text, stream;
-  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::string> lines;
+  bool any = false;
 };
 
-std::string detokenize(const nest_package *package, const int32_t *tokens,
-                       size_t count, uint32_t flags) {
+/// The text of a token, its very bytes; empty when the tokenizer lacks it.
+static std::string detokenize(const nest_package *package, int32_t token) {
   char *text = nullptr;
   size_t size = 0;
-  if (nest_detokenize(package, tokens, count, flags, &text, &size))
+  if (nest_detokenize(package, &token, 1,
+                      NEST_DETOKENIZE_SKIP_SPECIAL | NEST_DETOKENIZE_BYTES,
+                      &text, &size))
     return "";
   std::string result(text, size);
   nest_free(text);
@@ -303,36 +313,30 @@ int Runner::generate(const Tokens &tokens) {
   options.count = count;
   options.temperature = temperature;
   options.seed = static_cast<uint64_t>(seed);
-  bool text = nest_package_has_tokenizer(package.get());
-  Generated generated = {package.get(), text, text && tokens.batch == 1, {}};
-  generated.tokens.resize(tokens.batch);
+  Generated generated = {package.get(), {}};
+  generated.lines.resize(tokens.batch);
   auto callback = [](void *user, int64_t sequence, int32_t token) -> int32_t {
     auto &generated = *static_cast<Generated *>(user);
-    generated.tokens[sequence].push_back(token);
-    if (generated.stream) {
-      std::string piece =
-          detokenize(generated.package, &token, 1,
-                     NEST_DETOKENIZE_SKIP_SPECIAL | NEST_DETOKENIZE_BYTES);
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-    }
-    return 0;
+    generated.any = true;
+    std::string &line = generated.lines[sequence];
+    std::string piece = nest_package_has_tokenizer(generated.package)
+                            ? detokenize(generated.package, token)
+                            : (line.empty() ? "" : " ") + std::to_string(token);
+    line += piece;
+    if (generated.lines.size() > 1)
+      return 0;
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+    return std::ferror(stdout); // nobody reads it any more
   };
   nest_status status =
       nest_session_generate(session.get(), tokens.ids.data(), tokens.rows,
                             &options, callback, &generated);
-  if (status && llvm::all_of(generated.tokens,
-                             [](const auto &ids) { return ids.empty(); }))
+  if (status && !generated.any)
     return failRuntime(status, reporter);
-  for (const std::vector<int32_t> &ids : generated.tokens) {
-    if (!text) {
-      for (size_t i = 0; i < ids.size(); ++i)
-        std::printf(i ? " %d" : "%d", ids[i]);
-    } else if (!generated.stream) {
-      std::string line = detokenize(package.get(), ids.data(), ids.size(),
-                                    NEST_DETOKENIZE_SKIP_SPECIAL);
+  for (const std::string &line : generated.lines) {
+    if (tokens.batch > 1)
       std::fwrite(line.data(), 1, line.size(), stdout);
-    }
     std::printf("\n");
   }
   return status ? failRuntime(status, reporter) : ExitDone;
@@ -371,6 +375,9 @@ int Runner::runEntry() {
       list->push_back({word.substr(0, equal), word.substr(equal + 1)});
     }
   }
+  for (const Named &out : outs)
+    if (int failed = checkOutput(out.path))
+      return failed;
   std::vector<rt::NpyArray> arrays;
   std::vector<nest_buffer> inputs, outputs;
   for (const Named &in : ins) {

@@ -16,6 +16,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <unistd.h>
 
 using namespace nestc;
@@ -86,6 +87,11 @@ int finish(int code, const Reporter &reporter) {
 } // namespace
 
 int main(int argc, char **argv) {
+  // Without stderr, a file that is opened would take its number, and messages.
+  // Read-only, so that writing to what was closed still fails.
+  for (int fd = 0; fd >= 0 && fd <= STDERR_FILENO;)
+    if (fd = ::open("/dev/null", O_RDONLY); fd > STDERR_FILENO)
+      ::close(fd);
   rt::installCleanupSignalHandlers();
   Reporter reporter;
   std::vector<std::string> words;

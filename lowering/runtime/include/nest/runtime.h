@@ -119,7 +119,8 @@ NEST_API int64_t nest_package_max_length(const nest_package *package);
 /*===-- Tokenizer
  * ----------------------------------------------------------===*/
 
-/** 1 when the package has a tokenizer, else 0. */
+/** 1 when the package has a tokenizer that this library can use, else 0;
+ *  nest_tokenize() then says why. */
 NEST_API int32_t nest_package_has_tokenizer(const nest_package *package);
 
 /**

@@ -85,6 +85,29 @@ case("tokenizer is no JSON", "tokenizer.json", lambda p: (p / "tokenizer.json").
 case("tokenizer of another kind", "tokenizer.json", lambda p: edit_json(p / "tokenizer.json", lambda t: t["model"].update(type="Unigram")), text, prompt)
 case("merge of unknown tokens", "tokenizer.json", lambda p: edit_json(p / "tokenizer.json", lambda t: t["model"]["merges"].insert(0, ["qqqq", "zzzz"])), text, prompt)
 case("id out of the vocabulary", "vocabulary", lambda p: edit_json(p / "tokenizer.json", lambda t: t["model"]["vocab"].update(h=10**6)), text, ("--prompt", "h"))
+# Token ids need none.
+for name, change in (("broken", lambda p: p.write_text("{")), ("of another kind", lambda p: edit_json(p, lambda t: t["model"].update(type="Unigram")))):
+    package = cases.copy(text, "pkg")
+    change(package / "tokenizer.json")
+    done = cases.expect(0, "", "run", "pkg", "--tokens", "1,2", "--generate", "2", name=f"ids with a tokenizer that is {name}")
+    assert len([int(id) for id in done.stdout.split()]) == 2
+    ckpt = cases.copy(matlm)
+    change(ckpt / "tokenizer.json")
+    cases.expect(0, "will take token ids only", "compile", ckpt, "--max-length", "16", "-o", "ids", name=f"tokenizer {name} at compile time")
+# A token that the tokenizer lacks has no text, and takes no other's away.
+words = ("run", "pkg", "--tokens", "batch.npy", "--generate", "6")
+np.save(cases.root / "batch.npy", np.array([[5, 6, 7], [8, 9, 10]], np.int32))
+package = cases.copy(text, "pkg")
+(package / "tokenizer.json").unlink()
+ids = [[int(id) for id in line.split()] for line in cases.expect(0, "", *words).stdout.splitlines()]
+package = cases.copy(text, "pkg")
+vocab = {id: token for token, id in json.loads((package / "tokenizer.json").read_text())["model"]["vocab"].items()}
+gone = vocab[ids[0][1]]
+edit_json(package / "tokenizer.json", lambda t: (t["model"]["vocab"].pop(gone), t["model"].update(merges=[]))[1])
+texts = cases.expect(0, "", *words).stdout
+left = ["".join(vocab[id] for id in line if vocab[id] != gone) for line in ids]
+assert texts.decode().replace(" ", "Ġ").replace("\n", "Ċ") == "".join(line + "Ċ" for line in left), (texts, left)
+
 case("no tokenizer", "has no tokenizer", lambda p: (p / "tokenizer.json").unlink(), text, prompt)
 
 # Arrays.
@@ -105,4 +128,4 @@ for name, data in (
     (cases.root / "bad.npy").write_bytes(data)
     cases.expect(1, "bad.npy", "run", good, "--tokens", "bad.npy", "--generate", "1", name=f"array: {name}")
     cases.expect(1, "bad.npy", "run", good, "--entry", "decode", "--in", "tokens=bad.npy", name=f"input: {name}")
-cases.finish(80)
+cases.finish(86)

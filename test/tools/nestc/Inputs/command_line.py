@@ -5,6 +5,8 @@
 not: usage is exit 2, an input at fault exit 1."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +52,10 @@ expect(1, "export is not supported yet", "export", "x")
 for option, value in (("--dtype", ""), ("--dtype", "F32"), ("--cpu", "z80"), ("--target", "nvptx"), ("--weights", "int3"), ("--emit", "code"), ("--submodel", ""), ("--submodel", "a:"),
                       ("--max-length", "0"), ("--max-length", "-8"), ("--max-length", "8.5"), ("--max-length", "x")):
     expect(2, option + ": ", "compile", qwen, option, value, "-o", "out")
+for target in ("sm_", "sm_banana", "sm_90x"):
+    expect(2, "unknown target", "compile", qwen, "--target", target, "-o", "out")
+expect(1, "no/out", "compile", qwen, "--dump-phases", "phases", "-o", "no/out")
+expect(1, "no.mlir", "compile", "no.mlir", "--dump-phases", "phases", "-o", "out")
 for option, value in (("--target", "sm_90"), ("--weights", "link"), ("--weights", "int4"), ("--emit", "cubin"), ("--slices", "x.csv")):
     expect(1, "not supported yet", "compile", qwen, option, value, "-o", "out")
 for value in ("1073741825", "99999999999999999999"):
@@ -96,7 +102,8 @@ expect(0, "", "import", qwen, "-o", "model.mlir")
 for source in (qwen, "model.mlir"):
     same = json.loads(expect(0, "{", "info", source, "--submodel", "quarter", "--json").stdout)
     check(same["parameters"] == info["parameters"], f"the parameters of {source}")
-expect(0, "", "info", "mine", "--submodel", "mine")
+expect(0, "\nentries[0].inputs[0]: tokens i32 [B, T]\n", "info", "mine", "--submodel", "mine")
+expect(0, "\naxes[3]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
 expect(1, "it holds mine", "info", "mine", "--submodel", "other")
 
 # run: tokens.
@@ -182,6 +189,7 @@ for source in ("qwen3", "qwen3-bf16"):
     expect(0, "", *step, "--in", "tokens=t.npy", *ins, "--out", "logits=l.npy")
     expect(0, "", "run", "entry", "--tokens", "1,2,3,4", "--logits", "all.npy")
     check(np.allclose(np.load(root / "l.npy")[0, 0], np.load(root / "all.npy")[3], atol=1e-5 if source == "qwen3" else 2e-2), f"caches of {source}")
+expect(1, "no/l2.npy: the directory no/ does not exist", *step, "--in", "tokens=t.npy", "--out", "logits=l2.npy", "--out", "layers.0.k=no/l2.npy")
 np.save(root / "n.npy", np.array([16], np.int32))
 expect(1, "lengths", *step, "--in", "tokens=t.npy", "--out", "logits=l2.npy")
 np.save(root / "n.npy", np.array([3], np.int32))
@@ -204,6 +212,28 @@ check(nestc("run", root / "text", "--prompt", "The hacker", "--generate", "8").s
 expect(1, "has no token", "run", "text", "--prompt", "")
 expect(1, "--prompt: is not valid UTF-8", "run", "text", "--prompt", b"\xff".decode(errors="surrogateescape"))
 check({"prefill_seconds", "decode_seconds_per_token"} <= set(json.loads(expect(0, "{", "bench", "mine", "--json", "--prefill", "4", "--decode", "2").stdout)), "keys of bench")
+
+
+# Progress is for a terminal, and gone before anything is printed.
+def terminal(*words):
+    ours, theirs = os.openpty()
+    subprocess.run(["nestc", *map(str, words)], stdout=theirs, stderr=theirs, cwd=root)
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 4096):
+            said += part
+    except OSError:  # its end
+        pass
+    os.close(ours)
+    return said.decode()
+
+
+said = terminal("bench", "mine", "--prefill", "4", "--decode", "2")
+check("measuring 100%\r\x1b[Kprefill 4 tokens" in said, f"progress on a terminal: {said!r}")
+for quiet in ("-q", "--error-format=json"):
+    check("%" not in terminal("compile", qwen, "-o", "mine2", quiet), f"progress with {quiet}")
+check(not nestc("bench", root / "mine", "--prefill", "4", "--decode", "2").stderr, "progress in a pipe")
 expect(1, "legal are whole numbers from 1 to 16", "bench", "mine", "--prefill", "17")
 expect(2, "out of range", "bench", "mine", "--prefill", "0")
 cases.finish(230)

@@ -81,6 +81,19 @@ with open("/dev/full", "w") as full:
     done = subprocess.run(["nestc", "run", root / "file", "--tokens", "1", "--generate", "2"], stdout=full, stderr=subprocess.PIPE)
     check(done.returncode == 1 and b"error: " in done.stderr, f"text into a full device: {done}")
 
+
+# Descriptors that are closed are not taken by files.
+def close(*fds):
+    return lambda: [os.close(fd) for fd in fds]
+
+
+for fds in ((2,), (1, 2), (0, 1, 2)):
+    done = subprocess.run(["nestc", "compile", ckpt, "--max-length", "99", "-o", root / "closed"], preexec_fn=close(*fds))
+    check(done.returncode == 0, f"compile without descriptors {fds}")
+    cases.expect(0, "", "run", "closed", "--tokens", "1", "--generate", "1")
+done = subprocess.run(["nestc", "info", root / "file"], stderr=subprocess.DEVNULL, preexec_fn=close(1))
+check(done.returncode == 1, f"info without stdout: {done}")
+
 # A directory that cannot be written; root may write anywhere.
 if os.geteuid() != 0:
     locked = root / "locked"
