@@ -9,28 +9,24 @@ run it, its outputs are checked in.  README.md beside this file says more.
 """
 
 import argparse
-import collections
-import gzip
 import json
 import math
-import os
 import pathlib
 import random
-import re
+import sys
 import time
 
 import numpy as np
-import tokenizers
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
-SEED = 20240607
-VOCAB = 2048
-ROW = 256  # tokens in a row, of training as of the held-out array
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import common  # noqa: E402
+from common import ROW, SEED, VOCAB, replaceFile, writeJson  # noqa: E402
+
 LAYERS = 6
-END = "<|endoftext|>"  # id 0: ends every document, and starts the stream
 WIDTHS = {"S": 96, "M": 192, "L": 384, "XL": 768}
 # As in the second row of the MatFormer paper's table 6: the largest gets the
 # most steps, because it has the most to learn.
@@ -40,91 +36,6 @@ MIXES = {
     "layers.0-3.ffn=1/2,layers.4+5.ffn=full": [384] * 4 + [768] * 2,
     "layers.all.ffn=1/8,layers.even.ffn=1/2": [384, 96] * 3,
 }
-
-
-# --- The text -----------------------------------------------------------------
-
-
-def readDocuments(path):
-    """The file as a list of documents: one an entry of the lexicon, and the
-    chapters before and after it, paragraph by paragraph unwrapped."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        text = file.read()
-    # The table of contents repeats every headword; the text starts where its
-    # title comes up for the second time.
-    title = "Welcome to the Jargon File"
-    text = text[text.index(title, text.index(title) + 1) :]
-    documents = [[]]
-    for paragraph in re.split(r"\n\s*\n", text):
-        lines = [line.rstrip() for line in paragraph.split("\n") if line.strip()]
-        if not lines or set(lines[0].strip()) <= {"═", "─"}:
-            continue
-        stripped = [line.strip() for line in lines]
-        # Lines with runs of blanks inside are tables or drawings: kept as they are.
-        drawn = any("  " in line for line in stripped)
-        if stripped[0].startswith(":") or len(documents[-1]) >= 40:
-            documents.append([])
-        documents[-1].append("\n".join(lines) if drawn else " ".join(stripped))
-    return ["\n\n".join(paragraphs) + "\n" for paragraphs in documents if paragraphs]
-
-
-def splitDocuments(documents):
-    """Contiguous pieces of at least 16000 characters; piece i is held out when
-    i mod 20 is 10.  Returns (training documents, held-out pieces)."""
-    pieces, piece, size = [], [], 0
-    for document in documents:
-        piece.append(document)
-        size += len(document)
-        if size >= 16000:
-            pieces.append(piece)
-            piece, size = [], 0
-    pieces.append(piece)
-    held = [p for i, p in enumerate(pieces) if i % 20 == 10]
-    train = [d for i, p in enumerate(pieces) if i % 20 != 10 for d in p]
-    return train, held
-
-
-def makeTokenizer(documents):
-    """A byte-level BPE as GPT-2 has it, trained on the training text only."""
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
-        add_prefix_space=False
-    )
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        documents,
-        tokenizers.trainers.BpeTrainer(
-            vocab_size=VOCAB,
-            special_tokens=[END],
-            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    return tokenizer
-
-
-def encode(tokenizer, documents):
-    ids = [0]
-    for encoding in tokenizer.encode_batch(documents):
-        ids += encoding.ids + [0]
-    return np.array(ids, np.int32)
-
-
-def bigramLoss(train, held):
-    """Nats per token of the best bigram model: counts interpolated with the
-    add-one unigram by k pseudo-counts, k the one that suits `held` best."""
-    single = np.bincount(train, minlength=VOCAB) + 1.0
-    single /= single.sum()
-    pairs = collections.Counter(zip(train[:-1].tolist(), train[1:].tolist()))
-    first = np.bincount(train[:-1], minlength=VOCAB)
-    a, b = held[:, :-1].ravel(), held[:, 1:].ravel()
-    both = np.array([pairs[pair] for pair in zip(a.tolist(), b.tolist())])
-    losses = {
-        k: -np.log((both + k * single[b]) / (first[a] + k)).mean()
-        for k in (1, 2, 5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 500)
-    }
-    best = min(losses, key=losses.get)
-    return float(losses[best]), best
 
 
 # --- The model ----------------------------------------------------------------
@@ -193,7 +104,7 @@ def heldoutLoss(model, held, widths):
 @torch.no_grad()
 def sample(model, tokenizer, prompt, count):
     model.eval()
-    ids = tokenizer.encode(prompt).ids
+    ids = tokenizer.common.encode(prompt).ids
     while count and len(ids) < 500:
         logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits
         ids.append(int(logits[0, -1].argmax()))
@@ -207,18 +118,6 @@ def sample(model, tokenizer, prompt, count):
 # --- Files --------------------------------------------------------------------
 
 
-def replaceFile(path, write):
-    """Calls write(temporary path), then moves the file into place."""
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)
-
-
-def writeJson(path, value):
-    text = json.dumps(value, indent=2) + "\n"
-    replaceFile(path, lambda p: p.write_text(text, encoding="utf-8"))
-
-
 def saveModel(model, directory):
     # lm_head.weight is embed_tokens.weight and is not stored twice.
     weights = {
@@ -226,11 +125,7 @@ def saveModel(model, directory):
         for name, value in model.state_dict().items()
         if name != "lm_head.weight"
     }
-    replaceFile(
-        directory / "model.safetensors",
-        lambda p: save_file(weights, str(p), metadata={"format": "pt"}),
-    )
-    (directory / "model.safetensors").chmod(0o644)
+    common.saveWeights(directory / "model.safetensors", weights)
     generic = set(PreTrainedConfig().to_dict()) - {"architectures", "model_type"}
     config = {
         key: value
@@ -265,7 +160,7 @@ def nestedLosses(model, held):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--text", default="/usr/share/doc/jargon-text/jargon.txt.gz")
+    parser.add_argument("--text", default=common.TEXT)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     parser.add_argument("--checkpoints", type=pathlib.Path, required=True,
                         help="directory for the best state so far")
@@ -282,15 +177,15 @@ def main():
     torch.set_num_threads(1)
     options.checkpoints.mkdir(parents=True, exist_ok=True)
 
-    documents, pieces = splitDocuments(readDocuments(options.text))
-    tokenizer = makeTokenizer(documents)
-    stream = encode(tokenizer, documents)
+    documents, pieces = common.splitDocuments(common.readDocuments(options.text))
+    tokenizer = common.makeTokenizer(documents)
+    stream = common.encode(tokenizer, documents)
     rows = []
     for piece in pieces:  # a row never crosses from one piece into another
-        ids = encode(tokenizer, piece)
+        ids = common.encode(tokenizer, piece)
         rows += [ids[i : i + ROW] for i in range(0, len(ids) - ROW + 1, ROW)]
     held = np.stack(rows)
-    bigram, pseudo = bigramLoss(stream, held)
+    bigram, pseudo = common.bigramLoss(stream, held)
     print(f"{len(documents)} documents, {len(stream)} training tokens, held out "
           f"{held.shape}, bigram {bigram:.4f} (k={pseudo})", flush=True)
     model = makeModel(options.dropout)
@@ -298,9 +193,7 @@ def main():
 
     if not options.finish:
         replaceFile(options.out / "tokenizer.json", lambda p: tokenizer.save(str(p)))
-        with open(options.out / "heldout.npy.tmp", "wb") as file:
-            np.save(file, held)
-        os.replace(options.out / "heldout.npy.tmp", options.out / "heldout.npy")
+        common.saveArray(options.out / "heldout.npy", held)
     if options.untrained:
         saveModel(model, options.out)
         return
@@ -330,41 +223,20 @@ def main():
 
 
 def train(model, stream, held, tokenizer, options):
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": options.decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=options.rate,
-        betas=(0.9, 0.95),
-    )
+    optimizer = common.makeOptimizer(model, options.rate, options.decay)
     chooser = random.Random(SEED)
     names, chances = list(CHANCES), list(CHANCES.values())
-    starts, best, began = [], math.inf, time.time()
+    stream = common.TextRows(stream, chooser)
+    best, began = math.inf, time.time()
     model.train()
     for step in range(options.steps):
-        warm = min(1.0, (step + 1) / 100)
-        cosine = 0.5 * (1 + math.cos(math.pi * step / options.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * warm * (0.01 + 0.99 * cosine)
-        while len(starts) < options.batch:  # one epoch, at a random phase
-            phase = chooser.randrange(ROW)
-            epoch = list(range(phase, len(stream) - ROW, ROW))
-            chooser.shuffle(epoch)
-            starts += epoch
-        rows = torch.stack(
-            [stream[s : s + ROW] for s in (starts.pop() for _ in range(options.batch))]
-        )
+        common.setRate(optimizer, options.rate, step, options.steps)
+        rows = stream.take(options.batch)
         name = chooser.choices(names, chances)[0]
         setWidths(model, [WIDTHS[name]] * LAYERS)
         with torch.autocast("cpu", torch.bfloat16):
             loss = lossOf(model, rows)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        common.update(model, optimizer, loss)
         if step % 20 == 0:
             print(f"{step} {name} {loss.item():.3f} {time.time() - began:.0f}s", flush=True)
         if (step + 1) % 400 == 0 or step + 1 == options.steps:
