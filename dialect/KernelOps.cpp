@@ -251,6 +251,17 @@ public:
     return success();
   }
 
+  /// [K21], [K22], [K24] The tables of the set whose rows a source takes.
+  LogicalResult within(Value offsets, Value order, Value counts,
+                       std::optional<ArrayRef<int64_t>> sets) {
+    if (failed(family(offsets, {}, order, counts, sets)))
+      return failure();
+    if (sets && (*sets)[1] - (*sets)[0] != 1)
+      return refuse(24) << "is within " << (*sets)[1] - (*sets)[0]
+                        << " sets; legal is a single one";
+    return success();
+  }
+
   /// [K22], [K23] What kernels with groups have.
   LogicalResult groups(int64_t groups, Value offsets, Value indices,
                        std::optional<ArrayRef<int64_t>> sets, bool gathers,
@@ -556,6 +567,12 @@ LogicalResult AttentionOp::verify() {
            << "q is " << getQ().getType() << "; legal is [B, T, n * " << k[1]
            << " * " << k[3]
            << "], whole groups of query heads for each KV head";
+  if (Value positions = getPositions();
+      positions && (!elementOf(positions).isSignlessInteger(32) ||
+                    !mayEqual(shapeOf(positions), Shape({k[0], k[2]}))))
+    return check.refuse(17)
+           << "positions are " << positions.getType() << "; legal is i32 [B, "
+           << k[2] << "], one for each row of the caches";
   if (!mayEqual(q, shapeOf(getOut())) || !mayEqual(q[0], k[0]) ||
       !mayEqual(shapeOf(getLengths())[0], k[0]))
     return check.refuse(17) << "q is " << getQ().getType() << " and the output "
@@ -582,8 +599,8 @@ static LogicalResult verifySource(Checker &check, Value indices, Value offsets,
 LogicalResult SelectOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) || failed(check.stream("scores", getScores())) ||
-      failed(check.family(getOuterOffsets(), {}, getOuterOrder(),
-                          getOuterCounts(), getOuterSets())))
+      failed(check.within(getOuterOffsets(), getOuterOrder(), getOuterCounts(),
+                          getOuterSets())))
     return failure();
   if (columnsOf(getScores()) != 1 ||
       getCapacity().has_value() == getThreshold().has_value())
@@ -608,8 +625,8 @@ LogicalResult PartitionOp::verify() {
 LogicalResult AssignOp::verify() {
   Checker check(*this);
   if (failed(check.operands()) || failed(check.stream("scores", getScores())) ||
-      failed(check.family(getOuterOffsets(), {}, getOuterOrder(),
-                          getOuterCounts(), getOuterSets())))
+      failed(check.within(getOuterOffsets(), getOuterOrder(), getOuterCounts(),
+                          getOuterSets())))
     return failure();
   int64_t slots = columnsOf(getScores());
   if (static_cast<int64_t>(getChoice()) < 0 ||

@@ -24,7 +24,7 @@ namespace {
 // The set of another family whose rows a source takes, if there is one.
 struct Outer {
   Value offsets, order, counts;
-  std::optional<ArrayRef<int64_t>> sets;
+  Sets sets;
 };
 
 template <typename SourceOp>
@@ -46,10 +46,6 @@ struct Tables {
 template <typename SourceOp>
 static LogicalResult checkSource(SourceOp op) {
   if constexpr (!std::is_same_v<SourceOp, kernel::PartitionOp>) {
-    std::optional<ArrayRef<int64_t>> sets = op.getOuterSets();
-    if (sets && (*sets)[1] != (*sets)[0] + 1)
-      return op.emitOpError("is within ")
-             << (*sets)[1] - (*sets)[0] << " sets; legal is a single one";
     if (!cast<MemRefType>(op.getScores().getType()).getElementType().isF32())
       return op.emitOpError("takes scores of ") << op.getScores().getType();
   }

@@ -329,6 +329,15 @@ func.func @k17_1(%t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
+// K17: a position for each row of the caches.
+func.func @k17_4(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x16xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K17] positions are 'tensor<?x16xi32>'; legal is i32 [B, 32], one for each row of the caches}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>) positions(%p : tensor<?x16xi32>) scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
 // K17: the output is like q.
 func.func @k17_2(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %t: tensor<?x?x4xf32>) {
   // expected-error @below {{[K17] q is 'tensor<?x?x8xf32>' and the output 'tensor<?x?x4xf32>'; they have one shape, and the batch of caches and lengths}}
@@ -514,6 +523,15 @@ func.func @k24_2(%l: tensor<?x?x2xf32>, %i: tensor<?x?xi32>, %u: tensor<2xi32>, 
 func.func @k24_3(%s: tensor<?x?x1xf32>, %i: tensor<?x?xi32>, %u: tensor<2xi32>, %o: tensor<?x?xi32>, %c: tensor<?xi32>) {
   // expected-error @below {{[K24] selects by scores of one column, either the top of a capacity or what is above a threshold}}
   %0:4 = kernel.select ins(%s : tensor<?x?x1xf32>) top <1> above 0.0 outs(%i, %u, %o, %c : tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>
+  return
+}
+
+// -----
+
+// K24: it is within one set.
+func.func @k24_8(%s: tensor<?x?x1xf32>, %i: tensor<?x?xi32>, %f: tensor<3xi32>, %u: tensor<2xi32>, %o: tensor<?x?xi32>, %c: tensor<?xi32>) {
+  // expected-error @below {{[K24] is within 2 sets; legal is a single one}}
+  %0:4 = kernel.select ins(%s : tensor<?x?x1xf32>) within(%f, %o, %c : tensor<3xi32>, tensor<?x?xi32>, tensor<?xi32>) sets [0, 2] top <1> outs(%i, %u, %o, %c : tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>
   return
 }
 

@@ -129,7 +129,7 @@ TEST_P(CpuPacked, Matmul) {
     for (int64_t i = 0; i < groups; ++i)
       biases.push_back(random.many(c.n));
     for (auto [batch, tokens] : vector<std::pair<int64_t, int64_t>>{
-             {1, 1}, {1, 13}, {3, 12}, {3, 110}})
+             {1, 1}, {1, 12}, {1, 13}, {3, 12}, {3, 110}})
       for (int kind = 0; kind < kinds; ++kind) {
         SCOPED_TRACE(to_string(batch) + "x" + to_string(tokens) + " of kind " +
                      to_string(kind));
