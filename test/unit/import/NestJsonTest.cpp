@@ -335,7 +335,7 @@ TEST(NestJson, RefusedModalities) {
                 .rfind(place + ": unknown key \"towers\"", 0),
             0u);
   EXPECT_EQ(modalityError("[]", "{}"),
-            place + ".names: is empty; at least one modality");
+            place + ".names: is empty; 1 to 1024 modalities");
   EXPECT_EQ(modalityError(R"(["a", "a"])", R"({"a": 0})"),
             place + ".names[1]: \"a\" is listed twice; every word once");
   EXPECT_EQ(modalityError(R"(["a+b"])", R"({"a+b": 0})"),
