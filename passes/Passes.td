@@ -17,7 +17,9 @@ def NestSpecialize : Pass<"nest-specialize", "::mlir::ModuleOp"> {
     Reads a submodel in the command line's grammar (`layers.all.ffn=1/4,skip=3`)
     or a name of `nest.submodels`, gives every `nest.get` and every value on a
     bound axis its width, replaces skipped layers by the identity, and removes
-    what nothing uses any more: weights, axes, caches.
+    what nothing uses any more: weights, axes, caches. `routes.SEL.capacity` and
+    `routes.SEL=dense` choose other rows in the routed layers of `nest.model`;
+    `modalities` removes towers, and with one tower left every partition.
   }];
   let options = [
     Option<"submodel", "submodel", "std::string", "\"\"",
@@ -58,7 +60,7 @@ def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
   let summary = "Choose the type in which matrices are multiplied, and the length of caches";
   let description = [{
     Gives matrices and caches the element type `type` (f32, bf16 or f16);
-    vectors, streams and logits stay f32. `max-length` is the number of rows
+    vectors, streams, logits and what is exact stay f32. `max-length` is the number of rows
     that a cache has room for.
   }];
   let options = [

@@ -19,8 +19,8 @@ using namespace nestc;
 using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
-static const Family *const kFamilies[] = {&modGptFamily, &modeFamily,
-                                          &modFamily, &motFamily, &llamaFamily};
+static const Family *const kFamilies[] = {
+    &motFamily, &modeFamily, &modGptFamily, &modFamily, &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
@@ -72,7 +72,7 @@ Expected<std::string> nestc::modelTypeOf(const Config &config) {
 
 static Error notYet(const std::string &place, const std::string &family) {
   std::vector<std::string> names;
-  for (const Family *known : kFamilies)
+  for (const Family *known : llvm::reverse(kFamilies))
     names.push_back(known->name);
   return Error(place, "the family " + family + " is not supported yet",
                "supported: " + llvm::join(names, ", "));
@@ -98,7 +98,7 @@ Expected<const Family *> nestc::findFamily(const ImportInput &input) {
   const Family *statedFamily = nullptr;
   if (!stated.empty()) {
     std::vector<std::string> names;
-    for (const Family *family : kFamilies) {
+    for (const Family *family : llvm::reverse(kFamilies)) {
       names.push_back(family->name);
       if (stated == family->name)
         statedFamily = family;

@@ -131,8 +131,9 @@ struct Decoder {
   llvm::function_ref<mlir::Value(Graph &, mlir::Value x)> head;
 };
 
-/// Adds the functions `prefill`, `decode` and `verify` at the insertion point
-/// of `builder`; docs/Import.md lists their arguments and results.
+/// Adds the functions `prefill`, `decode` and `verify`, and those that
+/// `decodesApart` asks for, at the insertion point of `builder`; docs/Import.md
+/// lists their arguments and results.
 void buildDecoder(mlir::OpBuilder &builder, const WeightTable &weights,
                   const Decoder &decoder);
 

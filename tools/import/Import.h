@@ -26,7 +26,8 @@ enum class ImportSeverity { Error, Warning };
 using ImportSink = llvm::function_ref<void(ImportSeverity, const rt::Error &)>;
 
 /// Builds the universal module of the checkpoint in `directory`: axes, weights
-/// and the entries `prefill`, `decode` and `verify`, in the nest dialect.
+/// and the entries `prefill`, `decode` and `verify` (docs/Import.md lists
+/// further ones), in the nest dialect.
 ///
 /// Reads config.json, nest.json and the headers of the safetensors files; the
 /// bytes of weights are not read. (One exception: where a config ties the head

@@ -23,6 +23,8 @@ using llvm::StringRef;
 
 /// Rows that a capacity may count.
 static constexpr int64_t kMaxRows = INT32_MAX;
+/// Modalities at most; a family of rows has no more sets.
+static constexpr size_t kMaxModalities = 1024;
 
 Error nestc::inFile(const std::string &place, const SubmodelError &error) {
   return Error(place, error.message, error.legal);
@@ -364,8 +366,12 @@ Status NestJson::readModalities(const JsonReader &reader) {
   list.place = reader.place();
   NEST_RT_ASSIGN(JsonReader names, reader.get("names"));
   NEST_RT_TRY(readDistinct(names, list.names));
-  if (list.names.empty())
-    return names.error("is empty", "at least one modality");
+  if (list.names.empty() || list.names.size() > kMaxModalities)
+    return names.error(
+        list.names.empty()
+            ? "is empty"
+            : "has " + std::to_string(list.names.size()) + " elements",
+        "1 to " + std::to_string(kMaxModalities) + " modalities");
   for (size_t i = 0; i < list.names.size(); ++i)
     if (!isName(list.names[i]))
       return names.at(i).error("\"" + list.names[i] + "\" is no name",

@@ -444,11 +444,12 @@ TEST_F(ImportTest, ConfigValues) {
        "is not 1, which llama does not have; 1, or no such key"},
       {"model_type", "\"lama\"",
        "\"lama\" is not supported; did you mean llama? legal: llama, qwen2, "
-       "qwen3, mistral, olmo2"},
+       "qwen3, mistral, olmo2, mode, mot"},
       {"model_type", "\"gemma3n\"",
-       "the family gemma3n is not supported yet; supported: llama"},
+       "the family gemma3n is not supported yet; supported: llama, mod, "
+       "mod-gpt, mode, mot"},
       {"model_type", "null",
-       "is missing; legal: llama, qwen2, qwen3, mistral, olmo2"},
+       "is missing; legal: llama, qwen2, qwen3, mistral, olmo2, mode, mot"},
   };
   for (const Case &test : cases) {
     SCOPED_TRACE(test.key + std::string(" ") + test.value);
@@ -484,22 +485,79 @@ TEST_F(ImportTest, LayerTypesOfUniformModels) {
                      "sliding_attention");
 }
 
-TEST_F(ImportTest, RoutedCheckpoint) {
-  add("model.layers.1.router.weight_predictor.weight", {1, 8});
+/// What is refused of routers and routes, each of them alone.
+TEST_F(ImportTest, RefusedRoutes) {
+  const std::string router = "model.layers.1.router.weight_predictor.";
+  add(router + "weight", {1, 8});
+  EXPECT_EQ(error(), "DIR/model.safetensors: " + router +
+                         "weight: is a router without a route; nest.json says "
+                         "of every router what it does: routes.layers.1");
+  auto route = [&](const std::string &layers, const std::string &keys) {
+    write("nest.json", R"({"format": 1, "routes": {"layers.)" + layers +
+                           "\": {" + keys + "}}}");
+  };
+  const std::string threshold = R"("decode": "threshold:0")";
+  route("all", threshold);
+  EXPECT_EQ(error(), "DIR/nest.json: routes.layers.all: routes layer 0, which "
+                     "has no router; layers with a tensor like model.layers.0."
+                     "router.weight_predictor.weight");
+  route("1-2", threshold);
+  EXPECT_EQ(error(), "DIR/nest.json: routes.layers.1-2: there is no layer 2; "
+                     "the model has layers 0-1");
+
+  // Everything in .block., the router with its bias.
+  route("1", threshold);
+  for (const char *name :
+       {"input_layernorm", "post_attention_layernorm", "self_attn.q_proj",
+        "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+        "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
+    std::string rest = std::string(name) + ".weight";
+    tensors["model.layers.1.block." + rest] = tensors["model.layers.1." + rest];
+    tensors.erase("model.layers.1." + rest);
+  }
+  EXPECT_EQ(error().rfind("DIR: the tensor " + router + "bias is missing", 0),
+            0u)
+      << errors;
+  add(router + "bias", {1});
+  ASSERT_TRUE(import()) << errors;
+  EXPECT_EQ(ops<nest::OnOp>().size(), 1u);
+  auto exact = module->lookupSymbol<nest::WeightOp>(router + "weight");
+  EXPECT_TRUE(exact && exact.getExact());
+
+  route("1", R"("decode": "predictor:0.5")");
+  EXPECT_EQ(error().rfind("DIR: the tensor model.layers.1.router.predictor.0."
+                          "weight is missing",
+                          0),
+            0u)
+      << errors;
+  write("nest.json",
+        R"({"format": 1, "family": "llama", "routes": {"layers.1": {)" +
+            threshold + "}}}");
   EXPECT_EQ(error(),
-            "DIR/model.safetensors: "
-            "model.layers.1.router.weight_predictor.weight: the family "
-            "mod is not supported yet; supported: llama");
+            "DIR/nest.json: family: is llama, but config.json's model_type "
+            "llama with its routers belongs to mod; legal is mod");
+}
+
+TEST_F(ImportTest, WhatLlamaDoesNotHave) {
+  write("nest.json", R"({"format": 1, "routes": {"layers.1": {
+    "decode": "always"}}})");
+  EXPECT_EQ(error(), "DIR/nest.json: routes: are there, but the family llama "
+                     "has no routers; no such key");
+  write("nest.json", R"({"format": 1, "modalities": {"names": ["text"],
+    "tower": {"text": 0}, "untied": [], "norm": "pre"}})");
+  EXPECT_EQ(error(), "DIR/nest.json: modalities: are there, but the family "
+                     "llama has no towers; no such key");
 }
 
 TEST_F(ImportTest, StatedFamily) {
   write("nest.json", R"({"format": 1, "family": "lama"})");
   EXPECT_EQ(error(), "DIR/nest.json: family: there is no family \"lama\"; did "
-                     "you mean llama? legal: llama, mod-gpt, mode, mod, mot, "
+                     "you mean llama? legal: llama, mod, mod-gpt, mode, mot, "
                      "olmo, vit, gemma3n");
   write("nest.json", R"({"format": 1, "family": "mot"})");
-  EXPECT_EQ(error(), "DIR/nest.json: family: the family mot is not supported "
-                     "yet; supported: llama");
+  EXPECT_EQ(error(),
+            "DIR/nest.json: family: is mot, but config.json's model_type llama "
+            "belongs to llama; legal is llama");
   write("nest.json", R"({"format": 1, "submodels": {"s": "skip=5"}})");
   EXPECT_EQ(error().rfind("DIR/nest.json: submodels.s: ", 0), 0u) << errors;
 }

@@ -72,12 +72,35 @@ TEST(Submodel, Skip) {
 }
 
 TEST(Submodel, WhatCannotBeParsedIsUsage) {
-  for (const char *text :
-       {"layers.0.ffn=1/0", "layers.3-1.ffn=12", "layers.0.ffn=-8",
-        "layers.0.ffn=half", "layers.0.ffn=", "layers.0.ffn=1/",
-        "layers..ffn=1", "layers.x.ffn=1", "layers.0.ffn=abc..def",
-        "layers.0.ffn=1....2", "layer.0.ffn=1", "skip=", "skip=a", "skip=1,",
-        "skip", "skip=1++2", "skip=-1", "foo=1"})
+  for (const char *text : {"layers.0.ffn=1/0",
+                           "layers.3-1.ffn=12",
+                           "layers.0.ffn=-8",
+                           "layers.0.ffn=half",
+                           "layers.0.ffn=",
+                           "layers.0.ffn=1/",
+                           "layers..ffn=1",
+                           "layers.x.ffn=1",
+                           "layers.0.ffn=abc..def",
+                           "layers.0.ffn=1....2",
+                           "layer.0.ffn=1",
+                           "skip=",
+                           "skip=a",
+                           "skip=1,",
+                           "skip",
+                           "skip=1++2",
+                           "skip=-1",
+                           "foo=1",
+                           "routes.odd=sparse",
+                           "routes.odd=",
+                           "routes.1.capacity=",
+                           "routes.1.capacity=0.5",
+                           "routes.1.capacity=1/0",
+                           "routes.1.capacity=full",
+                           "routes.x=dense",
+                           "routes.1.capacit=1",
+                           "modalities=",
+                           "modalities=text++image",
+                           "modalities=text+text"})
     EXPECT_EQ(refusal(text).kind, SubmodelError::Kind::Syntax) << text;
 }
 
@@ -87,7 +110,7 @@ TEST(Submodel, WhatIsNotThereIsTheInputsFault) {
         "layers.0.ffn=3/2", "layers.6.ffn=12", "skip=6", "skip=all",
         "layers.0.ffn=99999999999999999999", "skip=99999999999999999999",
         "layers.0.ffn=1/8..1/1", "layers.all.heads=1/2", "modalities=text",
-        "routes.odd=dense", "preset=Main"})
+        "routes.odd=dense", "routes.1.capacity=1/2", "preset=Main"})
     EXPECT_EQ(refusal(text).kind, SubmodelError::Kind::Illegal) << text;
 }
 
@@ -109,6 +132,87 @@ TEST(Submodel, AWidthThatIsNoLevelIsAWarning) {
   EXPECT_EQ(binding->warnings[0],
             "layers.0+2.ffn: the width 13 is no trained level; levels are 12, "
             "24, 48, 96");
+}
+
+//===----------------------------------------------------------------------===//
+// Routes and modalities
+//===----------------------------------------------------------------------===//
+
+/// Layers 1, 3 and 5 are routed: ranked in a prefill, ranked in both, never.
+class SubmodelOfRoutes : public testing::Test {
+protected:
+  SubmodelOfRoutes() {
+    context.loadDialect<nest::NestDialect>();
+    auto capacity =
+        nest::CapacityAttr::get(&context, 1, 8, nest::Rounding::ceil, 2);
+    table = makeTable();
+    table.routes[1] = {true, false, capacity};
+    table.routes[3] = {true, true, capacity};
+    table.routes[5] = {false, false, capacity};
+    table.modalities = {"text", "image", "speech"};
+  }
+
+  std::optional<Binding> resolve(const std::string &text) {
+    error = {};
+    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
+    if (!spec)
+      return std::nullopt;
+    return resolveSubmodel(*spec, table, error);
+  }
+
+  mlir::MLIRContext context;
+  AxisTable table;
+  SubmodelError error;
+};
+
+TEST_F(SubmodelOfRoutes, Capacity) {
+  auto binding = resolve("routes.1+3.capacity=1/4,routes.3.capacity=1");
+  ASSERT_TRUE(binding) << error.str();
+  ASSERT_EQ(binding->routes.size(), 2u);
+  // Rounding and minimum are the route's.
+  EXPECT_EQ(binding->routes[1],
+            nest::CapacityAttr::get(&context, 1, 4, nest::Rounding::ceil, 2));
+  EXPECT_EQ(binding->routes[3],
+            nest::CapacityAttr::get(&context, 1, 0, nest::Rounding::ceil, 2));
+  EXPECT_TRUE(binding->warnings.empty());
+}
+
+TEST_F(SubmodelOfRoutes, Dense) {
+  // A word for layers means those that are routed; later entries override.
+  auto binding = resolve("routes.all=dense,routes.3.capacity=1/1");
+  ASSERT_TRUE(binding) << error.str();
+  ASSERT_EQ(binding->routes.size(), 3u);
+  EXPECT_FALSE(binding->routes[1]);
+  EXPECT_TRUE(binding->routes[3].isAll());
+  EXPECT_FALSE(binding->routes[5]);
+}
+
+TEST_F(SubmodelOfRoutes, WhatIsNotRouted) {
+  EXPECT_FALSE(resolve("routes.1+2=dense"));
+  EXPECT_EQ(error.str(), "submodel entry 'routes.1+2=dense': layer 2 has no "
+                         "route; routed are the layers 1+3+5");
+  EXPECT_FALSE(resolve("routes.even.capacity=1/2"));
+  EXPECT_EQ(error.str(),
+            "submodel entry 'routes.even.capacity=1/2': none of these layers "
+            "has a route; routed are the layers 1+3+5");
+  EXPECT_FALSE(resolve("routes.1.capacity=3/2"));
+  EXPECT_EQ(error.kind, SubmodelError::Kind::Illegal);
+  auto binding = resolve("routes.all.capacity=1/2");
+  ASSERT_TRUE(binding);
+  EXPECT_EQ(binding->warnings,
+            std::vector<std::string>{"routes.5: rows are not ranked there, so "
+                                     "a capacity changes nothing"});
+}
+
+TEST_F(SubmodelOfRoutes, Modalities) {
+  auto binding = resolve("modalities=image,modalities=speech+text");
+  ASSERT_TRUE(binding) << error.str();
+  EXPECT_EQ(binding->modalities, (std::vector<bool>{true, false, true}));
+  EXPECT_FALSE(resolve("modalities=text+imag"));
+  EXPECT_EQ(error.str(),
+            "submodel entry 'modalities=text+imag': there is no modality "
+            "'imag' (did you mean image?); modalities are text, image, speech");
+  EXPECT_EQ(error.kind, SubmodelError::Kind::Illegal);
 }
 
 } // namespace
