@@ -12,23 +12,50 @@
 
 #include "llvm/ADT/StringSet.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace nestc::nest;
+
+/// The part of all rows that reaches `op`, at most.
+static double shareOfRows(Operation *op) {
+  double share = 1;
+  while (auto on = op->getParentOfType<OnOp>()) {
+    RowsType rows = on.getRows().getType();
+    CapacityAttr capacity = rows.getCapacity();
+    if (rows.getSets() > 1)
+      share /= static_cast<double>(rows.getSets()); // disjoint
+    else if (capacity && !capacity.isCount())
+      share *= static_cast<double>(capacity.getNumerator()) /
+               static_cast<double>(capacity.getDenominator());
+    op = on;
+  }
+  return share;
+}
 
 nestc::ModelCost nestc::computeCost(ModuleOp module) {
   ModelCost cost;
   func::FuncOp entry;
+  int best = -1;
   for (auto function : module.getOps<func::FuncOp>()) {
     auto name = function->getAttrOfType<StringAttr>(kEntryAttr);
-    if (name && (!entry || name.getValue() == "decode"))
+    if (!name)
+      continue;
+    int rank = name == "verify" ? 2 : name == "decode" ? 1 : 0;
+    if (rank > best) {
       entry = function;
+      best = rank;
+    }
   }
   llvm::StringSet<> tables;
   if (entry) {
+    double macs = 0; // exact for whole numbers, below 2^53
     entry.walk([&](LinearOp linear) {
-      cost.macsPerToken +=
-          cast<RankedTensorType>(linear.getW().getType()).getNumElements();
+      RankedTensorType weight = linear.getW().getType();
+      macs +=
+          static_cast<double>(weight.getNumElements()) * shareOfRows(linear);
     });
+    cost.macsPerToken = std::llround(macs);
     entry.walk([&](EmbedOp embed) {
       if (auto get = embed.getTable().getDefiningOp<GetOp>())
         tables.insert(get.getWeight());

@@ -24,9 +24,10 @@ struct ModelCost {
   int64_t effectiveParameters = 0;
   /// Bytes of the weights in the types that they are multiplied in.
   int64_t weightBytes = 0;
-  /// Multiply-adds of all matrix products for one row of the entry `decode`
-  /// (or of the first entry); attention, which grows with the length, is not
-  /// in it.
+  /// Multiply-adds of all matrix products for one row of the entry `verify`
+  /// (else `decode`, else any); attention, which grows with the length, is not
+  /// in it. What runs on a set of rows counts by its share of them: the
+  /// capacity's part, 1/n for one of n sets, all where only scores decide.
   int64_t macsPerToken = 0;
 };
 

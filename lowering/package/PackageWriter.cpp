@@ -58,6 +58,59 @@ std::vector<PackagedWeight> collectWeights(ModuleOp module) {
   return weights;
 }
 
+/// Values of the input `modality` and which of them are accepted: those that
+/// `accepted_modalities` lists, else those that `modality_sets` gives a set.
+static rt::Manifest::Modalities describeModalities(DictionaryAttr model) {
+  rt::Manifest::Modalities modalities;
+  auto names = model.getAs<ArrayAttr>("modalities");
+  if (!names)
+    return modalities;
+  for (Attribute name : names)
+    if (auto text = dyn_cast<StringAttr>(name))
+      modalities.names.push_back(text.str());
+  auto accepted = model.getAs<DenseI64ArrayAttr>("accepted_modalities");
+  auto sets = model.getAs<DenseI64ArrayAttr>("modality_sets");
+  int64_t count = modalities.names.size();
+  for (int64_t value = 0; value < count; ++value)
+    if (accepted ? llvm::is_contained(accepted.asArrayRef(), value)
+                 : !sets || value >= sets.size() || sets[value] >= 0)
+      modalities.accepted.push_back(value);
+  return modalities;
+}
+
+/// "select topk, decode threshold, capacity 1/8": what the route of a layer
+/// says, whether it is a text or a dictionary.
+static std::string describeRoute(Attribute route) {
+  if (auto text = dyn_cast<StringAttr>(route))
+    return text.str();
+  std::string words;
+  auto fields = dyn_cast<DictionaryAttr>(route);
+  if (!fields)
+    return words;
+  auto add = [&](StringRef key, StringRef value) {
+    words += ((words.empty() ? "" : ", ") + key + " " + value).str();
+  };
+  auto addField = [&](StringRef key) {
+    Attribute value = fields.get(key);
+    if (auto text = dyn_cast_or_null<StringAttr>(value)) {
+      add(key, text);
+    } else if (auto capacity = dyn_cast_or_null<nest::CapacityAttr>(value)) {
+      std::string size = std::to_string(capacity.getNumerator());
+      if (!capacity.isCount())
+        size += "/" + std::to_string(capacity.getDenominator());
+      add(key, size);
+    }
+  };
+  // The policies first, then what bounds them.
+  for (StringRef key : {"select", "decode", "capacity", "kv"})
+    addField(key);
+  for (NamedAttribute field : fields)
+    if (!llvm::is_contained({"select", "decode", "capacity", "kv"},
+                            field.getName().strref()))
+      addField(field.getName());
+  return words;
+}
+
 void describeModel(ModuleOp module, rt::Manifest &manifest) {
   auto model = module->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
   auto text = [&](StringRef key) {
@@ -77,6 +130,17 @@ void describeModel(ModuleOp module, rt::Manifest &manifest) {
   if (auto ids = model ? model.getAs<DenseI64ArrayAttr>("eos_token_ids")
                        : DenseI64ArrayAttr())
     manifest.model.eosTokenIds = ids.asArrayRef().vec();
+  if (!model)
+    return;
+  manifest.model.modalities = describeModalities(model);
+  if (auto routes = model.getAs<DictionaryAttr>("routes"))
+    for (NamedAttribute route : routes)
+      manifest.model.routes.emplace_back(route.getName().str(),
+                                         describeRoute(route.getValue()));
+  // A dictionary is sorted as text: layer 10 before 9.
+  llvm::sort(manifest.model.routes, [](const auto &a, const auto &b) {
+    return StringRef(a.first).compare_numeric(b.first) < 0;
+  });
 }
 
 //===----------------------------------------------------------------------===//

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <random>
 
 using namespace nestc;
 
@@ -62,10 +63,29 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     return code;
 
   int64_t vocab = nest_package_vocab_size(package.get());
-  SessionPtr session =
-      makeSession(package.get(), 1, prefill + decode, threads, reporter, code);
+  SessionPtr session = makeSession(package.get(), 1, prefill + decode, threads,
+                                   NEST_PREFILL_SELECT, reporter, code);
   if (!session)
     return code;
+  rt::Expected<rt::Json> info =
+      rt::parseJson(nest_package_info_json(package.get()), "package");
+  if (!info)
+    return reporter.fail(ExitDefect, info.error());
+  // The same random modalities in every run.
+  rt::Manifest::Modalities modalities = readModalities(*info);
+  std::vector<int32_t> modality;
+  if (!modalities.empty()) {
+    std::mt19937 random(0);
+    for (int64_t i = 0; i < prefill + decode; ++i)
+      modality.push_back(static_cast<int32_t>(
+          modalities.accepted[random() % modalities.accepted.size()]));
+  }
+  auto setModality = [&](int64_t first, int64_t count) {
+    return modality.empty()
+               ? NEST_OK
+               : nest_session_set_modality(session.get(),
+                                           modality.data() + first, count);
+  };
   std::vector<int32_t> tokens(prefill);
   for (int64_t i = 0; i < prefill; ++i)
     tokens[i] = static_cast<int32_t>(i * 7919 % vocab);
@@ -80,6 +100,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   // The first run warms caches and pages and does not count.
   for (int i = 0; i <= kRuns; ++i) {
     nest_session_reset(session.get());
+    if (nest_status status = setModality(0, prefill))
+      return failRuntime(status, reporter);
     Clock::time_point start = Clock::now();
     if (nest_status status = nest_session_prefill(session.get(), tokens.data(),
                                                   prefill, logits.data()))
@@ -87,6 +109,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     double prefillTime = seconds(start);
     start = Clock::now();
     for (int64_t step = 0; step < decode; ++step) {
+      if (nest_status status = setModality(prefill + step, 1))
+        return failRuntime(status, reporter);
       int32_t token = static_cast<int32_t>(
           std::max_element(logits.begin(), logits.end()) - logits.begin());
       if (nest_status status =

@@ -16,6 +16,7 @@
 #include "tools/nestc/Model.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cstdio>
 
@@ -86,6 +87,37 @@ static rt::Json parametersJson(int64_t total, int64_t effective) {
   return parameters;
 }
 
+/// The word behind `key` in the text of a route: its rule.
+static StringRef ruleOf(StringRef text, StringRef key) {
+  auto isWord = [](char c) { return llvm::isAlnum(c) || c == '_'; };
+  StringRef previous;
+  while (!(text = text.drop_until(isWord)).empty()) {
+    StringRef word = text.take_while(isWord);
+    if (previous == key)
+      return word;
+    previous = word;
+    text = text.drop_front(word.size());
+  }
+  return "";
+}
+
+/// In words, where a prefill and a decode choose rows by different rules.
+static std::string
+mixedRoutes(const std::vector<std::pair<std::string, std::string>> &routes) {
+  std::string layers;
+  for (const auto &[layer, text] : routes) {
+    StringRef decode = ruleOf(text, "decode");
+    if (ruleOf(text, "select") == "topk" && !decode.empty() && decode != "topk")
+      layers += (layers.empty() ? "" : ", ") + layer;
+  }
+  if (layers.empty())
+    return layers;
+  return "in layers " + layers +
+         " a prefill ranks the rows of a call against each other and a decode "
+         "judges each row alone, so that their logits differ; run --prefill "
+         "decode makes a prefill equal decoding row by row";
+}
+
 static rt::Json modelJson(const rt::Manifest::Model &model) {
   rt::Json json = rt::Json::object();
   json.set("family", model.family);
@@ -95,6 +127,20 @@ static rt::Json modelJson(const rt::Manifest::Model &model) {
   json.set("max_length", model.maxLength);
   json.set("dtype", model.dtype);
   json.set("eos_token_ids", rt::Json::arrayOf(model.eosTokenIds));
+  if (!model.modalities.empty()) {
+    rt::Json modalities = rt::Json::object();
+    modalities.set("names", rt::Json::arrayOf(model.modalities.names));
+    modalities.set("accepted", rt::Json::arrayOf(model.modalities.accepted));
+    json.set("modalities", modalities);
+  }
+  if (!model.routes.empty()) {
+    rt::Json routes = rt::Json::object();
+    for (const auto &[layer, text] : model.routes)
+      routes.set(layer, text);
+    json.set("routes", routes);
+    if (std::string mixed = mixedRoutes(model.routes); !mixed.empty())
+      json.set("routes_note", mixed);
+  }
   return json;
 }
 

@@ -28,17 +28,33 @@ PackagePtr nestc::loadPackage(const std::string &path, const Reporter &reporter,
 }
 
 SessionPtr nestc::makeSession(const nest_package *package, int64_t batch,
-                              int64_t rows, int64_t threads,
+                              int64_t rows, int64_t threads, int32_t prefill,
                               const Reporter &reporter, int &code) {
   nest_session_options options = {};
   options.size = sizeof(options);
   options.batch = batch;
   options.max_length = rows;
   options.threads = static_cast<int32_t>(threads);
+  options.prefill = prefill;
   nest_session *session = nullptr;
   if (nest_status status = nest_session_create(package, &options, &session)) {
     code = failRuntime(status, reporter);
     return nullptr;
   }
   return SessionPtr(session);
+}
+
+rt::Manifest::Modalities nestc::readModalities(const rt::Json &info) {
+  rt::Manifest::Modalities modalities;
+  const rt::Json *model = info.find("model");
+  const rt::Json *found = model ? model->find("modalities") : nullptr;
+  if (!found)
+    return modalities;
+  if (const rt::Json *names = found->find("names"))
+    for (const rt::Json &name : names->elements())
+      modalities.names.push_back(name.asString());
+  if (const rt::Json *accepted = found->find("accepted"))
+    for (const rt::Json &value : accepted->elements())
+      modalities.accepted.push_back(value.asInt());
+  return modalities;
 }

@@ -9,6 +9,7 @@
 #ifndef NESTC_TOOLS_NESTC_PACKAGE_H
 #define NESTC_TOOLS_NESTC_PACKAGE_H
 
+#include "lowering/runtime/Manifest.h"
 #include "tools/nestc/CommandLine.h"
 
 #include "nest/runtime.h"
@@ -35,9 +36,14 @@ int failRuntime(nest_status status, const Reporter &reporter,
 PackagePtr loadPackage(const std::string &path, const Reporter &reporter,
                        int &code);
 
-/// A session of `batch` sequences with room for `rows` rows each.
+/// A session of `batch` sequences with room for `rows` rows each; `prefill` is
+/// one of NEST_PREFILL_*.
 SessionPtr makeSession(const nest_package *package, int64_t batch, int64_t rows,
-                       int64_t threads, const Reporter &reporter, int &code);
+                       int64_t threads, int32_t prefill,
+                       const Reporter &reporter, int &code);
+
+/// The modalities of a package, from `info`, its nest_package_info_json.
+rt::Manifest::Modalities readModalities(const rt::Json &info);
 
 } // namespace nestc
 

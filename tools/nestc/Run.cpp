@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 using namespace nestc;
 
@@ -36,15 +37,19 @@ static const CommandSpec kSpec = {
      {"--seed", "N", "of the sampling"},
      {"--threads", "N", "threads (default: all cores)"},
      {"--entry", "NAME", "run this entry as it is"},
-     {"--in", "NAME=FILE.npy", "an input of the entry", /*repeated=*/true},
+     {"--in", "NAME=FILE.npy",
+      "an input of the entry; modality=FILE.npy beside tokens: int32, their "
+      "shape",
+      /*repeated=*/true},
      {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
      {"--bind", "KEY=VALUE", "", true, false, /*notYet=*/true},
      {"--chat", "", "", false, false, /*notYet=*/true},
-     {"--prefill", "RULE", "", false, false, /*notYet=*/true},
+     {"--prefill", "RULE",
+      "how rows of a prefill are routed: select (default) or decode"},
+     {"--modality", "NAME", "of the new tokens (default: the prompt's last)"},
      {"--draft", "NAME", "", false, false, /*notYet=*/true},
      {"--switch", "N:NAME", "", false, false, /*notYet=*/true},
-     {"--modality", "NAME", "", false, false, /*notYet=*/true},
      {"--emulate", "", "", false, false, /*notYet=*/true},
      {"--profile", "", "", false, false, /*notYet=*/true}}};
 
@@ -79,6 +84,12 @@ private:
   int checkTokens(const Tokens &tokens, const std::string &place);
   int readTokenList(const std::string &text, Tokens &tokens);
   int readTokenFile(const std::string &path, Tokens &tokens);
+  /// Reads --in modality=FILE and --modality, checked against the package.
+  int readModality(const Tokens &tokens);
+  int readModalityFile(const std::string &path, const Tokens &tokens);
+  /// Splits NAME=FILE.npy; reports and returns false where it is none.
+  bool splitFile(const char *option, const std::string &word, std::string &name,
+                 std::string &path);
   int writeLogits(const Tokens &tokens);
   int generate(const Tokens &tokens);
   int runEntry();
@@ -88,7 +99,10 @@ private:
   const Arguments &arguments;
   const Reporter &reporter;
   PackagePtr package;
-  rt::Json info; ///< the package's, see nest_package_info_json
+  rt::Json info;                 ///< the package's, see nest_package_info_json
+  std::vector<int32_t> modality; ///< of the tokens; empty when not given
+  std::optional<int32_t> newModality;
+  int32_t prefill = NEST_PREFILL_SELECT;
   int64_t threads = 0, stepwise = -1, count = 64, seed = 0;
   double temperature = 0;
 };
@@ -230,6 +244,84 @@ int Runner::checkSubmodel() {
 }
 
 //===----------------------------------------------------------------------===//
+// Modalities
+//===----------------------------------------------------------------------===//
+
+int Runner::readModalityFile(const std::string &path, const Tokens &tokens) {
+  rt::Expected<rt::NpyArray> array = rt::readNpy(path);
+  if (!array)
+    return reporter.fail(ExitInput, array.error());
+  std::vector<int64_t> shape = {tokens.rows};
+  if (tokens.batched)
+    shape.insert(shape.begin(), tokens.batch);
+  if (array->dtype != rt::DType::I32 || array->shape != shape)
+    return reporter.fail(
+        ExitInput,
+        {path,
+         std::string("is ") + rt::name(array->dtype) + " " +
+             rt::shapeString(array->shape),
+         "modalities are i32 of the tokens' shape " + rt::shapeString(shape)});
+  rt::Manifest::Modalities known = readModalities(info);
+  for (int64_t i = 0; i < array->count(); ++i) {
+    int32_t value = array->as<int32_t>()[i];
+    if (rt::Status status =
+            known.check(value, path + "[" + std::to_string(i) + "]");
+        status.failed())
+      return reporter.fail(ExitInput, status.error());
+    modality.push_back(value);
+  }
+  return ExitDone;
+}
+
+int Runner::readModality(const Tokens &tokens) {
+  rt::Manifest::Modalities known = readModalities(info);
+  auto refuse = [&](const std::string &option) {
+    return reporter.fail(
+        ExitInput, {option, "the model has no modalities", "leave it out"});
+  };
+  for (const std::string &word : arguments.getAll("--in")) {
+    std::string name, path;
+    if (!splitFile("--in", word, name, path))
+      return ExitUsage;
+    if (name != "modality" || !modality.empty())
+      return reporter.fail(
+          ExitInput,
+          {"--in",
+           modality.empty() ? "'" + name + "' is no input beside tokens"
+                            : std::string("modality is given twice"),
+           "legal is modality=FILE.npy, or --entry NAME for one entry"});
+    if (known.empty())
+      return refuse("--in");
+    if (int code = readModalityFile(path, tokens))
+      return code;
+  }
+  if (modality.empty() && known.accepted.size() > 1 &&
+      isInputOfType("decode", "modality", "i32"))
+    return reporter.fail(ExitInput, {"--in",
+                                     "the model takes a modality with each "
+                                     "token, and none is given",
+                                     "give --in modality=FILE.npy, i32 of the "
+                                     "tokens' shape, of " +
+                                         known.legal()});
+  if (!arguments.has("--modality"))
+    return ExitDone;
+  if (known.empty())
+    return refuse("--modality");
+  std::string name = arguments.get("--modality");
+  std::vector<std::string> legal;
+  for (int64_t value : known.accepted) {
+    legal.push_back(known.names[value]);
+    if (legal.back() == name)
+      newModality = static_cast<int32_t>(value);
+  }
+  if (!newModality)
+    return reporter.fail(ExitInput,
+                         {"--modality", "'" + name + "' is not accepted",
+                          rt::legalNames(name, legal)});
+  return ExitDone;
+}
+
+//===----------------------------------------------------------------------===//
 // Logits and generation
 //===----------------------------------------------------------------------===//
 
@@ -239,19 +331,29 @@ int Runner::writeLogits(const Tokens &tokens) {
     return code;
   int64_t vocab = nest_package_vocab_size(package.get());
   int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
-  SessionPtr session =
-      makeSession(package.get(), tokens.batch, 0, threads, reporter, code);
+  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
+                                   prefill, reporter, code);
   if (!session)
     return code;
   std::vector<float> logits(tokens.batch * tokens.rows * vocab);
   // Calls take [batch, rows of the call]; logits are gathered by sequence.
-  std::vector<int32_t> ids;
+  std::vector<int32_t> ids, modalities;
   std::vector<float> part;
   auto call = [&](int64_t from, int64_t rows, bool decode) {
-    ids.clear();
-    for (int64_t b = 0; b < tokens.batch; ++b)
-      for (int64_t t = from; t < from + rows; ++t)
-        ids.push_back(tokens.ids[b * tokens.rows + t]);
+    auto cut = [&](const std::vector<int32_t> &all,
+                   std::vector<int32_t> &rowsOf) {
+      rowsOf.clear();
+      for (int64_t b = 0; b < tokens.batch; ++b)
+        for (int64_t t = from; t < from + rows; ++t)
+          rowsOf.push_back(all[b * tokens.rows + t]);
+    };
+    cut(tokens.ids, ids);
+    if (!modality.empty()) {
+      cut(modality, modalities);
+      if (nest_status status =
+              nest_session_set_modality(session.get(), modalities.data(), rows))
+        return status;
+    }
     part.resize(tokens.batch * rows * vocab);
     nest_status status =
         decode
@@ -304,8 +406,8 @@ static std::string detokenize(const nest_package *package, int32_t token) {
 
 int Runner::generate(const Tokens &tokens) {
   int code = ExitDone;
-  SessionPtr session =
-      makeSession(package.get(), tokens.batch, 0, threads, reporter, code);
+  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
+                                   prefill, reporter, code);
   if (!session)
     return code;
   nest_generate_options options = {};
@@ -313,6 +415,14 @@ int Runner::generate(const Tokens &tokens) {
   options.count = count;
   options.temperature = temperature;
   options.seed = static_cast<uint64_t>(seed);
+  if (newModality) {
+    options.has_modality = 1;
+    options.modality = *newModality;
+  }
+  if (!modality.empty())
+    if (nest_status status = nest_session_set_modality(
+            session.get(), modality.data(), tokens.rows))
+      return failRuntime(status, reporter);
   Generated generated = {package.get(), {}};
   generated.lines.resize(tokens.batch);
   auto callback = [](void *user, int64_t sequence, int32_t token) -> int32_t {
@@ -361,6 +471,19 @@ bool Runner::isInputOfType(const std::string &entry, const std::string &name,
   return false;
 }
 
+bool Runner::splitFile(const char *option, const std::string &word,
+                       std::string &name, std::string &path) {
+  size_t equal = word.find('=');
+  if (equal == std::string::npos || equal == 0 || equal + 1 == word.size()) {
+    usage(std::string(option) + " '" + word + "' is no NAME=FILE",
+          "write NAME=FILE.npy");
+    return false;
+  }
+  name = word.substr(0, equal);
+  path = word.substr(equal + 1);
+  return true;
+}
+
 int Runner::runEntry() {
   struct Named {
     std::string name, path;
@@ -368,11 +491,10 @@ int Runner::runEntry() {
   std::vector<Named> ins, outs;
   for (auto [option, list] : {std::pair("--in", &ins), {"--out", &outs}}) {
     for (const std::string &word : arguments.getAll(option)) {
-      size_t equal = word.find('=');
-      if (equal == std::string::npos || equal == 0 || equal + 1 == word.size())
-        return usage(std::string(option) + " '" + word + "' is no NAME=FILE",
-                     "write NAME=FILE.npy");
-      list->push_back({word.substr(0, equal), word.substr(equal + 1)});
+      Named named;
+      if (!splitFile(option, word, named.name, named.path))
+        return ExitUsage;
+      list->push_back(named);
     }
   }
   for (const Named &out : outs)
@@ -470,18 +592,27 @@ int Runner::run() {
                  : tokens ? "--tokens and --prompt are both given"
                           : "there is no input",
                  "give --tokens, --prompt, or --entry with --in");
-  if (!entry && arguments.has("--in"))
-    return reporter.fail(ExitInput, {"nestc run",
-                                     "--in beside tokens is not supported yet",
-                                     "give --in with --entry"});
   if (!entry && arguments.has("--out"))
     return usage("--out goes with --entry", "name an entry");
   if (entry)
     for (const char *option :
-         {"--logits", "--stepwise", "--generate", "--temperature", "--seed"})
+         {"--logits", "--stepwise", "--generate", "--temperature", "--seed",
+          "--prefill", "--modality"})
       if (arguments.has(option))
         return usage(std::string(option) + " goes with tokens, not --entry",
                      "give --in and --out with --entry");
+  if (arguments.has("--prefill")) {
+    std::string rule = arguments.get("--prefill");
+    if (rule != "select" && rule != "decode")
+      return usage("--prefill '" + rule + "' is no rule",
+                   "legal are select and decode");
+    if (rule == "decode")
+      prefill = NEST_PREFILL_DECODE;
+  }
+  bool generates = !arguments.has("--logits") || arguments.has("--generate");
+  if (arguments.has("--modality") && !generates)
+    return usage("--modality goes with --generate",
+                 "give --generate N, or --in modality=FILE.npy for the tokens");
   if (arguments.has("--stepwise") && !arguments.has("--logits"))
     return usage("--stepwise goes with --logits", "give --logits OUT.npy");
 
@@ -495,11 +626,12 @@ int Runner::run() {
   Tokens input;
   if (int failed = readTokens(input))
     return failed;
-  bool logits = arguments.has("--logits");
-  if (logits)
+  if (int failed = readModality(input))
+    return failed;
+  if (arguments.has("--logits"))
     if (int failed = writeLogits(input))
       return failed;
-  if (!logits || arguments.has("--generate"))
+  if (generates)
     return generate(input);
   return ExitDone;
 }
