@@ -201,7 +201,8 @@ class Attention(nn.Module):
         self.o_proj = linear(c["num_attention_heads"] * self.size, d)
 
     def forward(self, x, positions, mask):
-        q, k, v = (p(x).unflatten(-1, (-1, self.size)) for p in (self.q_proj, self.k_proj, self.v_proj))
+        projections = self.q_proj, self.k_proj, self.v_proj
+        q, k, v = (p(x).unflatten(-1, (-1, self.size)) for p in projections)
         return self.o_proj(attend(q, k, v, positions, mask))
 
 
@@ -331,6 +332,7 @@ def macsPerToken(config, layers, capacity=1.0, routed=0):
     d, heads = config["hidden_size"], config["num_attention_heads"] * config["head_dim"]
     shared = config["num_key_value_heads"] * config["head_dim"]
     matrices = 2 * d * (heads + shared) + 3 * d * config["intermediate_size"]
+
     def layer(share):
         return share * (matrices + 2 * heads * (share * ROW + 1) / 2)
     return round(
