@@ -35,6 +35,7 @@ static void readAgain(StringRef text, MLIRContext &context) {
   std::abort();
 }
 
+// NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static DialectRegistry registry = [] {
     DialectRegistry registry;
