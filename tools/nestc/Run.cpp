@@ -19,6 +19,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <optional>
 
 using namespace nestc;
@@ -335,7 +337,13 @@ int Runner::writeLogits(const Tokens &tokens) {
                                    prefill, reporter, code);
   if (!session)
     return code;
-  std::vector<float> logits(tokens.batch * tokens.rows * vocab);
+  // Not touched before the first call has found its memory.
+  std::unique_ptr<float[]> logits(
+      new (std::nothrow) float[tokens.batch * tokens.rows * vocab]);
+  if (!logits)
+    return reporter.fail(
+        ExitInput,
+        {"--logits", "there is not enough memory for them", "fewer tokens"});
   // Calls take [batch, rows of the call]; logits are gathered by sequence.
   std::vector<int32_t> ids, modalities;
   std::vector<float> part;
@@ -354,16 +362,18 @@ int Runner::writeLogits(const Tokens &tokens) {
               nest_session_set_modality(session.get(), modalities.data(), rows))
         return status;
     }
-    part.resize(tokens.batch * rows * vocab);
+    bool whole = tokens.batch == 1 || rows == tokens.rows;
+    if (!whole)
+      part.resize(tokens.batch * rows * vocab);
+    float *target = whole ? logits.get() + from * vocab : part.data();
     nest_status status =
-        decode
-            ? nest_session_decode(session.get(), ids.data(), part.data())
-            : nest_session_verify(session.get(), ids.data(), rows, part.data());
-    if (status)
+        decode ? nest_session_decode(session.get(), ids.data(), target)
+               : nest_session_verify(session.get(), ids.data(), rows, target);
+    if (status || whole)
       return status;
     for (int64_t b = 0; b < tokens.batch; ++b)
       std::copy_n(part.begin() + b * rows * vocab, rows * vocab,
-                  logits.begin() + (b * tokens.rows + from) * vocab);
+                  logits.get() + (b * tokens.rows + from) * vocab);
     return NEST_OK;
   };
   if (first > 0)
@@ -379,7 +389,7 @@ int Runner::writeLogits(const Tokens &tokens) {
   if (tokens.batched)
     shape.insert(shape.begin(), tokens.batch);
   rt::Status status = rt::writeNpy(arguments.get("--logits"), rt::DType::F32,
-                                   shape, logits.data());
+                                   shape, logits.get());
   return status.ok() ? ExitDone : reporter.fail(ExitInput, status.error());
 }
 
