@@ -57,6 +57,10 @@ OnAttr getOn(mlir::Type type);
 /// The axis of dimension `dim` of `type`; empty when it lies on none.
 llvm::StringRef getAxis(mlir::Type type, unsigned dim);
 
+/// Whether `embed` reads a table of learned positions: its ids are the input
+/// "positions" of an entry.
+bool isOfPositions(EmbedOp embed);
+
 /// `type` without its encoding.
 mlir::RankedTensorType dropAxes(mlir::RankedTensorType type);
 

@@ -261,6 +261,18 @@ StringRef nestc::nest::getAxis(Type type, unsigned dim) {
   return on ? on.getAxes()[dim].getValue() : StringRef();
 }
 
+bool nestc::nest::isOfPositions(EmbedOp embed) {
+  auto argument = dyn_cast<BlockArgument>(embed.getIds());
+  auto entry = argument ? dyn_cast<func::FuncOp>(
+                              argument.getOwner()->getParentOp())
+                        : func::FuncOp();
+  if (!entry)
+    return false;
+  auto name =
+      entry.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kNameAttr);
+  return name && name.getValue() == "positions";
+}
+
 RankedTensorType nestc::nest::dropAxes(RankedTensorType type) {
   return RankedTensorType::get(type.getShape(), type.getElementType());
 }

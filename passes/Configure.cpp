@@ -82,6 +82,19 @@ struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
                          << maxLength;
       return signalPassFailure();
     }
+    // Learned positions are as many as the table holds.
+    int64_t positions = maxLength;
+    module.walk([&](EmbedOp embed) {
+      if (isOfPositions(embed))
+        positions =
+            std::min(positions, embed.getTable().getType().getDimSize(0));
+    });
+    if (positions < maxLength) {
+      module.emitError() << "max-length is " << maxLength
+                         << ", but the model has learned " << positions
+                         << " positions; legal is 1 to " << positions;
+      return signalPassFailure();
+    }
     for (auto function : module.getOps<func::FuncOp>())
       if (!function.isExternal())
         configureCaches(function, element);

@@ -363,7 +363,7 @@ int Model::checkModel(bool complete) {
   bool covered = true;
   module().walk([&](nest::EmbedOp embed) {
     auto table = cast<ShapedType>(embed.getTable().getType());
-    covered &= table.getDimSize(0) >= vocabulary;
+    covered &= nest::isOfPositions(embed) || table.getDimSize(0) >= vocabulary;
   });
   if (!covered)
     return refuse("an embedding has fewer rows than the vocab_size " +
