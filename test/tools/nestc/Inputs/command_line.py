@@ -68,7 +68,8 @@ for code, spec, text in (
     (1, "layers.all.ffn=0", "legal are 1 to 104"), (1, "layers.all.ffn=105", "legal are 1 to 104"), (1, "layers.all.ffn=1/3", "no whole number"), (1, "layers.all.ffn=3/2", "at most 1"),
     (1, "layers.all.ffn=99999999999999999999", "too large"), (1, "layers.4.ffn=1/2", "layers 0-3"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"),
     (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/8..1/1", "not supported yet"), (1, "layers.all.heads=1/2", "not supported yet"),
-    (1, "modalities=text", "not supported yet"), (1, "routes.all=dense", "not supported yet"), (1, "routes.all.capacity=1/2", "not supported yet"), (1, "preset=a, b", "not supported yet"),
+    (1, "modalities=text", "has no modalities"), (1, "routes.all=dense", "has no routes"), (1, "routes.all.capacity=1/2", "has no routes"),
+    (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "not supported yet"),
     (1, "quater", "did you mean quarter?"), (1, "x:quater", "did you mean quarter?"), (1, "no.json", "no.json: "),
 ):
     expect(code, text, "compile", qwen, "--submodel", spec, "-o", "out")
