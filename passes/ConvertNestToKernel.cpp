@@ -358,7 +358,7 @@ void Converter::removeDead() {
 /// Finds the family that every operation works on.
 LogicalResult Converter::findPacked() {
   // Lengths grow at the end: until then everybody reads the old ones.
-  for (auto advance : llvm::make_early_inc_range(block.getOps<AdvanceOp>()))
+  for (auto advance : llvm::to_vector(block.getOps<AdvanceOp>()))
     if (llvm::all_of(advance->getUsers(), [&](Operation *user) {
           return user == block.getTerminator();
         }))

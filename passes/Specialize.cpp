@@ -308,6 +308,7 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
     }
     prune(module);
     recordModalities(module, *binding);
+    recordRoutes(module, *binding);
   }
 
   /// A modality that is gone has the set -1 in `nest.model`.
@@ -323,6 +324,39 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
         "modality_sets",
         DenseI64ArrayAttr::get(&getContext(),
                                keepSets(sets, binding.modalities, renumbered)));
+    module->setAttr(kModelAttr, attributes.getDictionary(&getContext()));
+  }
+
+  /// `nest.model` has the routes that are left, with their capacities.
+  void recordRoutes(ModuleOp module, const Binding &binding) {
+    auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+    auto routes =
+        model ? model.getAs<DictionaryAttr>("routes") : DictionaryAttr();
+    if (!routes)
+      return;
+    NamedAttrList left;
+    for (NamedAttribute entry : routes) {
+      uint64_t layer;
+      auto route = dyn_cast<DictionaryAttr>(entry.getValue());
+      if (!entry.getName().strref().getAsInteger(10, layer)) {
+        if (layer < binding.skipped.size() && binding.skipped[layer])
+          continue;
+        auto bound = binding.routes.find(static_cast<int64_t>(layer));
+        if (route && bound != binding.routes.end()) {
+          if (!bound->second)
+            continue; // dense
+          NamedAttrList changed(route);
+          changed.set("capacity", bound->second);
+          entry.setValue(changed.getDictionary(&getContext()));
+        }
+      }
+      left.push_back(entry);
+    }
+    NamedAttrList attributes(model);
+    if (left.empty())
+      attributes.erase("routes");
+    else
+      attributes.set("routes", left.getDictionary(&getContext()));
     module->setAttr(kModelAttr, attributes.getDictionary(&getContext()));
   }
 

@@ -66,6 +66,9 @@ nestc::describeRoutes(MLIRContext *context,
     one.append("capacity", route->capacity(context));
     one.append("select", rule(route->select));
     one.append("decode", rule(route->decode));
+    if (route->scope != Route::Scope::Ffn)
+      one.append("kv",
+                 builder.getStringAttr(route->keepsAll ? "all" : "selected"));
     list.append(std::to_string(layer), one.getDictionary(context));
   }
   return list.getDictionary(context);
