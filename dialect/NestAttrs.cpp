@@ -263,9 +263,9 @@ StringRef nestc::nest::getAxis(Type type, unsigned dim) {
 
 bool nestc::nest::isOfPositions(EmbedOp embed) {
   auto argument = dyn_cast<BlockArgument>(embed.getIds());
-  auto entry = argument ? dyn_cast<func::FuncOp>(
-                              argument.getOwner()->getParentOp())
-                        : func::FuncOp();
+  auto entry = argument
+                   ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp())
+                   : func::FuncOp();
   if (!entry)
     return false;
   auto name =

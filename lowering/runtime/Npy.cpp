@@ -231,7 +231,7 @@ Expected<NpyArray> nestc::rt::readNpy(const std::string &path) {
   size_t size = byteSize(array.dtype);
   if (reordered || reinterpret_cast<uintptr_t>(data) % size) {
     array.copy.resize(stored / 8 + 1);
-    auto copy = reinterpret_cast<char *>(array.copy.data());
+    auto *copy = reinterpret_cast<char *>(array.copy.data());
     if (reordered)
       reorder(data, size, array.shape, copy);
     else

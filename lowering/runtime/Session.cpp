@@ -479,7 +479,7 @@ static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
                            bool isCache, int64_t rows) {
   if (buffer.dtype != DType::I32)
     return Status::success();
-  auto values = static_cast<const int32_t *>(buffer.data);
+  const auto *values = static_cast<const int32_t *>(buffer.data);
   int64_t count = elementCount(buffer.shape).value_or(0);
   if (buffer.name == "modality") {
     for (int64_t i = 0; i < count; ++i)

@@ -75,7 +75,7 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   rt::Manifest::Modalities modalities = readModalities(*info);
   std::vector<int32_t> modality;
   if (!modalities.empty()) {
-    std::mt19937 random(0);
+    std::mt19937 random(0); // NOLINT(bugprone-random-generator-seed)
     for (int64_t i = 0; i < prefill + decode; ++i)
       modality.push_back(static_cast<int32_t>(
           modalities.accepted[random() % modalities.accepted.size()]));

@@ -89,8 +89,7 @@ TEST(Npy, Headers) {
   EXPECT_OK(openText(npy(dict("<i8", "False", "(2,)"), 16, 3)));
   EXPECT_OK(openText(npy(dict("<i8", "False", "(2L, 1L)"), 16)));
   EXPECT_OK(openText(npy(dict("<f4", "True", "(2,)"), 8)));
-  EXPECT_OK(
-      openText(npy(dict("<f4", "True", "(2, 0, 3)"), 0)));
+  EXPECT_OK(openText(npy(dict("<f4", "True", "(2, 0, 3)"), 0)));
   EXPECT_OK(openText(npy(dict("|b1", "False", "()"), 1)));
   // Data that is not aligned.
   for (int pad = 0; pad < 8; ++pad)

@@ -409,7 +409,7 @@ TEST_F(RoutedTest, PrefillByTheRuleOfADecode) {
   }
   EXPECT_EQ(answer(*session(), "prefill", tokens, modality), Ids{1 + 1 + 6});
   // A model without routes is causal already.
-  SessionTest::SetUp();
+  SessionTest::SetUp(); // NOLINT(bugprone-parent-virtual-call)
   s = causal();
   ASSERT_OK(s->run("prefill", false, tokens.data(), 3, logits.data()));
   EXPECT_EQ(argmax(logits.data(), V), expected(tokens));
@@ -473,7 +473,7 @@ TEST_F(RoutedTest, OneModalityNeedsNoInput) {
   ASSERT_OK(s->run("prefill", false, tokens.data(), 1, logits.data()));
   EXPECT_EQ(argmax(logits.data(), V), 3);
 
-  SessionTest::SetUp();
+  SessionTest::SetUp(); // NOLINT(bugprone-parent-virtual-call)
   s = session();
   Status status = s->setModality(kept.data(), 1);
   expectError(status, "has no modalities");
