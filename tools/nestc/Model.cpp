@@ -179,6 +179,9 @@ int Model::checkOutput(const std::string &input, const std::string &output,
 
 int Model::import(const std::string &directory) {
   path = directory;
+  if (isPackagePath(path))
+    return fail(ExitInput, {path, "is a package, which is compiled already",
+                            "give the checkpoint that it was made of"});
   op = importCheckpoint(ctx, path,
                         [&](ImportSeverity severity, const rt::Error &error) {
                           if (severity == ImportSeverity::Error)

@@ -105,6 +105,7 @@ for source in (qwen, "model.mlir"):
     check(same["parameters"] == info["parameters"], f"the parameters of {source}")
 expect(0, "\nentries[0].inputs[0]: tokens i32 [B, T]\n", "info", "mine", "--submodel", "mine")
 expect(0, "\naxes[3]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
+expect(1, "is a package", "compile", "mine", "-o", "out")
 expect(1, "it holds mine", "info", "mine", "--submodel", "other")
 
 # run: tokens.
