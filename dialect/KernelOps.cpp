@@ -89,7 +89,7 @@ void AdvanceOp::getEffects(Effects &effects) {
 void RankOp::getEffects(Effects &effects) { addEffects(*this, false, effects); }
 
 //===----------------------------------------------------------------------===//
-// Verifiers. Numbers in brackets are the constraints of docs/Spec.md.
+// Verifiers. Numbers in brackets are the constraints of docs/Kernels.md.
 //===----------------------------------------------------------------------===//
 
 namespace {

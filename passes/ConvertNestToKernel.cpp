@@ -375,6 +375,23 @@ LogicalResult Converter::findPacked() {
     return {};
   };
   for (Operation &op : block) {
+    // `order` and `counts` number the rows of a whole family, and `indices` of
+    // a nested one are rows of the outer set.
+    auto attends = dyn_cast<AttentionOp>(op);
+    if (isa<AttentionOp, CacheAppendOp, SoftmaxOp, RankOp, AdvanceOp>(op))
+      for (Value operand : op.getOperands()) {
+        if (!isa<RowsType>(operand.getType()))
+          continue;
+        if (operand.getDefiningOp<PickOp>())
+          return op.emitOpError(
+              "counts rows along the sequences of some sets of "
+              "a family, which no kernel does; use the whole "
+              "family or a set of its own");
+        if (attends && !attends.getCompact() && within(operand))
+          return op.emitOpError("has no kernel for a family within another "
+                                "unless it is compact; attend outside of the "
+                                "inner set, or over caches of its rows");
+      }
     Value rows; // of the result
     if (isa<SelectOp, PartitionOp, AssignOp, PickOp, PerSetOp, LastOp,
             AdvanceOp, func::ReturnOp>(op))

@@ -17,6 +17,7 @@
 
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Iterators.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nestc::nest;
@@ -291,33 +292,22 @@ private:
   /// Every row is in the set: packed streams are the streams.
   void dropRows(Value rows) {
     for (Operation *user : llvm::make_early_inc_range(rows.getUsers())) {
-      if (auto op = dyn_cast<GatherOp>(user)) {
-        op.replaceAllUsesWith(op.getX());
-        op.erase();
-      } else if (auto op = dyn_cast<SpreadOp>(user)) {
-        op.replaceAllUsesWith(op.getX());
-        op.erase();
-      } else if (auto op = dyn_cast<PerSetOp>(user)) {
-        op.replaceAllUsesWith(op.getValues().front());
-        op.erase();
-      } else if (auto op = dyn_cast<AttentionOp>(user)) {
-        op.getRowsMutable().clear();
-        op.removeCompactAttr();
-      } else if (auto op = dyn_cast<CacheAppendOp>(user)) {
-        op.getFamilyMutable().clear();
-      } else if (auto op = dyn_cast<LastOp>(user)) {
-        op.getRowsMutable().clear();
-      } else if (auto op = dyn_cast<SoftmaxOp>(user)) {
-        op.getRowsMutable().clear();
-      } else if (auto op = dyn_cast<AdvanceOp>(user)) {
-        op.getRowsMutable().clear();
-      } else if (auto op = dyn_cast<RankOp>(user)) {
-        op.getRowsMutable().clear();
-      } else if (auto op = dyn_cast<SelectOp>(user)) {
-        op.getWithinMutable().clear();
-      } else if (auto op = dyn_cast<AssignOp>(user)) {
-        op.getWithinMutable().clear();
-      }
+      auto replaceBy = [&](Value value) {
+        user->getResult(0).replaceAllUsesWith(value);
+        user->erase();
+      };
+      llvm::TypeSwitch<Operation *>(user)
+          .Case<GatherOp, SpreadOp>([&](auto op) { replaceBy(op.getX()); })
+          .Case([&](PerSetOp op) { replaceBy(op.getValues().front()); })
+          .Case([&](AttentionOp op) {
+            op.getRowsMutable().clear();
+            op.removeCompactAttr();
+          })
+          .Case([&](CacheAppendOp op) { op.getFamilyMutable().clear(); })
+          .Case<LastOp, SoftmaxOp, AdvanceOp, RankOp>(
+              [](auto op) { op.getRowsMutable().clear(); })
+          .Case<SelectOp, AssignOp>(
+              [](auto op) { op.getWithinMutable().clear(); });
     }
   }
 

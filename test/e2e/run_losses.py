@@ -19,12 +19,13 @@ MODEL = pathlib.Path(__file__).parent.parent / "models" / "matlm"
 NAMES = {"S": "layers.all.ffn=1/8", "M": "layers.all.ffn=1/4", "L": "layers.all.ffn=1/2", "XL": "layers.all.ffn=1/1"}
 
 
-def loss(logits, tokens):
+def tokenLosses(logits, tokens):
+    """What each token but a row's first costs: row t predicts token t + 1."""
     logits = logits[:, :-1].astype(np.float64)
     logits -= logits.max(-1, keepdims=True)
     log_sum = np.log(np.exp(logits).sum(-1))
     picked = np.take_along_axis(logits, tokens[:, 1:, None].astype(np.int64), -1)[..., 0]
-    return float((log_sum - picked).mean())
+    return log_sum - picked
 
 
 def main():
@@ -41,7 +42,7 @@ def main():
         for part in parts:
             np.save(work / "tokens.npy", part)
             nestc("run", work / "package", "--tokens", work / "tokens.npy", "--logits", work / "logits.npy")
-            total += loss(np.load(work / "logits.npy"), part) * len(part)
+            total += float(tokenLosses(np.load(work / "logits.npy"), part).mean()) * len(part)
         table[name] = total / len(tokens)
         print(f"{name:45} {parameters:9} {table[name]:.5f}")
         reference = expected["nested"].get(name, expected["mixed"].get(name))
