@@ -186,6 +186,7 @@ public:
       if (failed(expand(next)))
         return failure();
     }
+    mergePicks();
     SmallVector<Value> families;
     function.walk([&](Operation *op) {
       if (isa<SelectOp, PartitionOp>(op))
@@ -219,6 +220,23 @@ private:
         op->moveAfter(definition);
       else
         op->moveBefore(&function.getBody().front().front());
+    }
+  }
+
+  /// The same sets of a family are one value, whoever picked them: what packs a
+  /// stream is told by it. All stand in one block by now.
+  void mergePicks() {
+    DenseMap<std::tuple<Value, Attribute, Attribute>, PickOp> known;
+    for (auto op : llvm::make_early_inc_range(
+             function.getBody().front().getOps<PickOp>())) {
+      PickOp &first =
+          known[{op.getFamily(), op.getFirstAttr(), op.getCountAttr()}];
+      if (first) {
+        op.replaceAllUsesWith(first.getResult());
+        op.erase();
+      } else {
+        first = op;
+      }
     }
   }
 

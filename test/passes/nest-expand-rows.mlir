@@ -166,6 +166,45 @@ func.func @hoisted(%x: !t, %m: tensor<?x?xi32>) -> (!t, !t) {
 
 // -----
 
+// A routed body in one tower: the set that the body names and the set that the
+// tower runs on are one.
+// CHECK-LABEL: func.func @tower_with_depth
+// CHECK: %[[TOWER:.*]] = nest.pick %{{.*}} from 0 count 1
+// CHECK-NOT: from 0 count 1
+// CHECK: %[[P:.*]] = nest.gather %{{.*}} by %[[TOWER]]
+// CHECK: %[[K:.*]] = nest.select %{{.*}} within %[[TOWER]]
+// CHECK: nest.gather %[[P]] by %[[K]]
+// CHECK: %[[Z:.*]] = nest.spread %{{.*}} by %[[K]] into %[[P]]
+// CHECK: arith.addf %[[Z]], %[[P]]
+// CHECK: nest.spread %{{.*}} by %[[TOWER]] into
+!t = tensor<?x?x8xf32>
+!s = tensor<?x?x1xf32>
+!towers = !nest.rows<2, cover>
+!one = !nest.rows<1>
+!half = !nest.rows<1, #nest.capacity<1/2>>
+func.func @tower_with_depth(%x: !t, %s: !s, %m: tensor<?x?xi32>) -> !t {
+  %f = nest.partition %m sets [0, 1] : (tensor<?x?xi32>) -> !towers
+  %first = nest.pick %f from 0 count 1 : (!towers) -> !one
+  %y = nest.on %f gather(%x, %s) into(%x) : (!towers, !t, !s, !t) -> !t {
+  ^bb0(%xs: !t, %ss: !s):
+    %k = nest.select %ss within %first top <1/2> : (!s, !one) -> !half
+    %z = nest.on %k gather(%xs) into(%xs) : (!half, !t, !t) -> !t {
+    ^bb0(%xk: !t):
+      %a = nest.act silu %xk : !t
+      nest.yield %a : !t
+    }
+    %w = arith.addf %z, %xs : !t
+    nest.yield %w : !t
+  }, {
+  ^bb0(%xs: !t, %ss: !s):
+    %a = nest.act tanh %xs : !t
+    nest.yield %a : !t
+  }
+  return %y : !t
+}
+
+// -----
+
 // Nothing to do.
 // CHECK-LABEL: func.func @no_change
 // CHECK-NEXT: nest.act
