@@ -102,11 +102,18 @@ if os.geteuid() != 0:
     cases.expect(1, "a path with permission", "import", ckpt, "-o", "locked/out.mlir")
 
 
+def isThere(pattern):
+    try:
+        return any(root.glob(pattern))
+    except FileNotFoundError:  # moved into place while it was listed
+        return False
+
+
 def start(when, sign):
     """Compiles; the signal comes as soon as a temporary `when` is there."""
     process = subprocess.Popen(["nestc", "compile", ckpt, *short, "-o", root / "signal"], stderr=subprocess.DEVNULL, cwd=root)
     until = time.time() + 20
-    while time.time() < until and process.poll() is None and not list(root.glob(when)):
+    while time.time() < until and process.poll() is None and not isThere(when):
         time.sleep(0.0005)
     process.send_signal(sign)
     return process.wait()
