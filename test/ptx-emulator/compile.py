@@ -39,6 +39,7 @@ def strip(text):
     text = re.sub(r"^//.*\n", "", text, flags=re.M)
     # Debug information is bytes of paths and types; .loc and .file stay.
     text = re.sub(r"^\s*\.section\s+\.\w+\s*\n?\s*\{.*?^\s*\}\n", "", text, flags=re.M | re.S)
+    text = re.sub(r"^(\.target \w+), debug", r"\1", text, flags=re.M)
     text = re.sub(r'(\.file\s+\d+ )"[^"]*?([^"/]+)"', r'\1"\2"', text)
     text = re.sub(r'(\.file\s+\d+ "[^"]*").*', r"\1", text)
     text = re.sub(r"[ \t]+$", "", text, flags=re.M)
@@ -66,7 +67,7 @@ def assemble(text):
 
 def opcodes(text):
     text = re.sub(r"//.*|/\*.*?\*/", "", text)
-    for statement in re.split(r"[;{}]|^\s*[\w$.%]+:|^\s*\.(?:loc|file|pragma|version|target).*$", text, flags=re.M):
+    for statement in re.split(r"[;{}]|^\s*[\w$.%]+:(?!:)|^\s*\.(?:loc|file|pragma|version|target).*$", text, flags=re.M):
         match = re.match(r"\s*(?:@!?[\w%$]+\s+)?([a-z]\w*(?:(?:\.|::)\w+)*)(?=\s|$)", statement)
         if match and "." + match[1] not in statement:
             yield match[1]

@@ -53,6 +53,11 @@ def f32(value):
     return Scalar("f32", float(value))
 
 
+def struct(data):
+    """A parameter that is a structure, or a scalar of another type: its bytes."""
+    return Scalar("bytes", bytes(data).hex())
+
+
 @dataclasses.dataclass
 class Case:
     kernel: str
