@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """compile.py [--check] [--list] [NAME...]: makes kernels/*.ptx from their sources.
 
-A source says how in lines `// compile: FILE.ptx nvcc|clang|llc FLAGS` (`;` in LLVM IR).
+A source says how in lines `// compile: FILE.ptx nvcc|clang FLAGS`.
 What is specific to a machine or a build is taken out.  Each result is given to ptxas
 for the target that it names.  --check compares with what is checked in and writes
 nothing; --list prints the opcodes, with modifiers, of the checked-in PTX.  Needs
@@ -23,14 +23,13 @@ KERNELS = HERE / "kernels"
 COMPILERS = {
     "nvcc": ["nvcc", "-ptx", "-std=c++17", "-diag-suppress", "550,177"],
     "clang": ["clang-22", "-x", "cuda", "-std=c++17", "--cuda-device-only", "-S", "-w"],
-    "llc": ["llc-22", "-mtriple=nvptx64-nvidia-cuda"],
 }
 
 
 def recipes():
     """Yields (source, name of the PTX, compiler, flags)."""
-    for source in sorted([*KERNELS.glob("*.cu"), *KERNELS.glob("*.ll")]):
-        for match in re.finditer(r"^(?://|;) compile: (\S+) (\S+) ?(.*)$", source.read_text(), re.M):
+    for source in sorted(KERNELS.glob("*.cu")):
+        for match in re.finditer(r"^// compile: (\S+) (\S+) ?(.*)$", source.read_text(), re.M):
             yield source, match[1], match[2], match[3].split()
 
 
