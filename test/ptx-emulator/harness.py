@@ -117,17 +117,28 @@ def mismatch(got, expected):
     return f"{len(wrong)} of {got.size} differ, first {list(map(int, at))}: {got[at]!r}, should be {expected[at]!r}"
 
 
-def check(case, ptx, work):
-    """Runs a case under every schedule; returns a list of complaints."""
+@dataclasses.dataclass
+class Complaint:
+    where: str
+    what: str
+    status: int = 0
+    error: str = ""
+
+    def __str__(self):
+        return f"{self.where}: {self.what}"
+
+
+def check(case, ptx, work, schedules=SCHEDULES):
+    """Runs a case under the schedules; returns a list of complaints."""
     description = launch(case, work)
     complaints, first = [], {}
-    for schedule in SCHEDULES:
+    for schedule in schedules:
         where = f"{ptx.name} {case.kernel} {case.name} {schedule}"
         for number, argument in enumerate(case.arguments):
             (work / f"{number}.out.npy").unlink(missing_ok=True)
         status, _, error = emulate(ptx, description, work, "--schedule", schedule)
         if status or error:
-            complaints.append(f"{where}: exit {status}: {error.strip()}")
+            complaints.append(Complaint(where, f"exit {status}: {error.strip()}", status, error))
             break
         for number, argument in enumerate(case.arguments):
             if not isinstance(argument, Out):
@@ -135,10 +146,10 @@ def check(case, ptx, work):
             got = np.load(work / f"{number}.out.npy")
             wrong = mismatch(got, argument.expected)
             if wrong:
-                complaints.append(f"{where}: argument {number}: {wrong}")
+                complaints.append(Complaint(where, f"argument {number}: {wrong}"))
             before = first.setdefault(number, got)
             if not argument.free and raw(before).tobytes() != raw(got).tobytes():
-                complaints.append(f"{where}: argument {number} differs from {SCHEDULES[0]}")
+                complaints.append(Complaint(where, f"argument {number} differs from {schedules[0]}"))
         if complaints:
             break
     return complaints
