@@ -60,7 +60,8 @@ void Block::start(uint64_t blockIndex) {
     warp->start(rest >= laneCount ? ~0u : (1u << rest) - 1);
   }
   random = config.schedule.seed ^ (index * 0x9e3779b97f4a7c15);
-  nextWarp = config.schedule.kind == Schedule::Kind::Reverse ? warps.size() - 1 : 0;
+  nextWarp =
+      config.schedule.kind == Schedule::Kind::Reverse ? warps.size() - 1 : 0;
   faulted = false;
 }
 

@@ -64,8 +64,8 @@ void Decoder::require(unsigned version, unsigned sm) {
     return std::to_string(v / 10) + "." + std::to_string(v % 10);
   };
   if (module.version < version)
-    error("needs PTX version " + text(version), "the text says .version " +
-                                                    text(module.version));
+    error("needs PTX version " + text(version),
+          "the text says .version " + text(module.version));
   if (module.sm < sm)
     error("needs sm_" + std::to_string(sm),
           "the text says .target sm_" + std::to_string(module.sm));
@@ -125,7 +125,8 @@ Type Decoder::type(std::initializer_list<Type> legal) {
   for (auto it = mods.begin(); it != mods.end(); ++it)
     if (std::optional<Type> type = typeFromName(*it)) {
       mods.erase(it);
-      if (legal.size() && std::find(legal.begin(), legal.end(), *type) == legal.end())
+      if (legal.size() &&
+          std::find(legal.begin(), legal.end(), *type) == legal.end())
         error(std::string("has no type ") + typeName(*type), list());
       return *type;
     }
@@ -135,10 +136,10 @@ Type Decoder::type(std::initializer_list<Type> legal) {
 
 Space Decoder::space() {
   static constexpr std::pair<std::string_view, Space> names[] = {
-      {"global", Space::Global},        {"shared", Space::Shared},
-      {"shared::cta", Space::Shared},   {"local", Space::Local},
-      {"param", Space::Param},          {"param::entry", Space::Param},
-      {"param::func", Space::Param},    {"const", Space::Const}};
+      {"global", Space::Global},      {"shared", Space::Shared},
+      {"shared::cta", Space::Shared}, {"local", Space::Local},
+      {"param", Space::Param},        {"param::entry", Space::Param},
+      {"param::func", Space::Param},  {"const", Space::Const}};
   for (auto [name, space] : names)
     if (take(name))
       return space;
@@ -188,7 +189,8 @@ bool Decoder::accepts(Type registerType, Type type, bool relaxed) const {
     return isInt(registerType);
   // f16 and bf16 values lie in .b16, but older texts declare .u16.
   if (typeBits(type) == 16 && type > Type::S64)
-    return registerType == type || registerType == Type::U16 || registerType == Type::F16;
+    return registerType == type || registerType == Type::U16 ||
+           registerType == Type::F16;
   return registerType == type || (type > Type::F64);
 }
 
@@ -196,7 +198,10 @@ unsigned Decoder::registerBytes(const Operand &operand, Type type) const {
   if (operand.kind == Operand::Kind::Register)
     return storageBytes(frame->function->registers[operand.index].type);
   if (operand.kind == Operand::Kind::Special)
-    return operand.special >= Special::Clock64 && operand.special <= Special::GlobalTimer ? 8 : 4;
+    return operand.special >= Special::Clock64 &&
+                   operand.special <= Special::GlobalTimer
+               ? 8
+               : 4;
   return storageBytes(type);
 }
 
@@ -239,7 +244,8 @@ Slot Decoder::constant(uint64_t bits, unsigned bytes) {
   size_t start = image.size();
   image.resize(start + size_t(bytes) * 32);
   for (unsigned lane = 0; lane < 32; ++lane)
-    std::memcpy(image.data() + start + lane * bytes, &bits, std::min(bytes, 8u));
+    std::memcpy(image.data() + start + lane * bytes, &bits,
+                std::min(bytes, 8u));
   return it->second;
 }
 
@@ -277,8 +283,7 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
   case Operand::Kind::Register: {
     Type have = frame->function->registers[operand.index].type;
     if (!accepts(have, type, relaxed))
-      error("register '" + std::string(operand.name) + "' is " +
-                typeName(have),
+      error("register '" + std::string(operand.name) + "' is " + typeName(have),
             std::string(typeName(type)) + " is expected");
     if (operand.negated) {
       if (have != Type::Pred) {
@@ -345,8 +350,8 @@ Slot Decoder::result(const Operand &operand, Type type, bool relaxed,
   if (operand.kind == Operand::Kind::Sink && sinkIsLegal)
     return temporary(storageBytes(type));
   if (operand.kind != Operand::Kind::Register || operand.negated) {
-    error("the result is not a register", "a register of type " +
-                                              std::string(typeName(type)));
+    error("the result is not a register",
+          "a register of type " + std::string(typeName(type)));
     return {};
   }
   Type have = frame->function->registers[operand.index].type;
@@ -547,13 +552,14 @@ void Decoder::function(Frame &callee) {
       // One place for all calls of the function.
       auto [it, isNew] = modulePlaces.try_emplace(&v);
       if (isNew) {
-        uint64_t at = (program.sharedBytes + uint64_t(v.align) - 1) /
-                      v.align * v.align;
+        uint64_t at =
+            (program.sharedBytes + uint64_t(v.align) - 1) / v.align * v.align;
         it->second = {Space::Shared, at, v.bytes};
         if (at + v.bytes > (48 << 10))
-          first = first ? first
-                        : make(v.line, "more than 48 KiB of static shared memory",
-                               "declare it extern and give the size at launch");
+          first = first
+                      ? first
+                      : make(v.line, "more than 48 KiB of static shared memory",
+                             "declare it extern and give the size at launch");
         else
           program.sharedBytes = at + v.bytes;
       }
@@ -576,8 +582,8 @@ void Decoder::function(Frame &callee) {
     mods = each.modifiers;
     auto it = opcodes().find(each.opcode);
     if (it == opcodes().end()) {
-      first = make(each.line, "unknown opcode '" + std::string(each.opcode) + "'",
-                   "");
+      first = make(each.line,
+                   "unknown opcode '" + std::string(each.opcode) + "'", "");
       break;
     }
     it->second(*this);

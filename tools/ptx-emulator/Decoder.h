@@ -30,7 +30,8 @@ namespace ptx {
 
 /// Makes a kernel ready to run. An error names the line, what is wrong and what
 /// is legal.
-rt::Expected<Program> decode(const LoadedModule &loaded, std::string_view kernel);
+rt::Expected<Program> decode(const LoadedModule &loaded,
+                             std::string_view kernel);
 
 class Decoder;
 

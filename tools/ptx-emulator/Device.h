@@ -51,7 +51,8 @@ public:
   /// Address of `bytes` of memory, aligned to 256; or an error when the host
   /// has no memory. Contents are zero; `defined` says whether a kernel may read
   /// them before it stores them.
-  rt::Expected<uint64_t> allocate(uint64_t bytes, bool defined, std::string name);
+  rt::Expected<uint64_t> allocate(uint64_t bytes, bool defined,
+                                  std::string name);
   /// The same over memory of the caller, which has to outlive the allocation.
   uint64_t map(void *data, uint64_t bytes, std::string name);
   /// False when there is no allocation at this address.

@@ -45,9 +45,9 @@ std::string Fault::str() const {
 
 const char *nestc::ptx::className(OpClass c) {
   static const char *const names[] = {
-      "integer", "float",  "half",       "double", "convert", "move",
-      "compare", "special", "load",       "store",  "atomic",  "async_copy",
-      "matrix",  "shuffle", "barrier",    "control", "other"};
+      "integer", "float",   "half",    "double",  "convert", "move",
+      "compare", "special", "load",    "store",   "atomic",  "async_copy",
+      "matrix",  "shuffle", "barrier", "control", "other"};
   return names[static_cast<unsigned>(c)];
 }
 
@@ -115,8 +115,8 @@ static rt::Status check(const Program &program, const LaunchConfig &config) {
     threads *= config.block[i];
   }
   if (threads > 1024)
-    return Error(program.name, "a block of " + std::to_string(threads) +
-                                   " threads",
+    return Error(program.name,
+                 "a block of " + std::to_string(threads) + " threads",
                  "at most 1024");
   if (kernel.required[0])
     for (unsigned i = 0; i < 3; ++i)
@@ -142,13 +142,13 @@ static rt::Status check(const Program &program, const LaunchConfig &config) {
                   : sm < 120             ? 227
                                          : 99;
   if (shared > most * 1024)
-    return Error(program.name, std::to_string(shared) +
-                                   " bytes of shared memory",
+    return Error(program.name,
+                 std::to_string(shared) + " bytes of shared memory",
                  "a block on sm_" + std::to_string(sm) + " has at most " +
                      std::to_string(most * 1024));
   if (config.params.size() != program.paramBytes)
-    return Error(program.name, std::to_string(config.params.size()) +
-                                   " bytes of arguments",
+    return Error(program.name,
+                 std::to_string(config.params.size()) + " bytes of arguments",
                  "the parameters have " + std::to_string(program.paramBytes));
   return rt::Status::success();
 }
@@ -179,8 +179,8 @@ struct Order {
     do {
       uint64_t left = turn >> half, right = turn & mask;
       for (uint64_t round = 0; round < 4; ++round) {
-        uint64_t z = (right + config.schedule.seed * 4 + round + 1) *
-                     0x9e3779b97f4a7c15;
+        uint64_t z =
+            (right + config.schedule.seed * 4 + round + 1) * 0x9e3779b97f4a7c15;
         z = (z ^ (z >> 29)) * 0xbf58476d1ce4e5b9;
         uint64_t mixed = left ^ ((z >> 17) & mask);
         left = right;
@@ -241,16 +241,17 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
         spare.push_back(std::move(active[next].first));
         active.erase(active.begin() + next);
       } else if (steps >= limit) {
-        return Error(program.name, "more than " + std::to_string(limit) +
-                                       " operations of a block's warps",
+        return Error(program.name,
+                     "more than " + std::to_string(limit) +
+                         " operations of a block's warps",
                      "raise the limit if that is what it needs");
       } else {
         ++next;
       }
     }
   } else {
-    unsigned workers = config.threads ? config.threads
-                                      : std::thread::hardware_concurrency();
+    unsigned workers =
+        config.threads ? config.threads : std::thread::hardware_concurrency();
     workers = std::max<uint64_t>(1, std::min<uint64_t>(workers, count));
     std::atomic<uint64_t> nextBlock{0};
     // Blocks before the first that fails are run to their end, so that always
@@ -289,8 +290,9 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
     for (std::thread &thread : others)
       thread.join();
     if (overrun && !result.fault)
-      return Error(program.name, "more than " + std::to_string(limit) +
-                                     " operations of a block's warps",
+      return Error(program.name,
+                   "more than " + std::to_string(limit) +
+                       " operations of a block's warps",
                    "raise the limit if that is what it needs");
   }
   result.profile = summarize(program, total);

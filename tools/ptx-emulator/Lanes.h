@@ -6,11 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// `laneFn<F, D, S...>()` makes a LaneFn of a scalar function: F::apply takes the
-// operands' lanes and the operation and gives the result's. It exists twice, for
-// any x86-64 (or other) processor and for AVX2 with FMA; the one that fits the
-// machine is chosen once. F::apply is NEST_PTX_INLINE, so that it is compiled
-// for both. All 32 lanes are computed; those of the mask are stored.
+// `laneFn<F, D, S...>()` makes a LaneFn of a scalar function: F::apply takes
+// the operands' lanes and the operation and gives the result's. It exists
+// twice, for any x86-64 (or other) processor and for AVX2 with FMA; the one
+// that fits the machine is chosen once. F::apply is NEST_PTX_INLINE, so that it
+// is compiled for both. All 32 lanes are computed; those of the mask are
+// stored.
 //
 //===----------------------------------------------------------------------===//
 

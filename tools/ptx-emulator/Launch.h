@@ -39,10 +39,10 @@ struct LaunchConfig {
   uint32_t dynamicShared = 0;
   std::vector<uint8_t> params; ///< as the kernel's parameters lie in memory
   Schedule schedule;
-  bool profile = false;      ///< count sectors and bank conflicts as well
-  bool globalRaces = false;  ///< look for races in global memory (one core)
-  unsigned threads = 0;      ///< of the host; 0: all cores
-  uint64_t maxSteps = 0;     ///< operations of warps, per block; 0: no limit
+  bool profile = false;     ///< count sectors and bank conflicts as well
+  bool globalRaces = false; ///< look for races in global memory (one core)
+  unsigned threads = 0;     ///< of the host; 0: all cores
+  uint64_t maxSteps = 0;    ///< operations of warps, per block; 0: no limit
 };
 
 /// What a kernel did that it must not.

@@ -72,7 +72,8 @@ readArgument(const JsonReader &reader, const std::string &path, size_t number,
   if (reader.has("undefined")) {
     // Memory that a kernel has to write before it reads it.
     NEST_RT_TRY(reader.expectKeys({"undefined"}));
-    NEST_RT_ASSIGN(int64_t bytes, reader.getInt("undefined", 0, int64_t(1) << 36));
+    NEST_RT_ASSIGN(int64_t bytes,
+                   reader.getInt("undefined", 0, int64_t(1) << 36));
     NEST_RT_ASSIGN(uint64_t address,
                    device.allocate(bytes, false,
                                    "undefined buffer (argument " +
@@ -144,8 +145,7 @@ Status nestc::ptx::bindArguments(LaunchFile &launch, const std::string &path,
                                  const Program &program) {
   std::string place = path + ": args";
   if (launch.arguments.size() != program.params.size())
-    return Error(place,
-                 std::to_string(launch.arguments.size()) + " arguments",
+    return Error(place, std::to_string(launch.arguments.size()) + " arguments",
                  "kernel '" + program.name + "' has " +
                      std::to_string(program.params.size()) + " parameters");
   launch.config.params.assign(program.paramBytes, 0);
@@ -174,7 +174,7 @@ Status nestc::ptx::writeOutputs(const LaunchFile &launch, Device &device) {
 std::string nestc::ptx::profileJson(const std::string &kernel,
                                     const Profile &profile) {
   using rt::Json;
-  auto twoWays = [](const uint64_t(&ways)[2]) {
+  auto twoWays = [](const uint64_t (&ways)[2]) {
     Json json = Json::object();
     json.set("load", ways[0]);
     json.set("store", ways[1]);

@@ -38,7 +38,8 @@ struct LaunchFile {
 };
 
 /// Reads it and puts its buffers on the device.
-rt::Expected<LaunchFile> readLaunchFile(const std::string &path, Device &device);
+rt::Expected<LaunchFile> readLaunchFile(const std::string &path,
+                                        Device &device);
 
 /// Lays the arguments out as parameters of a program.
 rt::Status bindArguments(LaunchFile &launch, const std::string &path,

@@ -194,11 +194,10 @@ Token Lexer::next() {
   }
   if (c == '.' && rest.size() > 1 && isName(rest[1])) {
     size_t i = 1;
-    while (i < rest.size() &&
-           (isName(rest[i]) ||
-            (rest[i] == ':' && i + 2 < rest.size() && rest[i + 1] == ':' &&
-             isName(rest[i + 2])) ||
-            (rest[i] == ':' && rest[i - 1] == ':' && i > 1)))
+    while (i < rest.size() && (isName(rest[i]) ||
+                               (rest[i] == ':' && i + 2 < rest.size() &&
+                                rest[i + 1] == ':' && isName(rest[i + 2])) ||
+                               (rest[i] == ':' && rest[i - 1] == ':' && i > 1)))
       ++i;
     return take(Token::Kind::Dotted, 1, i);
   }

@@ -61,9 +61,9 @@ struct AsyncGroups {
 struct Group {
   enum class State : uint8_t {
     Ready,
-    Sync,   ///< waits for lanes of this warp
+    Sync,    ///< waits for lanes of this warp
     Barrier, ///< waits at a barrier of the block
-    Poll    ///< an effect said Blocked; it is asked again
+    Poll     ///< an effect said Blocked; it is asked again
   };
   uint32_t pc = 0;
   uint32_t lanes = 0;
@@ -99,11 +99,13 @@ public:
     if (!(undef[slot.index] >> lane & 1))
       return 0;
     uint64_t bits = 0;
-    std::memcpy(&bits, shadows + slot.offset + lane * bytes, std::min(bytes, 8u));
+    std::memcpy(&bits, shadows + slot.offset + lane * bytes,
+                std::min(bytes, 8u));
     return bits;
   }
   /// Sets them.
-  void setShadow(Slot slot, unsigned lane, unsigned bytes, uint64_t bits) const {
+  void setShadow(Slot slot, unsigned lane, unsigned bytes,
+                 uint64_t bits) const {
     if (!slot.index)
       return;
     if (!bits) {
@@ -112,7 +114,8 @@ public:
     }
     undef[slot.index] |= 1u << lane;
     std::memset(shadows + slot.offset + lane * bytes, 0xff, bytes);
-    std::memcpy(shadows + slot.offset + lane * bytes, &bits, std::min(bytes, 8u));
+    std::memcpy(shadows + slot.offset + lane * bytes, &bits,
+                std::min(bytes, 8u));
   }
   /// Defines `lanes` of a slot, wholly.
   void define(Slot slot, uint32_t lanes) const { undef[slot.index] &= ~lanes; }
@@ -138,14 +141,14 @@ public:
 
   Block &block;
   const Program &program;
-  const unsigned id; ///< in the block
-  uint32_t live = 0; ///< lanes that have not exited
+  const unsigned id;    ///< in the block
+  uint32_t live = 0;    ///< lanes that have not exited
   uint32_t present = 0; ///< lanes that the block has
-  uint64_t clock = 0; ///< operations executed
+  uint64_t clock = 0;   ///< operations executed
   Group groups[laneCount];
   unsigned groupCount = 0;
-  unsigned current = 0; ///< index of the group that runs
-  std::vector<AsyncGroups> async; ///< of each lane
+  unsigned current = 0;                   ///< index of the group that runs
+  std::vector<AsyncGroups> async;         ///< of each lane
   std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
 
 private:
@@ -212,7 +215,8 @@ public:
   /// Lanes of a warp have exited.
   void exited(Warp &warp, uint32_t lanes);
 
-  void setFault(const Op &op, const Warp &warp, unsigned lane, std::string what);
+  void setFault(const Op &op, const Warp &warp, unsigned lane,
+                std::string what);
 
   Device &device;
   const Program &program;

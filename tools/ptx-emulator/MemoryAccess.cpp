@@ -23,7 +23,8 @@ bool nestc::ptx::addressesOf(Warp &warp, const Op &op, uint32_t lanes,
   } else {
     const uint32_t *base = warp.at<uint32_t>(op.s[0]);
     for (unsigned i = 0; i < laneCount; ++i)
-      address[i] = static_cast<uint32_t>(base[i] + static_cast<uint32_t>(op.imm));
+      address[i] =
+          static_cast<uint32_t>(base[i] + static_cast<uint32_t>(op.imm));
   }
   return true;
 }
@@ -83,8 +84,9 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
       if (lanes >> lane & 1 && address[lane] & (align - 1)) {
         warp.fail(op, lane,
                   std::string(touchName(touch)) + " at address " +
-                      hex(address[lane]) + " is misaligned: it has to be a "
-                                           "multiple of " +
+                      hex(address[lane]) +
+                      " is misaligned: it has to be a "
+                      "multiple of " +
                       std::to_string(align));
         return false;
       }
@@ -166,7 +168,8 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
         return false;
       }
       p.data[lane] = last->data + offset;
-      p.state[lane] = last->undefined ? last->undefined.get() + offset : nullptr;
+      p.state[lane] =
+          last->undefined ? last->undefined.get() + offset : nullptr;
     }
     }
   }
@@ -224,12 +227,12 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
     found = races.atomic(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
     break;
   case Touch::StrongRead:
-    found = races.atomicRead(warp.id, p.sharedLanes, p.sharedAddress, bytes,
-                             race);
+    found =
+        races.atomicRead(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
     break;
   case Touch::AsyncWrite:
-    found = races.writeAsync(warp.id, p.sharedLanes, p.sharedAddress, bytes,
-                             race);
+    found =
+        races.writeAsync(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
     break;
   }
   if (!found)
@@ -288,9 +291,8 @@ void nestc::ptx::countAccess(Warp &warp, uint32_t lanes, Space space,
   }
   if (!others)
     return;
-  Space where = space == Space::Generic || space == Space::Const
-                    ? Space::Global
-                    : space;
+  Space where =
+      space == Space::Generic || space == Space::Const ? Space::Global : space;
   if (space == Space::Generic) {
     unsigned lane = __builtin_ctz(others);
     where = windowOf(address[lane]);

@@ -1,4 +1,5 @@
-//===- MemoryAccess.h - addresses of a warp and what lies there --*- C++ -*-===//
+//===- MemoryAccess.h - addresses of a warp and what lies there --*- C++
+//-*-===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -23,9 +24,9 @@ namespace ptx {
 enum class Touch : uint8_t {
   Read,
   Write,
-  Atomic,      ///< read-modify-write, or a strong store
-  StrongRead,  ///< volatile, relaxed or acquire
-  AsyncWrite,  ///< the destination of a copy
+  Atomic,        ///< read-modify-write, or a strong store
+  StrongRead,    ///< volatile, relaxed or acquire
+  AsyncWrite,    ///< the destination of a copy
   CollectiveRead ///< read by all lanes (ldmatrix)
 };
 
@@ -45,8 +46,8 @@ bool addressesOf(Warp &warp, const Op &op, uint32_t lanes, uint64_t *address);
 /// Finds `bytes` at each address in `space` and checks alignment to `align` and
 /// bounds, not state and races. False after a fault.
 bool locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
-            const uint64_t *address, unsigned bytes, unsigned align, Touch touch,
-            Pointers &pointers);
+            const uint64_t *address, unsigned bytes, unsigned align,
+            Touch touch, Pointers &pointers);
 
 /// Looks for races in shared memory. For stores, `values` are the new bytes.
 bool checkRaces(Warp &warp, const Op &op, unsigned bytes, Touch touch,

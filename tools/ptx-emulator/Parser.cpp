@@ -27,15 +27,22 @@ struct SpecialName {
 
 /// What a name stands for in a scope.
 struct Entity {
-  enum class Kind : uint8_t { Register, Range, Vector, Variable, Label } kind;
+  enum class Kind : uint8_t { Register, Vector, Variable, Label } kind;
   uint32_t index = 0; ///< register, first register, label
-  uint32_t count = 0; ///< of a range or vector
+  uint32_t count = 0; ///< of a vector
   const Variable *variable = nullptr;
+};
+
+/// What `.reg .b32 %r<10>` declares: %r0 to %r9, but no %r.
+struct Range {
+  uint32_t first;
+  uint32_t count;
 };
 
 struct Scope {
   int parent;
   std::unordered_map<std::string_view, Entity> names;
+  std::unordered_map<std::string_view, Range> ranges;
 };
 
 /// A label named before it is known.
@@ -97,7 +104,8 @@ private:
                         : token.kind == Token::Kind::Dotted
                             ? "'." + std::string(token.text) + "'"
                             : "'" + std::string(token.text) + "'";
-    return error(token.line, "found " + found, "expected " + std::string(wanted));
+    return error(token.line, "found " + found,
+                 "expected " + std::string(wanted));
   }
   Status expect(const char *punctuation) {
     if (!token.is(punctuation))
@@ -127,7 +135,7 @@ private:
   Module &module;
   Lexer lexer;
   Token token, ahead;
-  std::vector<Scope> scopes{{-1, {}}};
+  std::vector<Scope> scopes{{-1, {}, {}}};
   int current = 0;
   std::vector<LabelUse> uses;
 };
@@ -229,7 +237,8 @@ Status Parser::header() {
       module.sm = sm;
       module.archSpecific = !digits.empty();
     } else if (token.text != "debug" && token.text != "texmode_independent" &&
-               token.text != "texmode_unified" && token.text != "map_f64_to_f32") {
+               token.text != "texmode_unified" &&
+               token.text != "map_f64_to_f32") {
       return error(token.line, "target '" + std::string(token.text) + "'",
                    "sm_NN, debug, texmode_unified or texmode_independent");
     }
@@ -306,7 +315,8 @@ Status Parser::moduleItem() {
     return Status::success();
   }
   if (dotted("tex") || dotted("alias"))
-    return error(token.line, "." + std::string(token.text) + " is not supported");
+    return error(token.line,
+                 "." + std::string(token.text) + " is not supported");
   return unexpected("a function, a variable or a directive");
 }
 
@@ -384,7 +394,7 @@ Status Parser::function(bool isEntry, bool isExtern) {
   Function &f = module.functions.emplace_back();
   f.isEntry = isEntry;
   scopes.resize(1); // names of the module stay
-  scopes.push_back({0, {}});
+  scopes.push_back({0, {}, {}});
   current = 1;
   uses.clear();
   while (dotted("attribute")) { // .attribute(.unified(...))
@@ -419,8 +429,8 @@ Status Parser::function(bool isEntry, bool isExtern) {
     return error(token.line, "an extern function with a body");
   for (const Function &other : module.functions)
     if (&other != &f && other.isDefined && other.name == f.name)
-      return error(f.line, "function '" + std::string(f.name) +
-                               "' is defined twice");
+      return error(f.line,
+                   "function '" + std::string(f.name) + "' is defined twice");
   f.isDefined = true;
   NEST_RT_TRY(body(f));
   NEST_RT_TRY(resolveLabels(f));
@@ -435,7 +445,7 @@ Status Parser::body(Function &f) {
     if (token.is("{")) {
       if (++open > maxNesting)
         return error(token.line, "scopes nested deeper than 64");
-      scopes.push_back({current, {}});
+      scopes.push_back({current, {}, {}});
       current = static_cast<int>(scopes.size()) - 1;
       advance();
     } else if (token.is("}")) {
@@ -489,9 +499,8 @@ Status Parser::statement(Function &f) {
     bool negated = token.is("!");
     if (negated)
       advance();
-    int guard = token.kind == Token::Kind::Identifier
-                    ? findRegister(token.text)
-                    : -1;
+    int guard =
+        token.kind == Token::Kind::Identifier ? findRegister(token.text) : -1;
     if (guard < 0)
       return unexpected("a predicate register after '@'");
     if (f.registers[guard].type != Type::Pred)
@@ -561,12 +570,13 @@ Status Parser::registers(Function &f) {
                   static_cast<uint32_t>(f.registers.size()), lanes, nullptr};
     advance();
     uint64_t count = 1;
+    bool isRange = false;
     if (token.is("<")) {
       advance();
       if (token.kind != Token::Kind::Int || lanes != 1)
         return unexpected("a count of registers");
       count = token.bits;
-      entity.kind = Entity::Kind::Range;
+      isRange = true;
       advance();
       NEST_RT_TRY(expect(">"));
     } else if (lanes > 1) {
@@ -576,7 +586,14 @@ Status Parser::registers(Function &f) {
     if (count > maxRegisters || f.registers.size() + count > maxRegisters)
       return error(line, "more than a million registers");
     entity.count = count;
-    NEST_RT_TRY(declare(name, entity, line));
+    if (!isRange)
+      NEST_RT_TRY(declare(name, entity, line));
+    else if (!scopes[current]
+                  .ranges
+                  .try_emplace(
+                      name, Range{entity.index, static_cast<uint32_t>(count)})
+                  .second)
+      return error(line, "'" + std::string(name) + "<>' is declared twice");
     f.registers.resize(f.registers.size() + count, Register{name, *type});
     if (!token.is(","))
       break;
@@ -586,22 +603,28 @@ Status Parser::registers(Function &f) {
 }
 
 int Parser::findRegister(std::string_view name) const {
-  if (const Entity *e = lookup(name, current))
-    return e->kind == Entity::Kind::Register ? static_cast<int>(e->index) : -1;
   size_t digits = name.size();
   while (digits && name[digits - 1] >= '0' && name[digits - 1] <= '9')
     --digits;
-  // "%r07" is not a name of %r<10>, but "%r1" may be the 7th of "%r1<9>".
-  for (; digits < name.size(); ++digits) {
-    std::string_view number = name.substr(digits);
-    if (number.size() > 7 || (number.size() > 1 && number[0] == '0'))
-      continue;
-    const Entity *e = lookup(name.substr(0, digits), current);
-    uint32_t value = 0;
-    for (char c : number)
-      value = value * 10 + (c - '0');
-    if (e && e->kind == Entity::Kind::Range && value < e->count)
-      return static_cast<int>(e->index + value);
+  for (int scope = current; scope >= 0; scope = scopes[scope].parent) {
+    const Scope &here = scopes[scope];
+    if (auto it = here.names.find(name); it != here.names.end())
+      return it->second.kind == Entity::Kind::Register
+                 ? static_cast<int>(it->second.index)
+                 : -1;
+    // "%r07" is not a name of %r<10>, but "%r17" may be the 7th of "%r1<9>".
+    for (size_t split = digits; split < name.size(); ++split) {
+      std::string_view number = name.substr(split);
+      auto it = here.ranges.find(name.substr(0, split));
+      if (it == here.ranges.end() || number.size() > 7 ||
+          (number.size() > 1 && number[0] == '0'))
+        continue;
+      uint32_t value = 0;
+      for (char c : number)
+        value = value * 10 + (c - '0');
+      if (value < it->second.count)
+        return static_cast<int>(it->second.first + value);
+    }
   }
   return -1;
 }
@@ -633,7 +656,8 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
     } else if (token.kind == Token::Kind::Dotted && !type &&
                (type = typeFromName(token.text))) {
       if (*type == Type::Pred || *type > Type::F64)
-        return error(token.line, "a variable of type ." + std::string(token.text));
+        return error(token.line,
+                     "a variable of type ." + std::string(token.text));
       advance();
     } else if (dotted("ptr") && space == Space::Param) {
       isPointer = true;
@@ -656,7 +680,8 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
   for (;;) {
     if (token.kind != Token::Kind::Identifier)
       return unexpected("the name of a variable");
-    Variable &v = f ? f->variables.emplace_back() : module.globals.emplace_back();
+    Variable &v =
+        f ? f->variables.emplace_back() : module.globals.emplace_back();
     v.isModuleLevel = !f;
     v.id = f ? f->variables.size() - 1 : module.globals.size() - 1;
     v.name = token.text;
@@ -682,16 +707,17 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
       if (size.kind != Operand::Kind::Int)
         return unexpected("a number of elements");
       if (size.bits && v.bytes > maxVariableBytes / size.bits)
-        return error(v.line, "'" + std::string(v.name) +
-                                 "' is larger than 4 GiB");
+        return error(v.line,
+                     "'" + std::string(v.name) + "' is larger than 4 GiB");
       v.bytes *= size.bits;
       NEST_RT_TRY(expect("]"));
     }
     bool inFunctionList = list != nullptr;
     if (token.is("=")) {
       if (space != Space::Global && space != Space::Const)
-        return error(token.line, std::string("an initial value in space .") +
-                                     spaceName(space),
+        return error(token.line,
+                     std::string("an initial value in space .") +
+                         spaceName(space),
                      "only .global and .const have one");
       advance();
       if (!sized)
@@ -699,8 +725,7 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
       NEST_RT_TRY(initializer(v));
     } else if (!sized) {
       if (!isExtern && !(space == Space::Param && f && !f->isEntry))
-        return error(v.line, "array '" + std::string(v.name) +
-                                 "' has no size",
+        return error(v.line, "array '" + std::string(v.name) + "' has no size",
                      "give one, or declare it .extern");
       v.bytes = 0;
     }
@@ -778,8 +803,17 @@ Status Parser::initialWord(Variable &v, uint64_t &offset, unsigned size) {
       word.bits = bits;
     }
   }
-  if (generic && token.is(")"))
-    advance();
+  if (generic) {
+    NEST_RT_TRY(expect(")"));
+    // generic(variable)+offset
+    if (token.is("+") || token.is("-")) {
+      bool minus = token.is("-");
+      advance();
+      Operand offsetValue;
+      NEST_RT_TRY(constant(offsetValue));
+      word.bits += minus ? -offsetValue.bits : offsetValue.bits;
+    }
+  }
   if (masked)
     NEST_RT_TRY(expect(")"));
   v.init.push_back(word);
@@ -800,7 +834,9 @@ Status Parser::initializer(Variable &v) {
         advance();
         if (depth > maxNesting)
           return unexpected("fewer braces");
-      } else if (token.is("}")) {
+        continue;
+      }
+      if (token.is("}")) {
         --depth;
         advance();
       } else {
@@ -808,7 +844,7 @@ Status Parser::initializer(Variable &v) {
       }
       if (depth && token.is(","))
         advance();
-      else if (depth && !token.is("}") && !token.is("{"))
+      else if (depth && !token.is("}"))
         return unexpected("',' or '}'");
     } while (depth);
   }
@@ -1092,7 +1128,8 @@ Status Parser::memory(Function &f, Operand &op, unsigned depth) {
     base.bits = 0;
   } else if (base.kind != Operand::Kind::Register &&
              base.kind != Operand::Kind::Int) {
-    return error(token.line, "an address that is no register, variable or number");
+    return error(token.line,
+                 "an address that is no register, variable or number");
   }
   if (token.is("+") || token.is("-")) {
     bool minus = token.is("-");

@@ -83,8 +83,8 @@ const char *className(OpClass c);
 /// Of loads, stores and atomics.
 struct MemoryAccess {
   Space space = Space::Generic;
-  uint8_t bytes = 4;        ///< of one element
-  uint8_t count = 1;        ///< elements per thread
+  uint8_t bytes = 4;         ///< of one element
+  uint8_t count = 1;         ///< elements per thread
   uint8_t registerBytes = 4; ///< of a register that holds one
   bool isSigned = false;     ///< extend the sign into a wider register
   bool wideAddress = true;   ///< the base is a 64-bit register
@@ -104,14 +104,14 @@ struct Op {
   LaneFn taint = nullptr;
   OpKind kind = OpKind::Lane;
   OpClass opClass = OpClass::Other;
-  bool leader = false;       ///< a branch may arrive here
+  bool leader = false; ///< a branch may arrive here
   bool guarded = false;
   bool guardNegated = false;
-  bool aligned = false;      ///< all lanes of the warp have to be there
+  bool aligned = false;            ///< all lanes of the warp have to be there
   bool hasResultPredicate = false; ///< d is a predicate
-  bool flag = false;         ///< for the instruction's own use
-  uint8_t variant = 0;       ///< for the instruction's own use
-  uint8_t resultBytes = 0;   ///< of a lane of d, for shadows
+  bool flag = false;               ///< for the instruction's own use
+  uint8_t variant = 0;             ///< for the instruction's own use
+  uint8_t resultBytes = 0;         ///< of a lane of d, for shadows
   Slot guard;
   Slot d;
   Slot e; ///< a second result: the predicate of shfl, the carry
@@ -139,7 +139,7 @@ struct Program {
   std::string name;
   std::vector<Op> ops;
   std::vector<std::vector<uint32_t>> tables; ///< of brx.idx
-  std::vector<std::string> opcodes; ///< "ld.global.v4.f32"
+  std::vector<std::string> opcodes;          ///< "ld.global.v4.f32"
   std::vector<OpClass> opcodeClasses;
 
   uint32_t fileBytes = 0; ///< of a warp
@@ -155,8 +155,8 @@ struct Program {
 
   std::vector<ParamPlace> params;
   uint32_t paramBytes = 0;
-  uint32_t localBytes = 0;  ///< of a thread
-  uint32_t sharedBytes = 0; ///< static
+  uint32_t localBytes = 0;    ///< of a thread
+  uint32_t sharedBytes = 0;   ///< static
   uint32_t dynamicOffset = 0; ///< where dynamic shared memory begins
   /// Smallest access that may be to shared memory.
   unsigned sharedGranule = 4;

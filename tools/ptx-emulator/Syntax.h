@@ -83,19 +83,19 @@ enum class Special : uint8_t {
 struct Operand {
   enum class Kind : uint8_t {
     None,
-    Register, ///< `index`; `negated` after '!' or '-'
-    Special,  ///< a register of the machine
-    Int,      ///< `bits`
-    Float32,  ///< 0f...: `bits`
-    Float64,  ///< 0d... and decimals: `bits`
-    Symbol,   ///< address of `variable` + `bits`
-    Memory,   ///< [elements[0] + bits, elements[1...]]
-    Vector,   ///< {elements}
-    Pair,     ///< elements[0] | elements[1]
-    Label,    ///< `index`
-    Function, ///< `name`
+    Register,  ///< `index`; `negated` after '!' or '-'
+    Special,   ///< a register of the machine
+    Int,       ///< `bits`
+    Float32,   ///< 0f...: `bits`
+    Float64,   ///< 0d... and decimals: `bits`
+    Symbol,    ///< address of `variable` + `bits`
+    Memory,    ///< [elements[0] + bits, elements[1...]]
+    Vector,    ///< {elements}
+    Pair,      ///< elements[0] | elements[1]
+    Label,     ///< `index`
+    Function,  ///< `name`
     Arguments, ///< (elements) of a call
-    Sink      ///< _
+    Sink       ///< _
   };
   Kind kind = Kind::None;
   bool negated = false;
@@ -124,7 +124,8 @@ struct Variable {
   Type type = Type::B8;
   unsigned align = 1;
   uint64_t bytes = 0;
-  bool isExtern = false; ///< an extern array without size: dynamic shared memory
+  bool isExtern =
+      false; ///< an extern array without size: dynamic shared memory
   bool isPointer = false; ///< a parameter with .ptr
   unsigned line = 0;
   unsigned id = 0; ///< position in Module::globals or Function::variables
@@ -141,7 +142,7 @@ struct Instruction {
   unsigned line = 0;
   int guard = -1; ///< a predicate register
   bool guardNegated = false;
-  std::string_view opcode; ///< "ld"
+  std::string_view opcode;                 ///< "ld"
   std::vector<std::string_view> modifiers; ///< "global", "v4", "b32"
   std::vector<Operand> operands;
 };
@@ -178,9 +179,9 @@ struct Module {
   Module &operator=(const Module &) = delete;
 
   std::string text;
-  std::string name; ///< of the file, for messages
-  unsigned version = 0; ///< 10 * major + minor
-  unsigned sm = 0;      ///< 80
+  std::string name;          ///< of the file, for messages
+  unsigned version = 0;      ///< 10 * major + minor
+  unsigned sm = 0;           ///< 80
   bool archSpecific = false; ///< sm_90a
   unsigned addressSize = 64;
   std::deque<Variable> globals;

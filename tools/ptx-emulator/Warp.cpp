@@ -19,8 +19,8 @@ static constexpr unsigned turn = 4096;
 
 Warp::Warp(Block &block, unsigned id)
     : block(block), program(block.program), id(id) {
-  size_t words = (2 * size_t(program.fileBytes) + 4 * size_t(program.slots) +
-                  64 + 7) / 8;
+  size_t words =
+      (2 * size_t(program.fileBytes) + 4 * size_t(program.slots) + 64 + 7) / 8;
   storage.resize(words + 8);
   uintptr_t base = reinterpret_cast<uintptr_t>(storage.data());
   file = reinterpret_cast<uint8_t *>((base + 63) & ~uintptr_t(63));
@@ -75,28 +75,34 @@ void Warp::fillSpecials() {
       case Special::NTidX:
       case Special::NTidY:
       case Special::NTidZ:
-        value = config.block[unsigned(place.special) - unsigned(Special::NTidX)];
+        value =
+            config.block[unsigned(place.special) - unsigned(Special::NTidX)];
         break;
       case Special::CtaIdX:
       case Special::CtaIdY:
       case Special::CtaIdZ:
-        value = block.position[unsigned(place.special) - unsigned(Special::CtaIdX)];
+        value =
+            block.position[unsigned(place.special) - unsigned(Special::CtaIdX)];
         break;
       case Special::NCtaIdX:
       case Special::NCtaIdY:
       case Special::NCtaIdZ:
-        value = config.grid[unsigned(place.special) - unsigned(Special::NCtaIdX)];
+        value =
+            config.grid[unsigned(place.special) - unsigned(Special::NCtaIdX)];
         break;
       // Without a cluster in the launch every block is a cluster of its own.
       case Special::ClusterIdX:
       case Special::ClusterIdY:
       case Special::ClusterIdZ:
-        value = block.position[unsigned(place.special) - unsigned(Special::ClusterIdX)];
+        value = block.position[unsigned(place.special) -
+                               unsigned(Special::ClusterIdX)];
         break;
       case Special::NClusterIdX:
       case Special::NClusterIdY:
       case Special::NClusterIdZ:
-        value = config.grid[unsigned(place.special) - unsigned(Special::NClusterIdX)];
+        value =
+            config
+                .grid[unsigned(place.special) - unsigned(Special::NClusterIdX)];
         break;
       case Special::ClusterNCtaIdX:
       case Special::ClusterNCtaIdY:
@@ -273,7 +279,8 @@ bool Warp::settle() {
 
 void Warp::release(unsigned barrier) {
   for (unsigned i = 0; i < groupCount; ++i)
-    if (groups[i].state == Group::State::Barrier && groups[i].barrier == barrier) {
+    if (groups[i].state == Group::State::Barrier &&
+        groups[i].barrier == barrier) {
       groups[i].state = Group::State::Ready;
       ++groups[i].pc;
     }
@@ -415,8 +422,8 @@ uint64_t Warp::run(uint64_t budget) {
               fail(op, __builtin_ctz(exec), "too many groups of lanes");
               return budget - left;
             }
-            groups[groupCount++] = {pc + 1, lanes & ~exec,
-                                    Group::State::Ready, 0};
+            groups[groupCount++] = {pc + 1, lanes & ~exec, Group::State::Ready,
+                                    0};
             group->lanes = lanes = exec;
           }
           if (exec) {
@@ -485,9 +492,10 @@ uint64_t Warp::run(uint64_t budget) {
           while (rest) {
             unsigned lane = __builtin_ctz(rest);
             if (index[lane] >= table.size()) {
-              fail(op, lane, "branch index " + std::to_string(index[lane]) +
-                                 " is beyond the " +
-                                 std::to_string(table.size()) + " targets");
+              fail(op, lane,
+                   "branch index " + std::to_string(index[lane]) +
+                       " is beyond the " + std::to_string(table.size()) +
+                       " targets");
               return budget - left;
             }
             uint32_t same = 0;

@@ -86,11 +86,11 @@ static void decodeHint(Decoder &d) {
 
 OpcodeTable nestc::ptx::controlTable() {
   static constexpr OpcodeRow rows[] = {
-      {"bra", decodeBranch},      {"brx", decodeBranchTable},
-      {"call", decodeCall},       {"ret", decodeReturn},
-      {"exit", decodeExit},       {"trap", decodeTrap},
-      {"brkpt", decodeHint},      {"nanosleep", decodeHint},
-      {"pmevent", decodeHint},    {"setmaxnreg", decodeHint},
+      {"bra", decodeBranch},   {"brx", decodeBranchTable},
+      {"call", decodeCall},    {"ret", decodeReturn},
+      {"exit", decodeExit},    {"trap", decodeTrap},
+      {"brkpt", decodeHint},   {"nanosleep", decodeHint},
+      {"pmevent", decodeHint}, {"setmaxnreg", decodeHint},
   };
   return {rows, std::size(rows)};
 }

@@ -31,14 +31,10 @@ void nestc::ptx::decodeFloatMad(Decoder &d) { d.error("not supported"); }
 
 OpcodeTable nestc::ptx::floatTable() {
   static constexpr OpcodeRow rows[] = {
-      {"add", decodeAdd},
-      {"sub", decodeIntegerSub},
-      {"mul", decodeIntegerMul},
-      {"div", decodeIntegerDiv},
-      {"abs", decodeIntegerAbs},
-      {"neg", decodeIntegerNeg},
-      {"min", decodeIntegerMin},
-      {"max", decodeIntegerMax},
+      {"add", decodeAdd},        {"sub", decodeIntegerSub},
+      {"mul", decodeIntegerMul}, {"div", decodeIntegerDiv},
+      {"abs", decodeIntegerAbs}, {"neg", decodeIntegerNeg},
+      {"min", decodeIntegerMin}, {"max", decodeIntegerMax},
   };
   return {rows, std::size(rows)};
 }

@@ -51,7 +51,7 @@ LANE_OP(Abs, (const Op &, T a), static_cast<T>(a < 0 ? U(0) - U(a) : U(a)))
 LANE_OP(Neg, (const Op &, T a), static_cast<T>(U(0) - U(a)))
 LANE_OP(Not, (const Op &, T a), static_cast<T>(~a))
 LANE_OP(CNot, (const Op &, T a), static_cast<T>(a == 0))
-LANE_OP(And, (const Op &, T a, T b), static_cast<T>(a & b))
+LANE_OP(And, (const Op &, T a, T b), static_cast<T>(a &b))
 LANE_OP(Or, (const Op &, T a, T b), static_cast<T>(a | b))
 LANE_OP(Xor, (const Op &, T a, T b), static_cast<T>(a ^ b))
 LANE_OP(Sad, (const Op &, T a, T b, T c), sad(a, b, c))
@@ -168,7 +168,8 @@ static void carryLane(Warp &warp, const Op &op, uint32_t lanes) {
     unsigned in = carry >> i & 1;
     U x = a[i], y = b[i];
     if (op.variant == CarryMadLo || op.variant == CarryMadHi) {
-      x = op.variant == CarryMadLo ? U(U(a[i]) * U(b[i])) : U(mulHi(a[i], b[i]));
+      x = op.variant == CarryMadLo ? U(U(a[i]) * U(b[i]))
+                                   : U(mulHi(a[i], b[i]));
       y = c[i];
     }
     U sum;
@@ -228,7 +229,8 @@ static void addOrSub(Decoder &d, CarryKind kind) {
   if (!sat && (d.peekType() == Type::U16x2 || d.peekType() == Type::S16x2) &&
       kind == CarryAdd)
     return packed<F>(d, d.type({}));
-  Type type = d.type(sat ? std::initializer_list<Type>{Type::S32} : allIntegers);
+  Type type =
+      d.type(sat ? std::initializer_list<Type>{Type::S32} : allIntegers);
   Op op = same(d, type, 2);
   if (sat)
     setInteger<FSat, 2>(op, type);
@@ -289,9 +291,10 @@ static void byNarrow(Type type, Fn f) {
 
 void nestc::ptx::decodeIntegerMul(Decoder &d) {
   int part = d.needOneOf({"lo", "hi", "wide"});
-  Type type = d.type(part == 2 ? std::initializer_list<Type>{Type::U16, Type::S16,
-                                                             Type::U32, Type::S32}
-                               : allIntegers);
+  Type type =
+      d.type(part == 2 ? std::initializer_list<Type>{Type::U16, Type::S16,
+                                                     Type::U32, Type::S32}
+                       : allIntegers);
   if (part != 2) {
     Op op = same(d, type, 2);
     if (part == 0)
@@ -326,7 +329,8 @@ static void decodeMad(Decoder &d) {
   if (sat && part != 1)
     return d.error(".sat needs .hi");
   if (part != 2) {
-    Type type = d.type(sat ? std::initializer_list<Type>{Type::S32} : allIntegers);
+    Type type =
+        d.type(sat ? std::initializer_list<Type>{Type::S32} : allIntegers);
     Op op = same(d, type, 3);
     if (sat)
       setInteger<MadHiSat, 3>(op, type);
@@ -606,7 +610,9 @@ struct Bfi {
 };
 template <typename T>
 struct Bfind {
-  NEST_PTX_INLINE uint32_t apply(const Op &op, T a) { return bfind(a, op.flag); }
+  NEST_PTX_INLINE uint32_t apply(const Op &op, T a) {
+    return bfind(a, op.flag);
+  }
 };
 template <typename T>
 struct Popc {
@@ -899,16 +905,16 @@ static void decodeFns(Decoder &d) {
 
 OpcodeTable nestc::ptx::integerTable() {
   static constexpr OpcodeRow rows[] = {
-      {"addc", decodeAddC}, {"subc", decodeSubC},   {"madc", decodeMadC},
-      {"mad", decodeMad},   {"mul24", decode24},    {"mad24", decode24},
-      {"rem", decodeRem},   {"sad", decodeSad},     {"and", decodeAnd},
-      {"or", decodeOr},     {"xor", decodeXor},     {"not", decodeNot},
-      {"cnot", decodeCNot}, {"lop3", decodeLop3},   {"shl", decodeShl},
-      {"shr", decodeShr},   {"shf", decodeShf},     {"bfe", decodeBfe},
-      {"bfi", decodeBfi},   {"bfind", decodeBfind}, {"popc", decodePopc},
-      {"clz", decodeClz},   {"brev", decodeBrev},   {"prmt", decodePrmt},
-      {"szext", decodeSzext}, {"bmsk", decodeBmsk}, {"dp4a", decodeDot},
-      {"dp2a", decodeDot},  {"fns", decodeFns},
+      {"addc", decodeAddC},   {"subc", decodeSubC},   {"madc", decodeMadC},
+      {"mad", decodeMad},     {"mul24", decode24},    {"mad24", decode24},
+      {"rem", decodeRem},     {"sad", decodeSad},     {"and", decodeAnd},
+      {"or", decodeOr},       {"xor", decodeXor},     {"not", decodeNot},
+      {"cnot", decodeCNot},   {"lop3", decodeLop3},   {"shl", decodeShl},
+      {"shr", decodeShr},     {"shf", decodeShf},     {"bfe", decodeBfe},
+      {"bfi", decodeBfi},     {"bfind", decodeBfind}, {"popc", decodePopc},
+      {"clz", decodeClz},     {"brev", decodeBrev},   {"prmt", decodePrmt},
+      {"szext", decodeSzext}, {"bmsk", decodeBmsk},   {"dp4a", decodeDot},
+      {"dp2a", decodeDot},    {"fns", decodeFns},
   };
   return {rows, std::size(rows)};
 }

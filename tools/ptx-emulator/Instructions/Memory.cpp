@@ -62,7 +62,8 @@ static bool anyState(uint32_t lanes, unsigned bytes, const Pointers &p) {
 }
 
 template <typename M, typename R>
-static void moveIn(Warp &warp, const Op &op, uint32_t lanes, const Pointers &p) {
+static void moveIn(Warp &warp, const Op &op, uint32_t lanes,
+                   const Pointers &p) {
   for (unsigned e = 0; e < op.access.count; ++e) {
     R *to = warp.at<R>(op.list[e]);
     forLanes(lanes, [&](unsigned lane) {
@@ -80,7 +81,8 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
   unsigned bytes = op.access.bytes * op.access.count;
   Touch touch = op.access.isVolatile ? Touch::StrongRead : Touch::Read;
   if (!addressesOf(warp, op, lanes, address) ||
-      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch, p))
+      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
+              p))
     return Step::Fault;
   bool undefined = anyState(lanes, bytes, p);
   if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
@@ -109,7 +111,8 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
   unsigned count = op.access.count, bytes = sizeof(M) * count;
   Touch touch = op.access.isVolatile ? Touch::Atomic : Touch::Write;
   if (!addressesOf(warp, op, lanes, address) ||
-      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch, p))
+      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
+              p))
     return Step::Fault;
   uint32_t undefined = 0;
   for (unsigned e = 0; e < count; ++e)
@@ -120,15 +123,16 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
     for (unsigned e = 0; e < count; ++e)
       for (uint32_t rest = undefined; rest; rest &= rest - 1) {
         unsigned lane = __builtin_ctz(rest);
-        bool stays = p.sharedLanes >> lane & 1 ||
-                     (p.state[lane] && p.state[lane] >= warp.localState.data() &&
-                      p.state[lane] <
-                          warp.localState.data() + warp.localState.size());
+        bool stays =
+            p.sharedLanes >> lane & 1 ||
+            (p.state[lane] && p.state[lane] >= warp.localState.data() &&
+             p.state[lane] < warp.localState.data() + warp.localState.size());
         uint64_t mask = sizeof(M) >= 8 ? ~uint64_t(0)
                                        : (uint64_t(1) << (8 * sizeof(M))) - 1;
         if (!stays && (warp.shadow(op.list[e], lane, sizeof(R)) & mask))
-          return warp.fail(op, lane, "an undefined value is stored to global "
-                                     "memory");
+          return warp.fail(op, lane,
+                           "an undefined value is stored to global "
+                           "memory");
       }
   }
   StoredValues values;
@@ -241,9 +245,9 @@ static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
 }
 
 static const std::initializer_list<Type> memoryTypes = {
-    Type::B8,  Type::B16, Type::B32, Type::B64, Type::B128, Type::U8,
-    Type::U16, Type::U32, Type::U64, Type::S8,  Type::S16,  Type::S32,
-    Type::S64, Type::F32, Type::F64};
+    Type::B8,  Type::B16, Type::B32, Type::B64, Type::B128,
+    Type::U8,  Type::U16, Type::U32, Type::U64, Type::S8,
+    Type::S16, Type::S32, Type::S64, Type::F32, Type::F64};
 
 static void loadOrStore(Decoder &d, bool isLoad) {
   Op op = d.start(OpKind::Effect, isLoad ? OpClass::Load : OpClass::Store);
@@ -306,9 +310,9 @@ static void loadOrStore(Decoder &d, bool isLoad) {
       using M = decltype(m);
       using R = decltype(r);
       // Signed loads extend through the register's signed type.
-      using S = std::conditional_t<std::is_signed_v<M>, std::make_signed_t<R>, R>;
-      op.effect = isLoad ? load<M, S>
-                         : storeTo<std::make_unsigned_t<M>, R>;
+      using S =
+          std::conditional_t<std::is_signed_v<M>, std::make_signed_t<R>, R>;
+      op.effect = isLoad ? load<M, S> : storeTo<std::make_unsigned_t<M>, R>;
     });
   }
   d.emit(std::move(op));
@@ -322,8 +326,8 @@ static Step noEffect(Warp &, const Op &, uint32_t) { return Step::Done; }
 /// prefetch, prefetchu, discard, applypriority, createpolicy are hints.
 static void decodePrefetch(Decoder &d) {
   d.space();
-  for (std::string_view each : {"L1", "L2", "L2::evict_last", "L2::evict_normal",
-                                "tensormap", "L2::128B"})
+  for (std::string_view each : {"L1", "L2", "L2::evict_last",
+                                "L2::evict_normal", "tensormap", "L2::128B"})
     d.take(each);
   d.finish(1, 2);
   if (d.operand(0).kind != Operand::Kind::Memory)
@@ -342,10 +346,12 @@ static void decodeFence(Decoder &d) {
     else
       d.needOneOf({"cta", "gl", "sys", "gpu"});
   } else if (d.take("proxy")) {
-    d.needOneOf({"alias", "async", "async.global", "async::generic", "tensormap::generic"});
-    for (std::string_view each : {"global", "shared::cta", "shared::cluster", "acquire",
-                                  "release", "sync_restrict::shared::cta",
-                                  "sync_restrict::shared::cluster", "cluster", "cta", "gpu", "sys"})
+    d.needOneOf({"alias", "async", "async.global", "async::generic",
+                 "tensormap::generic"});
+    for (std::string_view each :
+         {"global", "shared::cta", "shared::cluster", "acquire", "release",
+          "sync_restrict::shared::cta", "sync_restrict::shared::cluster",
+          "cluster", "cta", "gpu", "sys"})
       d.take(each);
   } else if (d.take("mbarrier_init")) {
     d.needOneOf({"release"});
@@ -362,9 +368,12 @@ static void decodeFence(Decoder &d) {
 
 OpcodeTable nestc::ptx::memoryTable() {
   static constexpr OpcodeRow rows[] = {
-      {"ld", decodeLoad},           {"ldu", decodeLoad},
-      {"st", decodeStore},          {"prefetch", decodePrefetch},
-      {"prefetchu", decodePrefetch}, {"membar", decodeFence},
+      {"ld", decodeLoad},
+      {"ldu", decodeLoad},
+      {"st", decodeStore},
+      {"prefetch", decodePrefetch},
+      {"prefetchu", decodePrefetch},
+      {"membar", decodeFence},
       {"fence", decodeFence},
   };
   return {rows, std::size(rows)};

@@ -84,8 +84,10 @@ static Step packOrUnpack(Warp &warp, const Op &op, uint32_t lanes) {
     for (unsigned e = 0; e < count; ++e) {
       warp.define(op.list[e], lanes & ~undefined);
       forLanes(undefined, [&](unsigned lane) {
-        uint64_t bits = warp.shadow(op.s[0], lane, whole) >> (8 * part * (e * part < 8 ? e : 0));
-        uint64_t mask = part >= 8 ? ~uint64_t(0) : (uint64_t(1) << (8 * part)) - 1;
+        uint64_t bits = warp.shadow(op.s[0], lane, whole) >>
+                        (8 * part * (e * part < 8 ? e : 0));
+        uint64_t mask =
+            part >= 8 ? ~uint64_t(0) : (uint64_t(1) << (8 * part)) - 1;
         warp.setShadow(op.list[e], lane, part, bits & mask);
       });
     }
@@ -100,7 +102,8 @@ static Step readClock(Warp &warp, const Op &op, uint32_t lanes) {
     if (op.variant == 8)
       warp.at<uint64_t>(op.d)[lane] = now;
     else
-      warp.at<uint32_t>(op.d)[lane] = static_cast<uint32_t>(op.flag ? now >> 32 : now);
+      warp.at<uint32_t>(op.d)[lane] =
+          static_cast<uint32_t>(op.flag ? now >> 32 : now);
   });
   warp.define(op.d, lanes);
   return Step::Done;
@@ -116,9 +119,7 @@ static void moveVector(Decoder &d, Type type) {
                    typeName(type));
   }
   unsigned part = bits / count;
-  Type element = part == 16   ? Type::B16
-                 : part == 32 ? Type::B32
-                              : Type::B64;
+  Type element = part == 16 ? Type::B16 : part == 32 ? Type::B32 : Type::B64;
   Op op = d.start(OpKind::Effect, OpClass::Move);
   op.variant = part / 8;
   if (pack)
@@ -204,7 +205,8 @@ static void decodeCvta(Decoder &d) {
   if (d.take("shared::cluster"))
     space = Space::Shared;
   if (space == Space::Generic)
-    return d.error("the space is missing", ".global, .shared, .local, .const or .param");
+    return d.error("the space is missing",
+                   ".global, .shared, .local, .const or .param");
   Type type = d.type({Type::U64, Type::U32});
   d.finish(2);
   if (type == Type::U32)
