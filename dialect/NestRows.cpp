@@ -237,9 +237,11 @@ LogicalResult PartitionOp::verify() {
   llvm::SmallDenseSet<int64_t> seen;
   bool legal = true;
   for (int64_t set : getSets()) {
-    legal &= set >= -1 && set < kMaxSets;
+    bool inRange = set >= -1 && set < kMaxSets;
+    legal &= inRange;
     most = std::max(most, set);
-    if (set >= 0)
+    // Some integers are keys that the set keeps for itself.
+    if (inRange && set >= 0)
       seen.insert(set);
   }
   if (!legal || most < 0 || static_cast<int64_t>(seen.size()) != most + 1)

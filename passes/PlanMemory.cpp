@@ -138,7 +138,7 @@ private:
   OpBuilder b;
   SmallVector<Buffer> buffers;
   Pool pools[3];
-  DenseMap<int64_t, Value> constants;
+  std::map<int64_t, Value> constants;
   Value sizes[2];
 };
 

@@ -95,6 +95,15 @@ func.func @c76_2(%m: tensor<?x?xi32>) {
 
 // -----
 
+// C76: no integer is too large to be refused.
+func.func @c76_3(%m: tensor<?x?xi32>) {
+  // expected-error @below {{[C76] the sets of the values are 0 to n - 1}}
+  %0 = nest.partition %m sets [0, 9223372036854775807] : (tensor<?x?xi32>) -> !nest.rows<1, cover>
+  return
+}
+
+// -----
+
 // C77: scores have slots.
 func.func @c77(%p: tensor<?x8xf32>) {
   // expected-error @below {{[C77] takes scores [batch, rows, slots] on no axis; got 'tensor<?x8xf32>'}}

@@ -1,0 +1,96 @@
+//===- Control.cpp - branches, calls, exits -------------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/Decoder.h"
+#include "tools/ptx-emulator/Machine.h"
+
+using namespace nestc::ptx;
+
+static void decodeBranch(Decoder &d) {
+  d.take("uni");
+  d.finish(1);
+  if (d.operand(0).kind != Operand::Kind::Label)
+    return d.error("the target is not a label");
+  Op op = d.start(OpKind::Branch, OpClass::Control);
+  d.branchTo(op, d.operand(0).index);
+  d.emit(std::move(op));
+}
+
+static void decodeBranchTable(Decoder &d) {
+  d.needOneOf({"idx"});
+  d.take("uni");
+  d.finish(2);
+  d.require(60, 30);
+  if (d.operand(1).kind != Operand::Kind::Label)
+    return d.error("the second operand is not a list of branch targets");
+  Op op = d.start(OpKind::BranchTable, OpClass::Control);
+  op.s[0] = d.source(0, Type::U32);
+  d.tableOf(op, d.operand(1).index);
+  d.emit(std::move(op));
+}
+
+static void decodeCall(Decoder &d) { d.call(); }
+
+static void decodeReturn(Decoder &d) {
+  d.take("uni");
+  d.finish(0);
+  d.leave(false);
+}
+
+static void decodeExit(Decoder &d) {
+  d.finish(0);
+  d.leave(true);
+}
+
+static Step trap(Warp &warp, const Op &op, uint32_t lanes) {
+  return warp.fail(op, __builtin_ctz(lanes), "trap");
+}
+
+static void decodeTrap(Decoder &d) {
+  d.finish(0);
+  Op op = d.start(OpKind::Effect, OpClass::Control);
+  op.effect = trap;
+  d.emit(std::move(op));
+}
+
+static Step nothing(Warp &, const Op &, uint32_t) { return Step::Done; }
+
+/// Hints to the scheduler, and breakpoints, which nobody waits at.
+static void decodeHint(Decoder &d) {
+  if (d.instruction().opcode == "setmaxnreg") {
+    d.needOneOf({"inc", "dec"});
+    d.needOneOf({"sync"});
+    d.needOneOf({"aligned"});
+    d.type({Type::U32});
+    d.require(80, 90);
+    d.finish(1);
+  } else if (d.instruction().opcode == "pmevent") {
+    d.take("mask");
+    d.finish(1);
+  } else if (d.instruction().opcode == "nanosleep") {
+    d.type({Type::U32});
+    d.require(63, 70);
+    d.finish(1);
+  } else {
+    d.finish(0);
+  }
+  Op op = d.start(OpKind::Effect, OpClass::Control);
+  op.effect = nothing;
+  d.emit(std::move(op));
+}
+
+OpcodeTable nestc::ptx::controlTable() {
+  static constexpr OpcodeRow rows[] = {
+      {"bra", decodeBranch},   {"brx", decodeBranchTable},
+      {"call", decodeCall},    {"ret", decodeReturn},
+      {"exit", decodeExit},    {"trap", decodeTrap},
+      {"brkpt", decodeHint},   {"nanosleep", decodeHint},
+      {"pmevent", decodeHint}, {"setmaxnreg", decodeHint},
+  };
+  return {rows, std::size(rows)};
+}

@@ -1,0 +1,380 @@
+//===- Memory.cpp - loads and stores --------------------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// PTX ISA 9.7.9: ld, ldu, st, prefetch, and the fences of 9.7.13.
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/Decoder.h"
+#include "tools/ptx-emulator/Lanes.h"
+#include "tools/ptx-emulator/MemoryAccess.h"
+
+using namespace nestc::ptx;
+
+//===----------------------------------------------------------------------===//
+// Execution
+//===----------------------------------------------------------------------===//
+
+/// Undefined bytes of memory become undefined bits of the registers.
+static void loadShadows(Warp &warp, const Op &op, uint32_t lanes,
+                        const Pointers &p) {
+  unsigned bytes = op.access.bytes, wide = op.access.registerBytes;
+  for (unsigned e = 0; e < op.access.count; ++e) {
+    Slot slot = op.list[e];
+    warp.define(slot, lanes);
+    forLanes(lanes, [&](unsigned lane) {
+      if (!p.state[lane])
+        return;
+      const uint8_t *state = p.state[lane] + e * bytes;
+      uint64_t shadow = 0;
+      for (unsigned b = 0; b < bytes && b < 8; ++b)
+        if (state[b])
+          shadow |= uint64_t(0xff) << (8 * b);
+      if (shadow && op.access.isSigned && state[bytes - 1])
+        shadow |= ~uint64_t(0) << (8 * (bytes - 1));
+      if (shadow)
+        warp.setShadow(slot, lane, wide, shadow);
+    });
+  }
+}
+
+/// Any byte of the request that is not defined.
+static bool anyState(uint32_t lanes, unsigned bytes, const Pointers &p) {
+  uint64_t any = 0;
+  forLanes(lanes, [&](unsigned lane) {
+    const uint8_t *state = p.state[lane];
+    if (!state)
+      return;
+    for (unsigned b = 0; b < bytes;) {
+      uint64_t word = 0;
+      unsigned step = std::min(bytes - b, 8u);
+      std::memcpy(&word, state + b, step);
+      any |= word;
+      b += step;
+    }
+  });
+  return any != 0;
+}
+
+template <typename M, typename R>
+static void moveIn(Warp &warp, const Op &op, uint32_t lanes,
+                   const Pointers &p) {
+  for (unsigned e = 0; e < op.access.count; ++e) {
+    R *to = warp.at<R>(op.list[e]);
+    forLanes(lanes, [&](unsigned lane) {
+      M value;
+      std::memcpy(&value, p.data[lane] + e * sizeof(M), sizeof(M));
+      to[lane] = static_cast<R>(value);
+    });
+  }
+}
+
+template <typename M, typename R>
+static Step load(Warp &warp, const Op &op, uint32_t lanes) {
+  uint64_t address[laneCount];
+  Pointers p;
+  unsigned bytes = op.access.bytes * op.access.count;
+  Touch touch = op.access.isVolatile ? Touch::StrongRead : Touch::Read;
+  if (!addressesOf(warp, op, lanes, address) ||
+      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
+              p))
+    return Step::Fault;
+  bool undefined = anyState(lanes, bytes, p);
+  if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
+      !checkRaces(warp, op, bytes, touch, p))
+    return Step::Fault;
+  moveIn<M, R>(warp, op, lanes, p);
+  if (undefined)
+    loadShadows(warp, op, lanes, p);
+  else
+    for (unsigned e = 0; e < op.access.count; ++e)
+      warp.define(op.list[e], lanes);
+  countAccess(warp, lanes, op.access.space, false, address, p, bytes);
+  return Step::Done;
+}
+
+/// 128-bit registers: two words each way.
+static Step load128(Warp &warp, const Op &op, uint32_t lanes) {
+  using Pair = unsigned __int128;
+  return load<Pair, Pair>(warp, op, lanes);
+}
+
+template <typename M, typename R>
+static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
+  uint64_t address[laneCount];
+  Pointers p;
+  unsigned count = op.access.count, bytes = sizeof(M) * count;
+  Touch touch = op.access.isVolatile ? Touch::Atomic : Touch::Write;
+  if (!addressesOf(warp, op, lanes, address) ||
+      !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
+              p))
+    return Step::Fault;
+  uint32_t undefined = 0;
+  for (unsigned e = 0; e < count; ++e)
+    undefined |= warp.undefined(op.list[e]);
+  undefined &= lanes;
+  if (undefined) {
+    // What leaves the block has to be known; the rest may travel on.
+    for (unsigned e = 0; e < count; ++e)
+      for (uint32_t rest = undefined; rest; rest &= rest - 1) {
+        unsigned lane = __builtin_ctz(rest);
+        bool stays =
+            p.sharedLanes >> lane & 1 ||
+            (p.state[lane] && p.state[lane] >= warp.localState.data() &&
+             p.state[lane] < warp.localState.data() + warp.localState.size());
+        uint64_t mask = sizeof(M) >= 8 ? ~uint64_t(0)
+                                       : (uint64_t(1) << (8 * sizeof(M))) - 1;
+        if (!stays && (warp.shadow(op.list[e], lane, sizeof(R)) & mask))
+          return warp.fail(op, lane,
+                           "an undefined value is stored to global "
+                           "memory");
+      }
+  }
+  StoredValues values;
+  if (p.sharedLanes) {
+    for (unsigned e = 0; e < count; ++e)
+      values.element[e] = warp.at<R>(op.list[e]);
+    values.bytes = sizeof(M);
+    values.stride = sizeof(R);
+  }
+  if (!checkRaces(warp, op, bytes, touch, p, values))
+    return Step::Fault;
+  if (p.sharedLanes && !checkState(warp, op, p.sharedLanes, bytes, false, p))
+    return Step::Fault;
+  for (unsigned e = 0; e < count; ++e) {
+    const R *from = warp.at<R>(op.list[e]);
+    forLanes(lanes, [&](unsigned lane) {
+      M value = static_cast<M>(from[lane]);
+      std::memcpy(p.data[lane] + e * sizeof(M), &value, sizeof(M));
+      uint8_t *state = p.state[lane];
+      if (!state)
+        return;
+      std::memset(state + e * sizeof(M), Defined, sizeof(M));
+      if (undefined >> lane & 1) {
+        uint64_t shadow = warp.shadow(op.list[e], lane, sizeof(R));
+        for (unsigned b = 0; b < sizeof(M) && b < 8; ++b)
+          if (shadow >> (8 * b) & 0xff)
+            state[e * sizeof(M) + b] = Undefined;
+      }
+    });
+  }
+  countAccess(warp, lanes, op.access.space, true, address, p, bytes);
+  return Step::Done;
+}
+
+//===----------------------------------------------------------------------===//
+// Decoding
+//===----------------------------------------------------------------------===//
+
+/// Calls `f(M(), R())` for the memory type and the register's.
+template <typename Fn>
+static void byAccess(Type type, unsigned registerBytes, Fn f) {
+  auto withRegister = [&](auto m) {
+    using M = decltype(m);
+    switch (registerBytes) {
+    case 2:
+      if constexpr (sizeof(M) <= 2)
+        return f(m, uint16_t());
+      break;
+    case 4:
+      if constexpr (sizeof(M) <= 4)
+        return f(m, uint32_t());
+      break;
+    default:
+      return f(m, uint64_t());
+    }
+  };
+  switch (type) {
+  case Type::S8:
+    return withRegister(int8_t());
+  case Type::S16:
+    return withRegister(int16_t());
+  case Type::S32:
+    return withRegister(int32_t());
+  default:
+    break;
+  }
+  switch (typeBytes(type)) {
+  case 1:
+    return withRegister(uint8_t());
+  case 2:
+    return withRegister(uint16_t());
+  case 4:
+    return withRegister(uint32_t());
+  default:
+    return withRegister(uint64_t());
+  }
+}
+
+/// Cache hints and eviction priorities: legal, and without effect on results.
+static void takeCacheHints(Decoder &d, bool isLoad) {
+  static constexpr std::string_view loadOps[] = {"ca", "cg", "cs", "lu", "cv"};
+  static constexpr std::string_view storeOps[] = {"wb", "cg", "cs", "wt"};
+  if (isLoad)
+    for (std::string_view each : loadOps)
+      d.take(each);
+  else
+    for (std::string_view each : storeOps)
+      d.take(each);
+  for (std::string_view each :
+       {"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
+        "L1::evict_last", "L1::no_allocate", "L2::evict_last",
+        "L2::evict_first", "L2::evict_normal"})
+    d.take(each);
+  if (isLoad)
+    for (std::string_view each : {"L2::64B", "L2::128B", "L2::256B"})
+      d.take(each);
+}
+
+/// .weak, .volatile, .relaxed.gpu and their kin.
+static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
+  op.access.isVolatile = d.take("volatile") || d.take("mmio");
+  if (d.take("relaxed"))
+    op.access.isVolatile = true;
+  if (isLoad && d.take("acquire"))
+    op.access.isVolatile = op.access.acquires = true;
+  if (!isLoad && d.take("release"))
+    op.access.isVolatile = op.access.releases = true;
+  d.take("weak");
+  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+}
+
+static const std::initializer_list<Type> memoryTypes = {
+    Type::B8,  Type::B16, Type::B32, Type::B64, Type::B128,
+    Type::U8,  Type::U16, Type::U32, Type::U64, Type::S8,
+    Type::S16, Type::S32, Type::S64, Type::F32, Type::F64};
+
+static void loadOrStore(Decoder &d, bool isLoad) {
+  Op op = d.start(OpKind::Effect, isLoad ? OpClass::Load : OpClass::Store);
+  takeSemantics(d, op, isLoad);
+  Space space = d.space();
+  bool isCluster = d.take("shared::cluster");
+  if (isCluster)
+    space = Space::Shared;
+  if (isLoad && d.take("nc") && space != Space::Global)
+    d.error(".nc is for .global alone");
+  bool hasHint = d.take("L2::cache_hint");
+  takeCacheHints(d, isLoad);
+  if (isLoad)
+    d.take("unified");
+  int vector = d.takeOneOf({"v2", "v4", "v8"});
+  Type type = d.type(memoryTypes);
+  unsigned count = vector < 0 ? 1 : 2u << vector;
+  if (typeBytes(type) * count > 16 &&
+      !(typeBytes(type) * count == 32 && space == Space::Global &&
+        d.loaded.module->sm >= 100))
+    d.error("more than 16 bytes");
+  d.finish(hasHint ? 3 : 2);
+  unsigned where = isLoad ? 1 : 0, value = isLoad ? 0 : 1;
+  d.address(d.operand(where), op, space);
+  op.access.bytes = typeBytes(type);
+  op.access.count = count;
+  op.access.isSigned = isSignedInt(type);
+  if (op.access.space == Space::Shared || op.access.space == Space::Generic)
+    d.noteSharedAccess(op.access.bytes);
+  if (op.access.isVolatile && op.access.space != Space::Shared &&
+      op.access.space != Space::Local && op.access.space != Space::Param)
+    d.program.communicates = true;
+  const Operand &values = d.operand(value);
+  auto one = [&](const Operand &each) {
+    op.list.push_back(isLoad ? d.result(each, type, true, true)
+                             : d.source(each, type, true));
+    unsigned bytes = d.registerBytes(each, type);
+    if (op.list.size() > 1 && bytes != op.access.registerBytes)
+      d.error("elements of a vector in registers of different sizes");
+    op.access.registerBytes = bytes;
+  };
+  if (count == 1 && values.kind != Operand::Kind::Vector) {
+    one(values);
+  } else if (values.kind == Operand::Kind::Vector &&
+             values.elements.size() == count) {
+    for (const Operand &each : values.elements)
+      one(each);
+  } else {
+    d.error("the value does not have " + std::to_string(count) + " elements");
+  }
+  if (d.failed())
+    return;
+  if (type == Type::B128 || op.access.registerBytes == 16) {
+    using Pair = unsigned __int128;
+    if (type != Type::B128)
+      return d.error("a register of 128 bits needs .b128");
+    op.effect = isLoad ? load128 : storeTo<Pair, Pair>;
+  } else {
+    byAccess(type, op.access.registerBytes, [&](auto m, auto r) {
+      using M = decltype(m);
+      using R = decltype(r);
+      // Signed loads extend through the register's signed type.
+      using S =
+          std::conditional_t<std::is_signed_v<M>, std::make_signed_t<R>, R>;
+      op.effect = isLoad ? load<M, S> : storeTo<std::make_unsigned_t<M>, R>;
+    });
+  }
+  d.emit(std::move(op));
+}
+
+static void decodeLoad(Decoder &d) { loadOrStore(d, true); }
+static void decodeStore(Decoder &d) { loadOrStore(d, false); }
+
+static Step noEffect(Warp &, const Op &, uint32_t) { return Step::Done; }
+
+/// prefetch, prefetchu, discard, applypriority, createpolicy are hints.
+static void decodePrefetch(Decoder &d) {
+  d.space();
+  for (std::string_view each : {"L1", "L2", "L2::evict_last",
+                                "L2::evict_normal", "tensormap", "L2::128B"})
+    d.take(each);
+  d.finish(1, 2);
+  if (d.operand(0).kind != Operand::Kind::Memory)
+    return d.error("the operand is not an address");
+  Op op = d.start(OpKind::Effect, OpClass::Other);
+  op.effect = noEffect;
+  d.emit(std::move(op));
+}
+
+/// membar and fence order the accesses of a thread; with flags in memory they
+/// pass on what it knows.
+static void decodeFence(Decoder &d) {
+  if (d.instruction().opcode == "membar") {
+    if (d.take("proxy"))
+      d.needOneOf({"alias"});
+    else
+      d.needOneOf({"cta", "gl", "sys", "gpu"});
+  } else if (d.take("proxy")) {
+    d.needOneOf({"alias", "async", "async.global", "async::generic",
+                 "tensormap::generic"});
+    for (std::string_view each :
+         {"global", "shared::cta", "shared::cluster", "acquire", "release",
+          "sync_restrict::shared::cta", "sync_restrict::shared::cluster",
+          "cluster", "cta", "gpu", "sys"})
+      d.take(each);
+  } else if (d.take("mbarrier_init")) {
+    d.needOneOf({"release"});
+    d.needOneOf({"cluster"});
+  } else {
+    d.takeOneOf({"sc", "acq_rel", "acquire", "release"});
+    d.needOneOf({"cta", "cluster", "gpu", "sys"});
+  }
+  d.finish(0, 2);
+  Op op = d.start(OpKind::Effect, OpClass::Barrier);
+  op.effect = noEffect;
+  d.emit(std::move(op));
+}
+
+OpcodeTable nestc::ptx::memoryTable() {
+  static constexpr OpcodeRow rows[] = {
+      {"ld", decodeLoad},
+      {"ldu", decodeLoad},
+      {"st", decodeStore},
+      {"prefetch", decodePrefetch},
+      {"prefetchu", decodePrefetch},
+      {"membar", decodeFence},
+      {"fence", decodeFence},
+  };
+  return {rows, std::size(rows)};
+}

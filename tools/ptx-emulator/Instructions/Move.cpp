@@ -1,0 +1,250 @@
+//===- Move.cpp - moves, addresses, spaces --------------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// PTX ISA 9.7.9: mov, cvta, isspacep.
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/Decoder.h"
+#include "tools/ptx-emulator/Lanes.h"
+
+#include <chrono>
+
+using namespace nestc::ptx;
+
+namespace {
+template <typename T>
+struct Copy {
+  NEST_PTX_INLINE T apply(const Op &, T a) { return a; }
+};
+struct AddBase {
+  NEST_PTX_INLINE uint64_t apply(const Op &op, uint64_t a) {
+    return a + static_cast<uint64_t>(op.imm);
+  }
+};
+struct InWindow {
+  NEST_PTX_INLINE bool apply(const Op &op, uint64_t a) {
+    uint64_t windows = sharedWindow;
+    bool global = a - windows >= 3 * windowBytes;
+    return op.imm ? a - static_cast<uint64_t>(op.imm) < windowBytes : global;
+  }
+};
+} // namespace
+
+static void copyPredicate(Warp &warp, const Op &op, uint32_t lanes) {
+  uint32_t &d = warp.predicate(op.d);
+  d = (d & ~lanes) | (warp.predicate(op.s[0]) & lanes);
+}
+
+template <unsigned bytes>
+static void taintCopy(Warp &warp, const Op &op, uint32_t lanes) {
+  if (op.hasResultPredicate) {
+    uint32_t &to = warp.undefined(op.d);
+    to = (to & ~lanes) | (warp.undefined(op.s[0]) & lanes);
+    return;
+  }
+  forLanes(lanes, [&](unsigned lane) {
+    warp.setShadow(op.d, lane, bytes, warp.shadow(op.s[0], lane, bytes));
+  });
+}
+
+/// Elements of `from` side by side become one register, or the other way.
+template <bool pack>
+static Step packOrUnpack(Warp &warp, const Op &op, uint32_t lanes) {
+  unsigned part = op.variant, count = op.list.size();
+  unsigned whole = part * count;
+  uint32_t undefined = pack ? 0 : warp.undefined(op.s[0]);
+  for (unsigned e = 0; e < count; ++e) {
+    Slot outer = pack ? op.d : op.s[0], inner = op.list[e];
+    undefined |= pack ? warp.undefined(inner) : 0;
+    uint8_t *wide = warp.at<uint8_t>(outer), *narrow = warp.at<uint8_t>(inner);
+    forLanes(lanes, [&](unsigned lane) {
+      if (pack)
+        std::memcpy(wide + lane * whole + e * part, narrow + lane * part, part);
+      else
+        std::memcpy(narrow + lane * part, wide + lane * whole + e * part, part);
+    });
+  }
+  undefined &= lanes;
+  if (pack) {
+    warp.define(op.d, lanes & ~undefined);
+    forLanes(undefined, [&](unsigned lane) {
+      uint64_t bits = 0;
+      for (unsigned e = 0; e < count; ++e)
+        if (e * part < 8)
+          bits |= warp.shadow(op.list[e], lane, part) << (8 * part * e);
+      warp.setShadow(op.d, lane, whole, bits);
+    });
+  } else {
+    for (unsigned e = 0; e < count; ++e) {
+      warp.define(op.list[e], lanes & ~undefined);
+      forLanes(undefined, [&](unsigned lane) {
+        uint64_t bits = warp.shadow(op.s[0], lane, whole) >>
+                        (8 * part * (e * part < 8 ? e : 0));
+        uint64_t mask =
+            part >= 8 ? ~uint64_t(0) : (uint64_t(1) << (8 * part)) - 1;
+        warp.setShadow(op.list[e], lane, part, bits & mask);
+      });
+    }
+  }
+  return Step::Done;
+}
+
+/// Clocks count operations, so that runs repeat.
+static Step readClock(Warp &warp, const Op &op, uint32_t lanes) {
+  uint64_t now = warp.clock;
+  forLanes(lanes, [&](unsigned lane) {
+    if (op.variant == 8)
+      warp.at<uint64_t>(op.d)[lane] = now;
+    else
+      warp.at<uint32_t>(op.d)[lane] =
+          static_cast<uint32_t>(op.flag ? now >> 32 : now);
+  });
+  warp.define(op.d, lanes);
+  return Step::Done;
+}
+
+static void moveVector(Decoder &d, Type type) {
+  bool pack = d.operand(1).kind == Operand::Kind::Vector;
+  const Operand &vector = d.operand(pack ? 1 : 0);
+  unsigned count = vector.elements.size(), bits = typeBits(type);
+  if (!isBits(type) || (count != 2 && count != 4) || bits / count < 16) {
+    // .b16 of two .b8 and .b32 of four are legal too, but need 8-bit registers.
+    return d.error("a vector of " + std::to_string(count) + " elements in " +
+                   typeName(type));
+  }
+  unsigned part = bits / count;
+  Type element = part == 16 ? Type::B16 : part == 32 ? Type::B32 : Type::B64;
+  Op op = d.start(OpKind::Effect, OpClass::Move);
+  op.variant = part / 8;
+  if (pack)
+    op.d = d.result(0, type);
+  else
+    op.s[0] = d.source(1, type);
+  for (const Operand &each : vector.elements)
+    op.list.push_back(pack ? d.source(each, element)
+                           : d.result(each, element, false, true));
+  op.effect = pack ? packOrUnpack<true> : packOrUnpack<false>;
+  d.emit(std::move(op));
+}
+
+static void decodeMove(Decoder &d) {
+  Type type = d.type({Type::Pred, Type::B16, Type::B32, Type::B64, Type::B128,
+                      Type::U16, Type::U32, Type::U64, Type::S16, Type::S32,
+                      Type::S64, Type::F32, Type::F64});
+  d.finish(2);
+  const Operand &from = d.operand(1);
+  if (from.kind == Operand::Kind::Vector ||
+      d.operand(0).kind == Operand::Kind::Vector)
+    return moveVector(d, type);
+  if (from.kind == Operand::Kind::Special && from.special >= Special::Clock) {
+    Op op = d.start(OpKind::Effect, OpClass::Move);
+    bool wide = from.special == Special::Clock64 ||
+                from.special == Special::GlobalTimer;
+    if (typeBytes(type) != (wide ? 8 : 4))
+      return d.error("'" + std::string(from.name) + "' has other bits than " +
+                     typeName(type));
+    op.variant = wide ? 8 : 4;
+    op.flag = from.special == Special::ClockHi ||
+              from.special == Special::GlobalTimerHi;
+    op.d = d.result(0, type);
+    op.effect = readClock;
+    return d.emit(std::move(op));
+  }
+  Op op = d.start(OpKind::Lane, OpClass::Move);
+  op.d = d.result(0, type);
+  if (from.kind == Operand::Kind::Symbol) {
+    if (typeBytes(type) != 8 && typeBytes(type) != 4)
+      return d.error("an address does not fit");
+    Place at = d.place(*from.variable);
+    uint64_t address = at.address + from.bits;
+    op.s[0] = d.constant(address, typeBytes(type));
+  } else {
+    op.s[0] = d.source(1, type);
+  }
+  switch (storageBytes(type)) {
+  case 0:
+    op.lane = copyPredicate;
+    op.hasResultPredicate = true;
+    op.taint = taintCopy<4>;
+    break;
+  case 16:
+    setLane<Copy<unsigned __int128>, unsigned __int128, unsigned __int128>(op);
+    break;
+  default:
+    byWidth(typeBytes(type), [&](auto zero) {
+      using T = decltype(zero);
+      setLane<Copy<T>, T, T>(op);
+      op.taint = taintCopy<sizeof(T)>;
+    });
+  }
+  d.emit(std::move(op));
+}
+
+static uint64_t windowOf(Space space) {
+  switch (space) {
+  case Space::Shared:
+    return sharedWindow;
+  case Space::Local:
+    return localWindow;
+  case Space::Param:
+    return paramWindow;
+  default:
+    return 0;
+  }
+}
+
+static void decodeCvta(Decoder &d) {
+  bool to = d.take("to");
+  Space space = d.space();
+  if (d.take("shared::cluster"))
+    space = Space::Shared;
+  if (space == Space::Generic)
+    return d.error("the space is missing",
+                   ".global, .shared, .local, .const or .param");
+  Type type = d.type({Type::U64, Type::U32});
+  d.finish(2);
+  if (type == Type::U32)
+    return d.error("addresses have 64 bits");
+  Op op = d.start(OpKind::Lane, OpClass::Integer);
+  op.d = d.result(0, type);
+  uint64_t window = windowOf(space);
+  if (!to && d.operand(1).kind == Operand::Kind::Symbol) {
+    Place at = d.place(*d.operand(1).variable);
+    op.s[0] = d.constant(at.address + d.operand(1).bits, 8);
+    window = windowOf(at.space);
+  } else {
+    op.s[0] = d.source(1, type);
+  }
+  op.imm = static_cast<int64_t>(to ? 0 - window : window);
+  op.taint = taintCopy<8>;
+  setLane<AddBase, uint64_t, uint64_t>(op);
+  d.emit(std::move(op));
+}
+
+static void decodeIsSpace(Decoder &d) {
+  Space space = d.space();
+  if (d.take("shared::cluster"))
+    space = Space::Shared;
+  if (space == Space::Generic)
+    return d.error("the space is missing");
+  d.finish(2);
+  Op op = d.start(OpKind::Lane, OpClass::Compare);
+  op.d = d.result(0, Type::Pred);
+  op.s[0] = d.source(1, Type::U64);
+  // Constants lie among global memory; no address is in .const by itself.
+  op.imm = static_cast<int64_t>(windowOf(space));
+  setLane<InWindow, Bit, uint64_t>(op);
+  d.emit(std::move(op));
+}
+
+OpcodeTable nestc::ptx::moveTable() {
+  static constexpr OpcodeRow rows[] = {
+      {"mov", decodeMove}, {"cvta", decodeCvta}, {"isspacep", decodeIsSpace}};
+  return {rows, std::size(rows)};
+}

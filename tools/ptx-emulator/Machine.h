@@ -1,0 +1,249 @@
+//===- Machine.h - warps and blocks -----------------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A warp executes its lanes in groups that stand at the same operation. The
+// group at the lowest position runs, so that lanes meet again behind a branch;
+// a group that reaches an operation which needs other lanes waits for them. A
+// block runs its warps in turn; which, and how long, is the schedule's choice.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_TOOLS_PTX_EMULATOR_MACHINE_H
+#define NESTC_TOOLS_PTX_EMULATOR_MACHINE_H
+
+#include "tools/ptx-emulator/Device.h"
+#include "tools/ptx-emulator/Launch.h"
+#include "tools/ptx-emulator/Program.h"
+#include "tools/ptx-emulator/Races.h"
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nestc {
+namespace ptx {
+
+class Block;
+
+constexpr unsigned laneCount = 32;
+
+/// State of a byte of shared or local memory.
+enum ByteState : uint8_t { Defined = 0, Undefined = 1, Pending = 2 };
+
+/// Calls `f(lane)` for each lane of a mask, in ascending order.
+template <typename F>
+inline __attribute__((always_inline)) void forLanes(uint32_t lanes, F f) {
+  for (; lanes; lanes &= lanes - 1)
+    f(static_cast<unsigned>(__builtin_ctz(lanes)));
+}
+
+/// A copy that cp.async has begun: its bytes land when it is waited for.
+struct AsyncCopy {
+  uint32_t address; ///< in shared memory
+  uint8_t bytes;
+  uint8_t lane;
+  uint8_t data[16];
+  uint32_t line;
+};
+
+/// Of one thread: copies not yet committed, and committed groups, oldest first.
+struct AsyncGroups {
+  std::vector<AsyncCopy> open;
+  std::vector<std::vector<AsyncCopy>> committed;
+};
+
+struct Group {
+  enum class State : uint8_t {
+    Ready,
+    Sync,    ///< waits for lanes of this warp
+    Barrier, ///< waits at a barrier of the block
+    Poll     ///< an effect said Blocked; it is asked again
+  };
+  uint32_t pc = 0;
+  uint32_t lanes = 0;
+  State state = State::Ready;
+  uint8_t barrier = 0;
+};
+
+class Warp {
+public:
+  Warp(Block &block, unsigned id);
+
+  /// Prepares for a new block.
+  void start(uint32_t lanes);
+  /// Executes up to `budget` operations; stops early when all groups wait, on
+  /// a fault and at the end. Returns how many were executed.
+  uint64_t run(uint64_t budget);
+
+  bool done() const { return !groupCount; }
+  /// Some group could run if asked.
+  bool runnable() const;
+
+  /// Values of a slot, one per lane.
+  template <typename T>
+  T *at(Slot slot) const {
+    return reinterpret_cast<T *>(file + slot.offset);
+  }
+  /// The mask of a predicate.
+  uint32_t &predicate(Slot slot) const { return *at<uint32_t>(slot); }
+  /// Lanes of a slot with undefined bits.
+  uint32_t &undefined(Slot slot) const { return undef[slot.index]; }
+  /// Undefined bits of one lane of a register of `bytes`.
+  uint64_t shadow(Slot slot, unsigned lane, unsigned bytes) const {
+    if (!(undef[slot.index] >> lane & 1))
+      return 0;
+    uint64_t bits = 0;
+    std::memcpy(&bits, shadows + slot.offset + lane * bytes,
+                std::min(bytes, 8u));
+    return bits;
+  }
+  /// Sets them.
+  void setShadow(Slot slot, unsigned lane, unsigned bytes,
+                 uint64_t bits) const {
+    if (!slot.index)
+      return;
+    if (!bits) {
+      undef[slot.index] &= ~(1u << lane);
+      return;
+    }
+    undef[slot.index] |= 1u << lane;
+    std::memset(shadows + slot.offset + lane * bytes, 0xff, bytes);
+    std::memcpy(shadows + slot.offset + lane * bytes, &bits,
+                std::min(bytes, 8u));
+  }
+  /// Defines `lanes` of a slot, wholly.
+  void define(Slot slot, uint32_t lanes) const { undef[slot.index] &= ~lanes; }
+  /// Makes `lanes` of a register of `bytes` wholly undefined.
+  void undefine(Slot slot, unsigned bytes, uint32_t lanes) const {
+    if (!slot.index)
+      return;
+    undef[slot.index] |= lanes;
+    forLanes(lanes, [&](unsigned lane) {
+      std::memset(shadows + slot.offset + lane * bytes, 0xff, bytes);
+    });
+  }
+
+  /// Records the fault of a lane; Step::Fault.
+  Step fail(const Op &op, unsigned lane, std::string what);
+  /// A fault when a lane of the slot is undefined; `role`: "the address".
+  bool demand(const Op &op, Slot slot, uint32_t lanes, const char *role);
+
+  /// Sets groups that wait at a barrier free; they go on behind it.
+  void release(unsigned barrier);
+  /// Why a warp that cannot run is stuck. False when it can run.
+  bool explain();
+
+  Block &block;
+  const Program &program;
+  const unsigned id;    ///< in the block
+  uint32_t live = 0;    ///< lanes that have not exited
+  uint32_t present = 0; ///< lanes that the block has
+  uint64_t clock = 0;   ///< operations executed
+  Group groups[laneCount];
+  unsigned groupCount = 0;
+  unsigned current = 0;                   ///< index of the group that runs
+  std::vector<AsyncGroups> async;         ///< of each lane
+  std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
+
+private:
+  bool pick();
+  void merge();
+  bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
+  bool settle();
+  void taint(const Op &op, uint32_t lanes, uint32_t undefinedLanes);
+  void fillSpecials();
+
+  uint8_t *file = nullptr;
+  uint8_t *shadows = nullptr;
+  uint32_t *undef = nullptr;
+  std::vector<uint64_t> storage;
+  unsigned rotation = 0;
+};
+
+struct Barrier {
+  unsigned expected = 0; ///< threads; 0 for "all of the block"
+  unsigned arrived = 0;
+  bool used = false;
+  bool hasCount = false;
+  uint32_t arrivedLanes[32] = {}; ///< of each warp
+  uint32_t waitingLanes[32] = {};
+  bool reductionOr = false, reductionAnd = true;
+  uint32_t reductionPop = 0;
+  uint32_t line = 0;
+};
+
+/// What a launch counts, of one worker.
+struct Counters {
+  struct PerOp {
+    uint64_t warps = 0;
+    uint64_t lanes = 0;
+  };
+  std::vector<PerOp> ops;
+  uint64_t bytes[6][2] = {};   ///< [space][load, store]
+  uint64_t sectors[6][2] = {}; ///< of 32 bytes, of global and local memory
+  uint64_t sharedPasses = 0;   ///< wavefronts of shared memory
+  uint64_t sharedIdeal = 0;    ///< as many as there would be without conflicts
+  uint64_t barriers = 0;       ///< warps that waited at one
+  uint64_t mmaFlops = 0;
+  uint64_t asyncBytes = 0;
+
+  void add(const Counters &other);
+};
+
+class Block {
+public:
+  Block(Device &device, const Program &program, const LaunchConfig &config,
+        Counters &counters);
+  ~Block();
+
+  void start(uint64_t index);
+
+  enum class State : uint8_t { Running, Done, Fault };
+  /// Executes up to `budget` operations of warps.
+  State run(uint64_t budget);
+
+  /// Arrives at barrier `id` with the lanes of a group. `count` 0: all threads.
+  /// Done: the barrier completed or the lanes only arrive; Blocked: they wait.
+  Step barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
+               unsigned count, bool waits);
+  /// Lanes of a warp have exited.
+  void exited(Warp &warp, uint32_t lanes);
+
+  void setFault(const Op &op, const Warp &warp, unsigned lane,
+                std::string what);
+
+  Device &device;
+  const Program &program;
+  const LaunchConfig &config;
+  Counters &counters;
+  uint64_t index = 0;
+  uint32_t position[3] = {}; ///< ctaid
+  unsigned threads = 0;
+  std::vector<std::unique_ptr<Warp>> warps;
+  std::vector<uint8_t> shared, sharedState;
+  uint32_t sharedSize = 0;
+  Races races;
+  Barrier barriers[16];
+  Fault fault;
+  bool faulted = false;
+  /// Extensions of instruction files: mbarriers, tensor cores' groups.
+  std::shared_ptr<void> extension;
+
+private:
+  void complete(unsigned id);
+  void recheck();
+
+  uint64_t random = 0;
+  unsigned nextWarp = 0;
+};
+
+} // namespace ptx
+} // namespace nestc
+
+#endif // NESTC_TOOLS_PTX_EMULATOR_MACHINE_H

@@ -1,0 +1,319 @@
+//===- MemoryAccess.cpp - addresses of a warp and what lies there ---------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/MemoryAccess.h"
+
+#include <algorithm>
+
+using namespace nestc::ptx;
+
+bool nestc::ptx::addressesOf(Warp &warp, const Op &op, uint32_t lanes,
+                             uint64_t *address) {
+  if (!warp.demand(op, op.s[0], lanes, "the address"))
+    return false;
+  if (op.access.wideAddress) {
+    const uint64_t *base = warp.at<uint64_t>(op.s[0]);
+    for (unsigned i = 0; i < laneCount; ++i)
+      address[i] = base[i] + static_cast<uint64_t>(op.imm);
+  } else {
+    const uint32_t *base = warp.at<uint32_t>(op.s[0]);
+    for (unsigned i = 0; i < laneCount; ++i)
+      address[i] =
+          static_cast<uint32_t>(base[i] + static_cast<uint32_t>(op.imm));
+  }
+  return true;
+}
+
+static std::string hex(uint64_t value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "0x%llx",
+                static_cast<unsigned long long>(value));
+  return text;
+}
+
+static const char *touchName(Touch touch) {
+  switch (touch) {
+  case Touch::Read:
+  case Touch::StrongRead:
+  case Touch::CollectiveRead:
+    return "load";
+  case Touch::Atomic:
+    return "atomic";
+  default:
+    return "store";
+  }
+}
+
+static bool outside(Warp &warp, const Op &op, unsigned lane, uint64_t address,
+                    unsigned bytes, Touch touch, const char *space,
+                    const std::string &where) {
+  warp.fail(op, lane,
+            std::string(touchName(touch)) + " of " + std::to_string(bytes) +
+                " bytes at " + space + " address " + hex(address) + " is " +
+                where);
+  return false;
+}
+
+/// The window of a generic address; Global when it is in none.
+static Space windowOf(uint64_t address) {
+  if (address - sharedWindow < windowBytes)
+    return Space::Shared;
+  if (address - localWindow < windowBytes)
+    return Space::Local;
+  if (address - paramWindow < windowBytes)
+    return Space::Param;
+  return Space::Global;
+}
+
+bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
+                        const uint64_t *address, unsigned bytes, unsigned align,
+                        Touch touch, Pointers &p) {
+  Block &block = warp.block;
+  bool writes = touch == Touch::Write || touch == Touch::Atomic ||
+                touch == Touch::AsyncWrite;
+  p.sharedLanes = 0;
+  uint64_t bad = 0;
+  forLanes(lanes, [&](unsigned lane) { bad |= address[lane]; });
+  if (bad & (align - 1)) {
+    for (unsigned lane = 0; lane < laneCount; ++lane)
+      if (lanes >> lane & 1 && address[lane] & (align - 1)) {
+        warp.fail(op, lane,
+                  std::string(touchName(touch)) + " at address " +
+                      hex(address[lane]) +
+                      " is misaligned: it has to be a "
+                      "multiple of " +
+                      std::to_string(align));
+        return false;
+      }
+  }
+  // All lanes of the usual request lie in one space and one allocation.
+  Allocation *last = nullptr;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    uint64_t at = address[lane];
+    Space where = space;
+    if (space == Space::Generic) {
+      where = windowOf(at);
+      if (where == Space::Shared)
+        at -= sharedWindow;
+      else if (where == Space::Local)
+        at -= localWindow;
+      else if (where == Space::Param)
+        at -= paramWindow;
+    }
+    switch (where) {
+    case Space::Shared:
+      if (at > block.sharedSize || block.sharedSize - at < bytes)
+        return outside(warp, op, lane, at, bytes, touch, "shared",
+                       "outside the block's " +
+                           std::to_string(block.sharedSize) + " bytes");
+      p.data[lane] = block.shared.data() + at;
+      p.state[lane] = block.sharedState.data() + at;
+      p.sharedLanes |= 1u << lane;
+      p.sharedAddress[lane] = at;
+      break;
+    case Space::Local: {
+      uint32_t size = warp.program.localBytes;
+      if (at > size || size - at < bytes)
+        return outside(warp, op, lane, at, bytes, touch, "local",
+                       "outside the thread's " + std::to_string(size) +
+                           " bytes");
+      size_t offset = size_t(lane) * size + at;
+      p.data[lane] = warp.local.data() + offset;
+      p.state[lane] = warp.localState.data() + offset;
+      break;
+    }
+    case Space::Param: {
+      uint64_t size = block.config.params.size();
+      if (writes) {
+        warp.fail(op, lane, "a store to the parameters of the kernel");
+        return false;
+      }
+      if (at > size || size - at < bytes)
+        return outside(warp, op, lane, at, bytes, touch, "param",
+                       "outside the kernel's " + std::to_string(size) +
+                           " bytes of parameters");
+      p.data[lane] = const_cast<uint8_t *>(block.config.params.data()) + at;
+      p.state[lane] = nullptr;
+      break;
+    }
+    default: {
+      if (!last || at - last->address >= last->bytes) {
+        last = block.device.find(at);
+        if (!last) {
+          const Allocation *near = block.device.below(at);
+          return outside(
+              warp, op, lane, at, bytes, touch, "global",
+              at == 0 ? std::string("a null pointer")
+              : near && at - near->address - near->bytes < (1 << 20)
+                  ? std::to_string(at - near->address - near->bytes) +
+                        " bytes beyond " + near->name + " of " +
+                        std::to_string(near->bytes) + " bytes"
+                  : "outside every allocation");
+        }
+      }
+      uint64_t offset = at - last->address;
+      if (last->bytes - offset < bytes)
+        return outside(warp, op, lane, at, bytes, touch, "global",
+                       std::to_string(offset + bytes - last->bytes) +
+                           " bytes beyond the end of " + last->name + " of " +
+                           std::to_string(last->bytes) + " bytes");
+      if (writes && last->isConstant) {
+        warp.fail(op, lane, "a store to " + last->name + ", which is constant");
+        return false;
+      }
+      p.data[lane] = last->data + offset;
+      p.state[lane] =
+          last->undefined ? last->undefined.get() + offset : nullptr;
+    }
+    }
+  }
+  return true;
+}
+
+bool nestc::ptx::checkState(Warp &warp, const Op &op, uint32_t lanes,
+                            unsigned bytes, bool definedOnly,
+                            const Pointers &p) {
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    if (!p.state[lane])
+      continue;
+    for (unsigned i = 0; i < bytes; ++i) {
+      uint8_t state = p.state[lane][i];
+      if (state == Defined)
+        continue;
+      if (state == Pending) {
+        warp.fail(op, lane,
+                  "the destination of an asynchronous copy is used before the "
+                  "copy was waited for");
+        return false;
+      }
+      if (definedOnly) {
+        warp.fail(op, lane, "memory is read that was never written");
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
+                            Touch touch, const Pointers &p,
+                            const StoredValues &values) {
+  if (!p.sharedLanes)
+    return true;
+  Block &block = warp.block;
+  Races &races = block.races;
+  Race race;
+  bool found = false;
+  races.setTag(op.line);
+  switch (touch) {
+  case Touch::Read:
+    found = races.read(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
+    break;
+  case Touch::CollectiveRead:
+    found = races.readAll(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
+    break;
+  case Touch::Write:
+    found = races.write(warp.id, p.sharedLanes, p.sharedAddress, bytes, values,
+                        block.shared.data(), race);
+    break;
+  case Touch::Atomic:
+    found = races.atomic(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
+    break;
+  case Touch::StrongRead:
+    found =
+        races.atomicRead(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
+    break;
+  case Touch::AsyncWrite:
+    found =
+        races.writeAsync(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
+    break;
+  }
+  if (!found)
+    return true;
+  unsigned other = race.otherWarp * laneCount + race.otherLane;
+  const uint32_t *extent = block.config.block;
+  char text[256];
+  if (race.otherPending)
+    std::snprintf(text, sizeof text,
+                  "%s of shared byte %u, which an asynchronous copy of line %u "
+                  "is still writing: it was not waited for",
+                  race.thisWrites ? "store" : "load", race.byte, race.otherTag);
+  else
+    std::snprintf(text, sizeof text,
+                  "race in shared memory: %s of byte %u, which thread "
+                  "(%u,%u,%u) %s in line %u with no synchronisation between",
+                  race.thisWrites ? "store" : "load", race.byte,
+                  other % extent[0], other / extent[0] % extent[1],
+                  other / (extent[0] * extent[1]),
+                  race.otherWrote ? "wrote" : "read", race.otherTag);
+  warp.fail(op, race.lane, text);
+  return false;
+}
+
+void nestc::ptx::countAccess(Warp &warp, uint32_t lanes, Space space,
+                             bool isStore, const uint64_t *address,
+                             const Pointers &p, unsigned bytes) {
+  Counters &c = warp.block.counters;
+  uint32_t shared = p.sharedLanes & lanes, others = lanes & ~shared;
+  auto at = [](Space s) { return static_cast<unsigned>(s); };
+  if (shared) {
+    c.bytes[at(Space::Shared)][isStore] +=
+        uint64_t(bytes) * __builtin_popcount(shared);
+    if (!warp.block.config.profile)
+      return;
+    // 64- and 128-bit requests go in halves and quarters of a warp; a pass
+    // serves one word of each of the 32 banks, or lanes that want the same.
+    unsigned group = bytes >= 16 ? 8 : bytes == 8 ? 16 : 32;
+    for (unsigned first = 0; first < laneCount; first += group) {
+      uint32_t words[laneCount];
+      unsigned count = 0;
+      for (unsigned lane = first; lane < first + group; ++lane)
+        if (shared >> lane & 1)
+          for (unsigned b = 0; b < std::max(bytes, 4u); b += 4)
+            words[count++ % laneCount] = (p.sharedAddress[lane] + b) / 4;
+      if (!count)
+        continue;
+      std::sort(words, words + count);
+      unsigned perBank[32] = {}, most = 0;
+      for (unsigned i = 0; i < count; ++i)
+        if (!i || words[i] != words[i - 1])
+          most = std::max(most, ++perBank[words[i] % 32]);
+      c.sharedPasses += most;
+      c.sharedIdeal += 1;
+    }
+  }
+  if (!others)
+    return;
+  Space where =
+      space == Space::Generic || space == Space::Const ? Space::Global : space;
+  if (space == Space::Generic) {
+    unsigned lane = __builtin_ctz(others);
+    where = windowOf(address[lane]);
+  }
+  c.bytes[at(where)][isStore] += uint64_t(bytes) * __builtin_popcount(others);
+  if (!warp.block.config.profile || where == Space::Param)
+    return;
+  uint64_t sectors[laneCount * 2];
+  unsigned count = 0;
+  if (where == Space::Local) {
+    // Local memory is laid out so that the same word of all lanes is together.
+    c.sectors[at(where)][isStore] +=
+        (uint64_t(bytes) * __builtin_popcount(others) + 31) / 32;
+    return;
+  }
+  forLanes(others, [&](unsigned lane) {
+    sectors[count++] = address[lane] / 32;
+    if ((address[lane] + bytes - 1) / 32 != address[lane] / 32)
+      sectors[count++] = (address[lane] + bytes - 1) / 32;
+  });
+  std::sort(sectors, sectors + count);
+  c.sectors[at(where)][isStore] +=
+      std::unique(sectors, sectors + count) - sectors;
+}
