@@ -55,7 +55,7 @@ def f32(value):
 
 def struct(data):
     """A parameter that is a structure, or a scalar of another type: its bytes."""
-    return Scalar("bytes", bytes(data).hex())
+    return Scalar("bytes", list(bytes(data)))
 
 
 @dataclasses.dataclass

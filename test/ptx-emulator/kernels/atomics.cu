@@ -6,7 +6,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-template <class T> __device__ void update(T *cells, T x) {
+template <class T>
+__device__ void update(T *cells, T x) {
   atomicAdd(cells, x);
   atomicMin(cells + 1, x);
   atomicMax(cells + 2, x);
@@ -15,7 +16,8 @@ template <class T> __device__ void update(T *cells, T x) {
   atomicXor(cells + 5, x);
 }
 
-template <class T> __device__ void integers(const T *a, T *global, T *back) {
+template <class T>
+__device__ void integers(const T *a, T *global, T *back) {
   __shared__ T cells[8];
   u32 i = blockIdx.x * blockDim.x + threadIdx.x;
   if (threadIdx.x < 8)
@@ -34,10 +36,11 @@ KERNEL wide_reds(const float *a, float *cells) {
   asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(cells), "f"(a[i]),
                "f"(a[i] + 1)
                : "memory");
-  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(
-                   cells + 4),
-               "f"(a[i]), "f"(1.f), "f"(-a[i]), "f"(2 * a[i])
-               : "memory");
+  asm volatile(
+      "red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(cells +
+                                                                        4),
+      "f"(a[i]), "f"(1.f), "f"(-a[i]), "f"(2 * a[i])
+      : "memory");
 }
 
 KERNEL halves(const __half *a, __half *h, __half2 *h2, __nv_bfloat16 *b,
@@ -46,7 +49,8 @@ KERNEL halves(const __half *a, __half *h, __half2 *h2, __nv_bfloat16 *b,
   atomicAdd(h, a[i]);
   atomicAdd(h2, __half2{a[i], __hneg(a[i])});
   atomicAdd(b, __float2bfloat16(__half2float(a[i])));
-  atomicAdd(b2, __nv_bfloat162{__float2bfloat16(__half2float(a[i])), __float2bfloat16(1.f)});
+  atomicAdd(b2, __nv_bfloat162{__float2bfloat16(__half2float(a[i])),
+                               __float2bfloat16(1.f)});
 }
 #else
 KERNEL integers_s32(const s32 *a, s32 *global, s32 *back) {
@@ -144,7 +148,8 @@ KERNEL halves(const __half *a, __half *h, __half2 *h2, __nv_bfloat16 *b,
   atomicAdd(h, a[i]);
   atomicAdd(&shared, __half2{a[i], __hneg(a[i])});
   atomicAdd(b, __float2bfloat16(__half2float(a[i])));
-  atomicAdd(b2, __nv_bfloat162{__float2bfloat16(__half2float(a[i])), __float2bfloat16(1.f)});
+  atomicAdd(b2, __nv_bfloat162{__float2bfloat16(__half2float(a[i])),
+                               __float2bfloat16(1.f)});
   __syncthreads();
   if (!i)
     *h2 = shared;
@@ -164,16 +169,31 @@ KERNEL scopes(u32 *cells, u64 *wide, u32 *old) {
     shared[t] = t;
   __syncthreads();
   old[t] = ATOM("atom.add.u32 %0, [%1], %2;", "=r", u32, "l"(cells), "r"(1));
-  ATOM("atom.relaxed.gpu.global.max.u32 %0, [%1], %2;", "=r", u32, "l"(cells + 1), "r"(t));
-  ATOM("atom.acq_rel.sys.global.add.u32 %0, [%1+8], %2;", "=r", u32, "l"(cells), "r"(2));
-  ATOM("atom.acquire.cta.global.min.s32 %0, [%1], %2;", "=r", u32, "l"(cells + 3), "r"(-(int)t));
-  ATOM("atom.release.gpu.global.or.b32 %0, [%1], %2;", "=r", u32, "l"(cells + 4), "r"(1 << t % 32));
-  ATOM("atom.global.add.u64 %0, [%1], %2;", "=l", u64, "l"(wide), "l"((u64)t << 30));
-  asm volatile("red.global.add.u32 [%0], %1;" ::"l"(cells + 5), "r"(3) : "memory");
-  asm volatile("red.relaxed.gpu.global.xor.b32 [%0], %1;" ::"l"(cells + 6), "r"(t) : "memory");
-  asm volatile("red.release.sys.add.u64 [%0], %1;" ::"l"(wide + 1), "l"((u64)t) : "memory");
-  asm volatile("red.shared.add.u32 [%0], %1;" ::"r"((u32)__cvta_generic_to_shared(shared)), "r"(5) : "memory");
-  asm volatile("red.shared.cta.min.u32 [%0], %1;" ::"r"((u32)__cvta_generic_to_shared(shared + 3)), "r"(2) : "memory");
+  ATOM("atom.relaxed.gpu.global.max.u32 %0, [%1], %2;", "=r", u32,
+       "l"(cells + 1), "r"(t));
+  ATOM("atom.acq_rel.sys.global.add.u32 %0, [%1+8], %2;", "=r", u32, "l"(cells),
+       "r"(2));
+  ATOM("atom.acquire.cta.global.min.s32 %0, [%1], %2;", "=r", u32,
+       "l"(cells + 3), "r"(-(int)t));
+  ATOM("atom.release.gpu.global.or.b32 %0, [%1], %2;", "=r", u32,
+       "l"(cells + 4), "r"(1 << t % 32));
+  ATOM("atom.global.add.u64 %0, [%1], %2;", "=l", u64, "l"(wide),
+       "l"((u64)t << 30));
+  asm volatile("red.global.add.u32 [%0], %1;" ::"l"(cells + 5), "r"(3)
+               : "memory");
+  asm volatile("red.relaxed.gpu.global.xor.b32 [%0], %1;" ::"l"(cells + 6),
+               "r"(t)
+               : "memory");
+  asm volatile("red.release.sys.add.u64 [%0], %1;" ::"l"(wide + 1), "l"((u64)t)
+               : "memory");
+  asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(
+                   (u32)__cvta_generic_to_shared(shared)),
+               "r"(5)
+               : "memory");
+  asm volatile("red.shared.cta.min.u32 [%0], %1;" ::"r"(
+                   (u32)__cvta_generic_to_shared(shared + 3)),
+               "r"(2)
+               : "memory");
   atomicAdd(t & 1 ? &shared[1] : &cells[7], 1); // a generic address
   atomicAdd_block(shared + 2, t);
   atomicAdd_system(cells + 8, 1);

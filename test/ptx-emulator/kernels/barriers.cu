@@ -92,7 +92,8 @@ KERNEL producers(const u32 *a, u32 *out, u32 n) {
   }
 }
 
-// barrier.sync is of threads: lanes of one warp may come to it at different places.
+// barrier.sync is of threads: lanes of one warp may come to it at different
+// places.
 KERNEL unaligned(const u32 *a, u32 *out, u32 n) {
   __shared__ u32 cells[64];
   u32 t = threadIdx.x;
@@ -128,12 +129,13 @@ KERNEL unaligned_counts(const u32 *a, u32 *out, u32 n) {
 KERNEL reductions(const u32 *a, u32 *out, u32 n) {
   ELEMENT;
   u32 x = a[i], count, all, any;
-  asm volatile("{\n\t.reg .pred %%p, %%q;\n\tsetp.ne.u32 %%p, %3, 0;\n\t"
-               "barrier.red.popc.u32 %0, 0, %%p;\n\t"
-               "bar.red.and.pred %%q, 2, 64, %%p;\n\tselp.u32 %1, 1, 0, %%q;\n\t"
-               "bar.red.or.pred %%q, 0, !%%p;\n\tselp.u32 %2, 1, 0, %%q;\n\t}"
-               : "=r"(count), "=r"(all), "=r"(any)
-               : "r"(x % 3));
+  asm volatile(
+      "{\n\t.reg .pred %%p, %%q;\n\tsetp.ne.u32 %%p, %3, 0;\n\t"
+      "barrier.red.popc.u32 %0, 0, %%p;\n\t"
+      "bar.red.and.pred %%q, 2, 64, %%p;\n\tselp.u32 %1, 1, 0, %%q;\n\t"
+      "bar.red.or.pred %%q, 0, !%%p;\n\tselp.u32 %2, 1, 0, %%q;\n\t}"
+      : "=r"(count), "=r"(all), "=r"(any)
+      : "r"(x % 3));
   PUT(count);
   PUT(all);
   PUT(any);

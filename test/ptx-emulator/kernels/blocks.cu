@@ -143,7 +143,8 @@ KERNEL last_block(const u32 *a, u32 *partial, u32 *count, u32 *out, u32 n) {
   }
 }
 
-// Decoupled look-back: blocks take tickets, so that they wait for earlier ones only.
+// Decoupled look-back: blocks take tickets, so that they wait for earlier ones
+// only.
 KERNEL look_back(const u32 *a, u32 *out, u32 *ticket, u64 *state, u32 n) {
   __shared__ u32 partial[32], tile, before;
   if (!threadIdx.x)

@@ -2,7 +2,8 @@
 // compile: calls-G.ptx nvcc -arch=sm_80 -G
 // compile: calls-clang.ptx clang --cuda-gpu-arch=sm_80 -O1
 //
-// Functions that stay calls: values, structures, pointers to locals, divergent calls.
+// Functions that stay calls: values, structures, pointers to locals, divergent
+// calls.
 #include "common.h"
 
 struct Pair {

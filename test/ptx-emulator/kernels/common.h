@@ -2,8 +2,9 @@
 // See LICENSE for details.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What the kernels share. A kernel of many operations over n elements writes one
-// row of n results for each PUT, in the order of the reference of the same name.
+// What the kernels share. A kernel of many operations over n elements writes
+// one row of n results for each PUT, in the order of the reference of the same
+// name.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +21,7 @@ using s64 = long long;
 #define ELEMENT                                                                \
   u32 i = blockIdx.x * blockDim.x + threadIdx.x, slot = 0;                     \
   if (i >= n)                                                                  \
-    return
+  return
 #define PUT(...) out[slot++ * n + i] = (__VA_ARGS__)
 
 /// One instruction: OP1("popc.b32", u32, "=r", "r"(a)).

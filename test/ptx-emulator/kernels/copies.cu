@@ -5,7 +5,7 @@
 
 #define AT(p) ((u32)__cvta_generic_to_shared(p))
 #define COPY(text, to, from, ...)                                              \
-  asm volatile("cp.async." text ";" ::"r"(AT(to)), "l"(from) __VA_ARGS__       \
+  asm volatile("cp.async." text ";" ::"r"(AT(to)), "l"(from)__VA_ARGS__        \
                : "memory")
 #define COMMIT asm volatile("cp.async.commit_group;" ::: "memory")
 #define WAIT(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
@@ -26,7 +26,8 @@ KERNEL sizes(const u32 *a, u32 *out) {
   WAIT_ALL;
   for (u32 k = 0; k < 4; ++k)
     out[256 + 4 * t + k] = tile[t][k];
-  COPY("cg.shared.global.L2::128B [%0], [%1], 16", &tile[t][0], a + 4 * (t ^ 5));
+  COPY("cg.shared.global.L2::128B [%0], [%1], 16", &tile[t][0],
+       a + 4 * (t ^ 5));
   COMMIT;
   WAIT_ALL;
   __syncthreads();
@@ -45,9 +46,11 @@ KERNEL zero_fill(const u32 *a, u32 *out, u32 n) {
   for (u32 k = 0; k < 4; ++k)
     out[4 * t + k] = tile[t][k];
   COPY("ca.shared.global [%0], [%1], 4, %2", &tile[t][1], a + t, , "r"(t % 5));
-  COPY("ca.shared.global.L2::64B [%0], [%1], 8, %2", &tile[t][2], a + 2 * t, , "r"(t % 9));
+  COPY("ca.shared.global.L2::64B [%0], [%1], 8, %2", &tile[t][2], a + 2 * t, ,
+       "r"(t % 9));
   asm volatile("{\n\t.reg .pred %%p;\n\tsetp.gt.u32 %%p, %2, 40;\n\t"
-               "cp.async.ca.shared.global [%0], [%1], 4, %%p;\n\t}" ::"r"(AT(&tile[t][0])),
+               "cp.async.ca.shared.global [%0], [%1], 4, %%p;\n\t}" ::"r"(
+                   AT(&tile[t][0])),
                "l"(a + t), "r"(t)
                : "memory");
   WAIT_ALL;
@@ -94,12 +97,14 @@ KERNEL uneven(const u32 *a, u32 *out) {
 }
 
 // A ring of stages, each thread copying for all.
-template <int Stages> __device__ void pipeline(const u32 *a, u32 *out, u32 n) {
+template <int Stages>
+__device__ void pipeline(const u32 *a, u32 *out, u32 n) {
   __shared__ __align__(16) u32 ring[Stages][128];
   u32 t = threadIdx.x, sum = 0;
   for (u32 k = 0; k < Stages - 1; ++k) {
     if (k < n)
-      COPY("cg.shared.global [%0], [%1], 16", &ring[k][4 * t], a + 128 * k + 4 * t);
+      COPY("cg.shared.global [%0], [%1], 16", &ring[k][4 * t],
+           a + 128 * k + 4 * t);
     COMMIT;
   }
   for (u32 k = 0; k < n; ++k) {
@@ -107,7 +112,8 @@ template <int Stages> __device__ void pipeline(const u32 *a, u32 *out, u32 n) {
     __syncthreads();
     u32 next = k + Stages - 1;
     if (next < n)
-      COPY("cg.shared.global [%0], [%1], 16", &ring[next % Stages][4 * t], a + 128 * next + 4 * t);
+      COPY("cg.shared.global [%0], [%1], 16", &ring[next % Stages][4 * t],
+           a + 128 * next + 4 * t);
     COMMIT;
     for (u32 j = 0; j < 4; ++j)
       sum = sum * 5 + ring[k % Stages][(4 * t + j * 33 + k) % 128];

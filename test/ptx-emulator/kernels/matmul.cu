@@ -4,8 +4,8 @@
 // Tiled products of matrices: f32 in registers, bf16 on tensor cores.
 #include "common.h"
 
-// C = A B, row by row; tiles of 128 x 128 x 8, 256 threads, 8 x 8 each. M and N are
-// multiples of 128, K of 8.
+// C = A B, row by row; tiles of 128 x 128 x 8, 256 threads, 8 x 8 each. M and N
+// are multiples of 128, K of 8.
 KERNEL matmul_f32(const float *__restrict__ a, const float *__restrict__ b,
                   float *__restrict__ c, u32 m, u32 n, u32 k) {
   __shared__ __align__(16) float left[8][128];
@@ -48,8 +48,8 @@ KERNEL matmul_f32(const float *__restrict__ a, const float *__restrict__ b,
 #define AT(p) ((u32)__cvta_generic_to_shared(p))
 
 // C = A B^T with bf16 operands of K columns and any M, N; K a multiple of 8.
-// Tiles of 64 x 64 x 32, four warps of 32 x 32, three stages. A row of a tile is
-// 64 bytes: four chunks of 16, whose place is swizzled by the row.
+// Tiles of 64 x 64 x 32, four warps of 32 x 32, three stages. A row of a tile
+// is 64 bytes: four chunks of 16, whose place is swizzled by the row.
 __device__ u32 place(u32 row, u32 chunk) {
   return row * 64 + ((chunk ^ row / 2 % 4) * 16);
 }
@@ -60,7 +60,8 @@ __device__ void load_tile(u32 to, const u16 *from, u32 first, u32 rows, u32 at,
   for (u32 step = 0; step < 2; ++step) {
     u32 piece = threadIdx.x + step * 128, row = piece / 4, chunk = piece % 4;
     bool inside = first + row < rows && at + chunk * 8 < k;
-    const u16 *source = from + (inside ? (u64)(first + row) * k + at + chunk * 8 : 0);
+    const u16 *source =
+        from + (inside ? (u64)(first + row) * k + at + chunk * 8 : 0);
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                      to + place(row, chunk)),
                  "l"(source), "r"(inside ? 16 : 0)

@@ -116,7 +116,8 @@ KERNEL generic(const u32 *a, u32 *out, u32 n) {
     p = &a[n - 1 - i];
   }
   PUT(*(volatile const u32 *)p);
-  PUT(__isShared(p) + 2 * __isLocal(p) + 4 * __isGlobal(p) + 8 * __isConstant(p));
+  PUT(__isShared(p) + 2 * __isLocal(p) + 4 * __isGlobal(p) +
+      8 * __isConstant(p));
   PUT((u32)__cvta_generic_to_shared(&block[5]) -
       (u32)__cvta_generic_to_shared(&block[1]));
 }
@@ -154,8 +155,8 @@ KERNEL staged(const float4 *a, float *out) {
   ((float2 *)out)[2 * t + 1] = q;
 }
 
-KERNEL hints(const u32 *__restrict__ a, const float4 *__restrict__ b,
-             u32 *out, float4 *vectors, u32 n) {
+KERNEL hints(const u32 *__restrict__ a, const float4 *__restrict__ b, u32 *out,
+             float4 *vectors, u32 n) {
   ELEMENT;
   PUT(__ldg(a + i));
   PUT(__ldcg(a + i) + 1);
@@ -187,8 +188,9 @@ KERNEL hints(const u32 *__restrict__ a, const float4 *__restrict__ b,
                : "=r"(r)
                : "l"(a + i), "l"(policy));
   asm volatile("prefetch.global.L2 [%0];" ::"l"(a + i));
-  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(out + slot++ * n + i),
-               "r"(r + 12));
+  asm volatile(
+      "st.release.gpu.global.u32 [%0], %1;" ::"l"(out + slot++ * n + i),
+      "r"(r + 12));
   float4 v = __ldg(b + i);
   v.x += v.w;
   vectors[i] = v;

@@ -9,7 +9,8 @@
 #define WARP (threadIdx.x / 32)
 #define ALL 0xffffffffu
 
-template <class F> __device__ float over_block(float x, float none, F f) {
+template <class F>
+__device__ float over_block(float x, float none, F f) {
   __shared__ float partial[32];
   for (u32 d = 16; d; d /= 2)
     x = f(x, __shfl_xor_sync(ALL, x, d));
@@ -107,15 +108,16 @@ KERNEL rmsnorm_bf16(const uint4 *a, const uint4 *gain, uint4 *out, u32 n,
   for (u32 i = threadIdx.x; i < n / 8; i += blockDim.x) {
     Vector v{a[i]}, g{__ldg(gain + i)};
     for (u32 k = 0; k < 4; ++k) {
-      float2 x = __bfloat1622float2(v.pairs[k]), y = __bfloat1622float2(g.pairs[k]);
+      float2 x = __bfloat1622float2(v.pairs[k]),
+             y = __bfloat1622float2(g.pairs[k]);
       v.pairs[k] = __floats2bfloat162_rn(x.x * scale * y.x, x.y * scale * y.y);
     }
     out[i] = v.whole;
   }
 }
 
-// The k largest of a row, by radix, 8 bits at a time: the places in order of index.
-// Ties at the boundary go to the lowest places.
+// The k largest of a row, by radix, 8 bits at a time: the places in order of
+// index. Ties at the boundary go to the lowest places.
 KERNEL top_k(const float *a, u32 *out, u32 n, u32 k) {
   __shared__ u32 bins[256], prefix, wanted, counts[32], taken;
   a += blockIdx.x * n, out += blockIdx.x * k;

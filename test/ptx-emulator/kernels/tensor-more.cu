@@ -1,7 +1,7 @@
 // compile: tensor-more.ptx nvcc -arch=sm_80
 //
-// Matrix instructions beyond what the compiler of this project needs: integers, f64,
-// and the wmma interface with its opaque fragments.
+// Matrix instructions beyond what the compiler of this project needs: integers,
+// f64, and the wmma interface with its opaque fragments.
 #include "common.h"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -28,10 +28,11 @@ INTEGER_K32(mma_s8_saturated, ".satfinite.s32.s8.s8.s32")
 
 KERNEL mma_f64(const double *a, const double *b, const double *c, double *d) {
   double r0, r1;
-  asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, "
-               "{%3}, {%4, %5};"
-               : "=d"(r0), "=d"(r1)
-               : "d"(a[LANE]), "d"(b[LANE]), "d"(c[LANE]), "d"(c[32 + LANE]));
+  asm volatile(
+      "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, "
+      "{%3}, {%4, %5};"
+      : "=d"(r0), "=d"(r1)
+      : "d"(a[LANE]), "d"(b[LANE]), "d"(c[LANE]), "d"(c[32 + LANE]));
   d[LANE] = r0, d[32 + LANE] = r1;
 }
 

@@ -1,8 +1,8 @@
 // compile: tensor.ptx nvcc -arch=sm_80
 // compile: tensor-sm90.ptx nvcc -arch=sm_90 -DSM90
 //
-// Matrix instructions. Fragments come and go as registers: word r of lane l is at
-// 32 r + l, so that the reference alone knows what belongs where.
+// Matrix instructions. Fragments come and go as registers: word r of lane l is
+// at 32 r + l, so that the reference alone knows what belongs where.
 #include "common.h"
 
 #define LANE (threadIdx.x & 31)
@@ -16,8 +16,8 @@
     __syncwarp();                                                              \
     u32 to = (u32)__cvta_generic_to_shared(tile) + rows[LANE];                 \
     a += LANE;                                                                 \
-    asm volatile("stmatrix.sync.aligned.m8n8." suffix ".shared.b16 [%0], "     \
-                 __VA_ARGS__                                                   \
+    asm volatile("stmatrix.sync.aligned.m8n8." suffix                          \
+                 ".shared.b16 [%0], " __VA_ARGS__                              \
                  : "memory");                                                  \
     __syncwarp();                                                              \
     for (u32 k = LANE; k < 256; k += 32)                                       \
@@ -25,9 +25,11 @@
   }
 STMATRIX("x1", x1, "{%1};" ::"r"(to), "r"(a[0]))
 STMATRIX("x2", x2, "{%1, %2};" ::"r"(to), "r"(a[0]), "r"(a[32]))
-STMATRIX("x4", x4, "{%1, %2, %3, %4};" ::"r"(to), "r"(a[0]), "r"(a[32]), "r"(a[64]), "r"(a[96]))
+STMATRIX("x4", x4, "{%1, %2, %3, %4};" ::"r"(to), "r"(a[0]), "r"(a[32]),
+         "r"(a[64]), "r"(a[96]))
 STMATRIX("x1.trans", x1_trans, "{%1};" ::"r"(to), "r"(a[0]))
-STMATRIX("x4.trans", x4_trans, "{%1, %2, %3, %4};" ::"r"(to), "r"(a[0]), "r"(a[32]), "r"(a[64]), "r"(a[96]))
+STMATRIX("x4.trans", x4_trans, "{%1, %2, %3, %4};" ::"r"(to), "r"(a[0]),
+         "r"(a[32]), "r"(a[64]), "r"(a[96]))
 #else
 #define LDMATRIX(suffix, name, count, ...)                                     \
   KERNEL ldmatrix_##name(const u32 *a, const u32 *rows, u32 *out) {            \
@@ -36,17 +38,20 @@ STMATRIX("x4.trans", x4_trans, "{%1, %2, %3, %4};" ::"r"(to), "r"(a[0]), "r"(a[3
       tile[k] = a[k];                                                          \
     __syncwarp();                                                              \
     u32 from = (u32)__cvta_generic_to_shared(tile) + rows[LANE], r[4];         \
-    asm volatile("ldmatrix.sync.aligned.m8n8." suffix ".shared.b16 "           \
-                 __VA_ARGS__);                                                 \
+    asm volatile("ldmatrix.sync.aligned.m8n8." suffix                          \
+                 ".shared.b16 " __VA_ARGS__);                                  \
     for (u32 k = 0; k < count; ++k)                                            \
       out[32 * k + LANE] = r[k];                                               \
   }
 LDMATRIX("x1", x1, 1, "{%0}, [%1];" : "=r"(r[0]) : "r"(from))
 LDMATRIX("x2", x2, 2, "{%0, %1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(from))
-LDMATRIX("x4", x4, 4, "{%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from))
+LDMATRIX("x4", x4, 4, "{%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]),
+         "=r"(r[2]), "=r"(r[3]) : "r"(from))
 LDMATRIX("x1.trans", x1_trans, 1, "{%0}, [%1];" : "=r"(r[0]) : "r"(from))
-LDMATRIX("x2.trans", x2_trans, 2, "{%0, %1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(from))
-LDMATRIX("x4.trans", x4_trans, 4, "{%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from))
+LDMATRIX("x2.trans", x2_trans, 2, "{%0, %1}, [%2];" : "=r"(r[0]),
+         "=r"(r[1]) : "r"(from))
+LDMATRIX("x4.trans", x4_trans, 4, "{%0, %1, %2, %3}, [%4];" : "=r"(r[0]),
+         "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from))
 
 KERNEL movmatrix(const u32 *a, u32 *out) {
   u32 r;
@@ -82,7 +87,8 @@ KERNEL movmatrix(const u32 *a, u32 *out) {
 #define P42 "{%4, %5, %6, %7}, {%8, %9}"
 #define P21 "{%4, %5}, {%6}"
 MMA4(mma_f16_k16, float, "f", "m16n8k16.row.col.f32.f16.f16.f32", A4, B2, P42)
-MMA4(mma_bf16_k16, float, "f", "m16n8k16.row.col.f32.bf16.bf16.f32", A4, B2, P42)
+MMA4(mma_bf16_k16, float, "f", "m16n8k16.row.col.f32.bf16.bf16.f32", A4, B2,
+     P42)
 MMA4(mma_f16_k8, float, "f", "m16n8k8.row.col.f32.f16.f16.f32", A2, B1, P21)
 MMA4(mma_bf16_k8, float, "f", "m16n8k8.row.col.f32.bf16.bf16.f32", A2, B1, P21)
 MMA4(mma_tf32_k8, float, "f", "m16n8k8.row.col.f32.tf32.tf32.f32", A4, B2, P42)

@@ -83,10 +83,11 @@ KERNEL votes(const u32 *a, u32 *out, u32 n) {
   PUT(__ballot_sync(ALL, x & 1));
   PUT(__uni_sync(ALL, x > 500));
   u32 r;
-  asm volatile("{\n\t.reg .pred %%p, %%q;\n\tsetp.lt.u32 %%p, %1, 3;\n\t"
-               "vote.sync.all.pred %%q, !%%p, -1;\n\tselp.u32 %0, 1, 0, %%q;\n\t}"
-               : "=r"(r)
-               : "r"(x));
+  asm volatile(
+      "{\n\t.reg .pred %%p, %%q;\n\tsetp.lt.u32 %%p, %1, 3;\n\t"
+      "vote.sync.all.pred %%q, !%%p, -1;\n\tselp.u32 %0, 1, 0, %%q;\n\t}"
+      : "=r"(r)
+      : "r"(x));
   PUT(r);
   PUT(__activemask());
   if (LANE & 4)
