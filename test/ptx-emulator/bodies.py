@@ -18,6 +18,7 @@ import numpy as np
 from compile import assemble
 
 INPUTS = harness.HERE / "Inputs"
+OPTION = r" (?:block|shared|buffers) \d+| target \w+| version [\d.]+| module"
 FAULT = re.compile(r"error: k:(\d+): (block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\): .*)\n")
 
 
@@ -26,8 +27,8 @@ def cases(kind):
     prologue = (INPUTS / "prologue.ptx").read_text()
     for part in re.split(r"^//- ", (INPUTS / f"{kind}.ptx").read_text(), flags=re.M)[1:]:
         head, body = part.split("\n", 1)
-        name, options = re.match(r"(.*?)((?: (?:block|shared|buffers) \d+| target \w+| version [\d.]+| module)*)$", head).groups()
-        options = dict(re.findall(r"(block|shared|buffers|target|version|module) ?([\w.]*)", options.replace("module", "module _")))
+        name, options = re.match(rf"(.*?)((?:{OPTION})*)$", head).groups()
+        options = dict(f"{option} ".split(" ")[1:3] for option in re.findall(OPTION, options))
         text = body if "module" in options else prologue + body
         text = text.replace(".target sm_80", f".target {options.get('target', 'sm_80')}")
         text = text.replace(".version 8.0", f".version {options.get('version', '8.0')}")

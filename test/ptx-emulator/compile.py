@@ -66,7 +66,8 @@ def assemble(text):
 
 def opcodes(text):
     text = re.sub(r"//.*|/\*.*?\*/", "", text)
-    for statement in re.split(r"[;{}]|^\s*[\w$.%]+:(?!:)|^\s*\.(?:loc|file|pragma|version|target).*$", text, flags=re.M):
+    between = r"[;{}]|^\s*[\w$.%]+:(?!:)|^\s*\.(?:loc|file|pragma|version|target).*$"
+    for statement in re.split(between, text, flags=re.M):
         match = re.match(r"\s*(?:@!?[\w%$]+\s+)?([a-z]\w*(?:(?:\.|::)\w+)*)(?=\s|$)", statement)
         if match and "." + match[1] not in statement:
             yield match[1]

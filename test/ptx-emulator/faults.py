@@ -38,9 +38,10 @@ THEMES = {
                  "control": ("insertion_sort",)},
     "buffers": {"memory": None, "barriers": None, "copies": None, "matmul": None, "rows": None, "tensor": None,
                 "blocks": ("reduce", "scan", "look_back", "last_block"), "control": None, "integer": None},
-    "registers": {"control": ("nested", "half_warps", "insertion_sort", "dense_switch"), "barriers": ("ring", "producers"),
-                  "blocks": ("reduce", "scan", "look_back"), "memory": ("shared_memory", "generic"),
-                  "matmul": ("matmul_bf16", "matmul_f32"), "rows": ("top_k", "layernorm"), "copies": ("zero_fill",),
+    "registers": {"control": ("nested", "half_warps", "insertion_sort", "dense_switch"),
+                  "barriers": ("ring", "producers"), "blocks": ("reduce", "scan", "look_back"),
+                  "memory": ("shared_memory", "generic"), "matmul": ("matmul_bf16", "matmul_f32"),
+                  "rows": ("top_k", "layernorm"), "copies": ("zero_fill",),
                   "calls": ("structures",), "atomics": ("exchanges",), "tensor": ("mma_bf16_k16", "ldmatrix_x4")},
 }
 

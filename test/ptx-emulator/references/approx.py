@@ -290,6 +290,7 @@ def cases():
     bits = [x.view(np.uint32).tolist()]
     yield table("library", LIBRARY, [x], np.float32, operands=bits)
     small = x[np.abs(x) <= 3.14159274]
-    yield table("library", FAST, [small], np.float32, operands=[small.view(np.uint32).tolist()], ptx=("approx-fast.ptx",))
+    bits = [small.view(np.uint32).tolist()]
+    yield table("library", FAST, [small], np.float32, operands=bits, ptx=("approx-fast.ptx",))
     x = np.concatenate([draw.uniform(-3, 3, 60), draw.uniform(-600, 600, 60), [0.0, 1, -1]])
     yield table("library_f64", LIBRARY_F64, [x], np.float64, operands=[x.view(np.uint64).tolist()])

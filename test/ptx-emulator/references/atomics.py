@@ -148,12 +148,13 @@ def scopes():
     order = range(threads)
     cells = np.array([3, 5, 1, 0, 0, 7, 9, 0, 0, 0, 0, 0, 0], np.uint32)
     flip = functools.reduce(operator.xor, order, 9)
-    after = [3 + threads, threads - 1, 1 + 2 * threads, 2**32 - threads + 1, 2**32 - 1, 7 + 3 * threads, flip]
+    after = [3 + threads, threads - 1, 1 + 2 * threads, 2**32 - threads + 1, 2**32 - 1, 7 + 3 * threads]
+    wide = [5 + (sum(order) << 30), 6 + sum(order)]
     shared = [5 * threads, 1 + threads // 2, 2 + sum(order), 2]
-    after = np.array([*after, threads // 2, threads, *shared], np.uint32)
+    after = np.array([*after, flip, threads // 2, threads, *shared], np.uint32)
     arguments = [
         Out(cells, after),
-        Out(np.array([5, 6], np.uint64), np.array([5 + (sum(order) << 30), 6 + sum(order)], np.uint64)),
+        Out(np.array([5, 6], np.uint64), np.array(wide, np.uint64)),
         Out(np.zeros(threads, np.uint32), same_multiset(range(3, 3 + threads)), free=True),
     ]
     return Case("scopes", arguments, block=(threads,))
@@ -163,7 +164,8 @@ def wide_reds():
     a = np.random.default_rng(5).integers(-9, 9, 64).astype(np.float32)
     total = a.sum()
     after = np.array([total, total + 64, 0, 0, total, 64, -total, 2 * total], np.float32)
-    return Case("wide_reds", [In(a), Out(np.zeros(8, np.float32), after + np.float32(0))], block=(64,), ptx=("atomics-sm90.ptx",))
+    arguments = [In(a), Out(np.zeros(8, np.float32), after + np.float32(0))]
+    return Case("wide_reds", arguments, block=(64,), ptx=("atomics-sm90.ptx",))
 
 
 def cases():

@@ -197,7 +197,9 @@ def cases():
 
     a = integers(1, np.uint32, 100)
     small = np.arange(1, 101, dtype=np.uint32) * 37 % 997 + 1
-    for f, x in ((collatz, small), (dense_switch, small), (dense_switch, a), (early_return, a), (nested, a), (irreducible, a)):
+    for f, x in (
+        (collatz, small), (dense_switch, small), (dense_switch, a), (early_return, a), (nested, a), (irreducible, a)
+    ):
         yield case(f.__name__, [x], [f(v) for v in x.tolist()], 100)
     b = integers(2, np.uint32, 100) % 1000
     yield case("gcd", [small, b], [gcd(x, y) for x, y in zip(small.tolist(), b.tolist())], 100)

@@ -241,7 +241,8 @@ def cases():
         names = tuple(INTEGERS)[2:] if form is BF16 else tuple(INTEGERS)
         bits = for_integers(1, form)
         operations = all_integers(form, names) | extra
-        yield table(f"integer_from_{kernel}", operations, [bits.view(kind)], np.int64, operands=[bits.tolist()], ptx=ptx)
+        operands = [bits.tolist()]
+        yield table(f"integer_from_{kernel}", operations, [bits.view(kind)], np.int64, operands=operands, ptx=ptx)
     x = integers(2, np.int64, COUNT)
     small = {
         "rn.s8": from_integer(F32, "s8", "rn"),

@@ -109,7 +109,8 @@ def parameters():
     yield Case("grid_constant", [harness.struct(options), out, i32(40)], block=(64,))
     e, f = np.float32(1.25), np.float64(-1e-3)
     values = [250, -3, 65000, -30000, int(e.view(np.uint32)), f.view(np.int64), 1]
-    scalars = [harness.struct(struct.pack(f"<{kind}", v)) for kind, v in zip("BbHhfd?", (250, -3, 65000, -30000, e, f, True))]
+    given = zip("BbHhfd?", (250, -3, 65000, -30000, e, f, True))
+    scalars = [harness.struct(struct.pack(f"<{kind}", v)) for kind, v in given]
     yield Case("scalars", [*scalars, Out(np.zeros(7, np.int64), np.array(values, np.int64))], block=(1,))
 
 
