@@ -92,7 +92,7 @@ def pointers(lines, where):
             continue
         for place in re.finditer(r"\[(%\w+)(\+-?\d+)?\]", lines[k]):
             offset = int(place[2] or 0)
-            moves = [(1 << 28, "outside")] + ([(1, "align")] if size > 1 else [])
+            moves = [(1 << 28, "outside|beyond|null")] + ([(1, "align")] if size > 1 else [])
             for by, kind in moves:
                 yield k, lines[k][: place.start()] + f"[{place[1]}+{offset + by}]" + lines[k][place.end() :], kind
 
@@ -147,7 +147,7 @@ def main():
             path = harness.HERE / "kernels" / (case.ptx[0] if case.ptx else f"{theme}.ptx")
             lines = path.read_text().split("\n")
             if what == "buffers":
-                spoilt = [(f"argument {n}", c, path, "outside") for n, c in short(case)]
+                spoilt = [(f"argument {n}", c, path, "outside|beyond") for n, c in short(case)]
             else:
                 spoilt = []
                 for number, (k, line, kind) in enumerate(globals()[what](lines, body(lines, case.kernel))):
