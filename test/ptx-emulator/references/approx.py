@@ -180,9 +180,9 @@ APPROX_F32 = {
 }
 
 APPROX_F64 = {
-    # The upper 32 bits of the result are computed, of the operand read.
+    # The upper 32 bits of the operand are read, those of the result computed.
     "rcp": op(rcp, F64, True, relative=2**-19),
-    "rsqrt": op(rsqrt, F64, True, relative=2**-19),
+    "rsqrt": op(rsqrt, F64, relative=2**-19),
 }
 
 
