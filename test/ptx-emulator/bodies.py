@@ -18,7 +18,7 @@ import numpy as np
 from compile import assemble
 
 INPUTS = harness.HERE / "Inputs"
-OPTION = r" (?:block|shared|buffers) \d+| target \w+| version [\d.]+| module"
+OPTION = r" (?:block|grid|shared|buffers) \d+| global| undefined| target \w+| version [\d.]+| module"
 FAULT = re.compile(r"error: k:(\d+): (block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\): .*)\n")
 
 
@@ -50,15 +50,18 @@ def run(text, options, work, schedule):
     (work / "k.ptx").write_text(text)
     words = int(options.get("buffers", 256))
     outs = harness.Out(np.zeros(words, np.uint32), None)
+    first = harness.In(np.arange(words, dtype=np.uint32))
     case = harness.Case(
         "k",
-        [harness.In(np.arange(words, dtype=np.uint32)), outs],
+        [harness.Scalar("undefined", 4 * words) if "undefined" in options else first, outs],
+        grid=(int(options.get("grid", 1)),),
         block=(int(options.get("block", 64)),),
         shared=int(options.get("shared", 0)),
     )
     description = harness.launch(case, work)
     (work / "1.out.npy").unlink(missing_ok=True)
-    return harness.emulate(work / "k.ptx", description, work, "--schedule", schedule)
+    flags = ["--check-global-races"] if "global" in options else []
+    return harness.emulate(work / "k.ptx", description, work, "--schedule", schedule, *flags)
 
 
 def complain_fault(text, status, error, _):

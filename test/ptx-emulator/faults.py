@@ -98,14 +98,14 @@ def pointers(lines, where):
 
 
 def registers(lines, where):
-    text = "\n".join(lines[k] for k in where)
-    found = []
+    # Of registers with one definition: without one of several a loop may never end.
+    defined = {}
     for k in where:
-        match = re.fullmatch(r"\s+(?!\.|st|red|bar|call|ret|bra|@|cp)[a-z][\w.:]+\s+(%\w+), .*;", lines[k])
-        if match and not match[1].startswith("%SP"):
-            found.append(k)
-    draw = random.Random(len(text))
-    for k in sorted(draw.sample(found, min(len(found), 30))):
+        match = re.match(r"\s+(?:@!?%\w+ )?(?!st|red|bar|call|ret|bra|cp)[a-z][\w.:]+\s+\{?(%\w+)\b", lines[k])
+        if match:
+            defined.setdefault(match[1], []).append(k)
+    found = [at[0] for at in defined.values() if len(at) == 1 and re.fullmatch(r"\s+[a-z].*;", lines[at[0]])]
+    for k in sorted(random.Random(1).sample(found, min(len(found), 30))):
         yield k, "", "undefined"
 
 
@@ -113,15 +113,20 @@ def short(case):
     """The case with each buffer an element shorter."""
     for number, argument in enumerate(case.arguments):
         if not isinstance(argument, harness.Scalar):
+            if isinstance(argument, harness.Out) and not callable(argument.expected):
+                # The last element may be one that is never written.
+                last, before = (harness.raw(x).reshape(-1)[-1] for x in (argument.expected, argument.data))
+                if last == before:
+                    continue
             arguments = list(case.arguments)
             flat = argument.data.reshape(-1)[:-1]
-            arguments[number] = harness.In(flat) if isinstance(argument, harness.In) else harness.Out(flat, None)
+            arguments[number] = harness.In(flat) if isinstance(argument, harness.In) else harness.Out(flat, lambda got: None)
             yield number, harness.Case(**{**vars(case), "arguments": arguments})
 
 
 def judge(case, path, work, kind, may_be_right=False):
     """What is wrong with how the emulator takes a spoilt kernel, or None."""
-    complaints = harness.check(case, path, work, harness.SCHEDULES[:1])
+    complaints = harness.check(case, path, work, harness.SCHEDULES[:1], "--max-steps", "1000000")
     if not complaints:
         return None if may_be_right else "nothing is reported, and the results are right"
     if complaints[0].status == 0:

@@ -128,7 +128,7 @@ class Complaint:
         return f"{self.where}: {self.what}"
 
 
-def check(case, ptx, work, schedules=SCHEDULES):
+def check(case, ptx, work, schedules=SCHEDULES, *flags):
     """Runs a case under the schedules; returns a list of complaints."""
     description = launch(case, work)
     complaints, first = [], {}
@@ -136,7 +136,7 @@ def check(case, ptx, work, schedules=SCHEDULES):
         where = f"{ptx.name} {case.kernel} {case.name} {schedule}"
         for number, argument in enumerate(case.arguments):
             (work / f"{number}.out.npy").unlink(missing_ok=True)
-        status, _, error = emulate(ptx, description, work, "--schedule", schedule)
+        status, _, error = emulate(ptx, description, work, "--schedule", schedule, *flags)
         if status or error:
             complaints.append(Complaint(where, f"exit {status}: {error.strip()}", status, error))
             break

@@ -24,7 +24,11 @@ def main():
             continue
         for name in case.ptx or (f"{theme}.ptx",):
             count += 1
-            for complaint in harness.check(case, harness.HERE / "kernels" / name, work / f"{number}"):
+            path = harness.HERE / "kernels" / name
+            complaints = harness.check(case, path, work / f"{number}")
+            # Once more, looking for races in global memory.
+            complaints += harness.check(case, path, work / f"{number}", ("round-robin",), "--check-global-races")
+            for complaint in complaints:
                 print(complaint)
                 failed += 1
     print(f"{theme}: {count} cases")
