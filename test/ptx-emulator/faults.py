@@ -46,7 +46,10 @@ THEMES = {
 }
 
 # (mode, kernel, number of the place in it): why the program is legal without it.
-LEGAL = {}
+LEGAL = {
+    ("buffers", "leavers", 0): "the last thread leaves before it reads",
+    ("buffers", "subset", 0): "the last lane belongs to none of the groups that read",
+}
 
 
 def body(lines, kernel):
@@ -101,7 +104,7 @@ def registers(lines, where):
     # Of registers with one definition: without one of several a loop may never end.
     defined = {}
     for k in where:
-        match = re.match(r"\s+(?:@!?%\w+ )?(?!st|red|bar|call|ret|bra|cp)[a-z][\w.:]+\s+\{?(%\w+)\b", lines[k])
+        match = re.match(r"\s+(?:@!?%\w+ )?(?!st|red|atom|bar|call|ret|bra|cp)[a-z][\w.:]+\s+\{?(%\w+)\b", lines[k])
         if match:
             defined.setdefault(match[1], []).append(k)
     found = [at[0] for at in defined.values() if len(at) == 1 and re.fullmatch(r"\s+[a-z].*;", lines[at[0]])]

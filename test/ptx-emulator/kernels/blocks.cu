@@ -231,7 +231,7 @@ KERNEL histogram(const u32 *a, u32 *out, u32 n) {
 KERNEL compact(const u32 *a, u32 *out, u32 *count, u32 n) {
   u32 i = blockIdx.x * blockDim.x + threadIdx.x;
   bool keep = i < n && a[i] % 3 == 0;
-  u32 mask = __ballot_sync(ALL, keep), base;
+  u32 mask = __ballot_sync(ALL, keep), base = 0;
   if (!LANE)
     base = atomicAdd(count, __popc(mask));
   base = __shfl_sync(ALL, base, 0);
