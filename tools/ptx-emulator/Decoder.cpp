@@ -8,6 +8,7 @@
 
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Machine.h"
+#include "tools/ptx-emulator/Order.h"
 
 #include <algorithm>
 #include <cstring>
@@ -810,6 +811,7 @@ Status Decoder::run(const Function &kernel) {
     if (op.kind == OpKind::Branch)
       program.ops[op.target].leader = true;
   finishSlots();
+  program.rank = rankOps(program);
   return Status::success();
 }
 

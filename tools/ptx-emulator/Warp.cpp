@@ -202,18 +202,19 @@ void Warp::merge() {
     }
 }
 
-/// Chooses the ready group at the lowest position; after a long turn the next
-/// one above it. False when no group is ready.
+/// Chooses the ready group of the lowest rank; after a long turn the next one
+/// above it. False when no group is ready.
 bool Warp::pick() {
   int best = -1;
-  uint32_t above = rotation > turn ? groups[current].pc : 0;
+  const uint32_t *rank = program.rank.data();
+  uint32_t above = rotation > turn ? rank[groups[current].pc] : 0;
   bool skip = rotation > turn;
   rotation = 0;
   for (int round = 0; round < 2 && best < 0; ++round) {
     for (unsigned i = 0; i < groupCount; ++i)
       if (groups[i].state == Group::State::Ready &&
-          (!skip || round == 1 || groups[i].pc > above) &&
-          (best < 0 || groups[i].pc < groups[best].pc))
+          (!skip || round == 1 || rank[groups[i].pc] > above) &&
+          (best < 0 || rank[groups[i].pc] < rank[groups[best].pc]))
         best = i;
   }
   if (best < 0)
