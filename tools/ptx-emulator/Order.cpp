@@ -29,7 +29,13 @@ private:
   std::vector<std::vector<uint32_t>>
   components(const std::vector<uint32_t> &part);
 
+  struct Visit {
+    uint32_t index = 0, low = 0;
+    bool onStack = false;
+  };
+
   std::vector<std::vector<uint32_t>> successors;
+  std::vector<Visit> visits;
   /// Which part a block is in; edges out of the part at hand do not count.
   std::vector<uint32_t> partOf;
   uint32_t parts = 0;
@@ -68,6 +74,7 @@ Order::Order(const Program &program) {
         out.push_back(blockOf[target]);
   }
   partOf.resize(starts.size());
+  visits.resize(starts.size());
 }
 
 /// Tarjan's algorithm without recursion; components in topological order, each
@@ -75,14 +82,11 @@ Order::Order(const Program &program) {
 std::vector<std::vector<uint32_t>>
 Order::components(const std::vector<uint32_t> &part) {
   uint32_t mine = ++parts;
-  for (uint32_t b : part)
+  for (uint32_t b : part) {
     partOf[b] = mine;
+    visits[b] = Visit();
+  }
   std::vector<std::vector<uint32_t>> found;
-  struct Visit {
-    uint32_t index = 0, low = 0;
-    bool onStack = false;
-  };
-  std::vector<Visit> visits(starts.size());
   std::vector<uint32_t> stack;
   std::vector<std::pair<uint32_t, size_t>> path;
   uint32_t count = 0;
