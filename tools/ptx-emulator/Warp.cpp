@@ -278,10 +278,11 @@ bool Warp::settle() {
   return false;
 }
 
-void Warp::release(unsigned barrier) {
+void Warp::release(unsigned barrier, const Barrier &b) {
   for (unsigned i = 0; i < groupCount; ++i)
     if (groups[i].state == Group::State::Barrier &&
         groups[i].barrier == barrier) {
+      takeReduction(program.ops[groups[i].pc], groups[i].lanes, b);
       groups[i].state = Group::State::Ready;
       ++groups[i].pc;
     }
