@@ -169,7 +169,8 @@ private:
   uint8_t *shadows = nullptr;
   uint32_t *undef = nullptr;
   std::vector<uint64_t> storage;
-  unsigned rotation = 0;
+  unsigned rotation = 0; ///< operations since lanes parted, or all had turns
+  uint32_t lastRank = 0;
 };
 
 struct Barrier {
