@@ -54,6 +54,8 @@ void Block::start(uint64_t blockIndex) {
   races.reset((sharedSize + 15) & ~15u, program.sharedGranule, threads);
   for (Barrier &b : barriers)
     b = Barrier();
+  cluster = ClusterBarrier();
+  flags.clear();
   extension.reset();
   for (auto &warp : warps) {
     unsigned rest = threads - warp->id * laneCount;
@@ -183,10 +185,9 @@ void Block::complete(unsigned id) {
   races.sync(id, b.waitingLanes);
   uint32_t waiting[laneCount];
   std::copy(b.waitingLanes, b.waitingLanes + laneCount, waiting);
-  // Reductions are read by the groups before the barrier is used again.
   for (auto &each : warps)
     if (waiting[each->id])
-      each->release(id);
+      each->release(id, b);
   b = Barrier();
 }
 

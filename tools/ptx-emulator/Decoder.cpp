@@ -8,6 +8,7 @@
 
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Machine.h"
+#include "tools/ptx-emulator/Order.h"
 
 #include <algorithm>
 #include <cstring>
@@ -548,24 +549,10 @@ void Decoder::function(Frame &callee) {
       callee.places[&v] = {Space::Local, allocateLocal(v.bytes, v.align),
                            v.bytes};
       break;
-    case Space::Shared: {
+    case Space::Shared:
       // One place for all calls of the function.
-      auto [it, isNew] = modulePlaces.try_emplace(&v);
-      if (isNew) {
-        uint64_t at =
-            (program.sharedBytes + uint64_t(v.align) - 1) / v.align * v.align;
-        it->second = {Space::Shared, at, v.bytes};
-        if (at + v.bytes > (48 << 10))
-          first = first
-                      ? first
-                      : make(v.line, "more than 48 KiB of static shared memory",
-                             "declare it extern and give the size at launch");
-        else
-          program.sharedBytes = at + v.bytes;
-      }
-      callee.places[&v] = it->second;
+      callee.places[&v] = modulePlaces.at(&v);
       break;
-    }
     default:
       if (!first)
         first = make(v.line,
@@ -728,6 +715,10 @@ void Decoder::layout(const Function &kernel) {
         visit(visit, operand);
   std::sort(named.begin(), named.end(),
             [](const Variable *a, const Variable *b) { return a->id < b->id; });
+  for (const Function *f : todo)
+    for (const Variable &v : f->variables)
+      if (v.space == Space::Shared)
+        named.push_back(&v);
   uint64_t shared = 0, dynamicAlign = 16;
   for (const Variable *v : named) {
     if (v->isExtern && !v->bytes) {
@@ -810,6 +801,7 @@ Status Decoder::run(const Function &kernel) {
     if (op.kind == OpKind::Branch)
       program.ops[op.target].leader = true;
   finishSlots();
+  program.rank = rankOps(program);
   return Status::success();
 }
 

@@ -30,8 +30,9 @@ rt::Expected<uint64_t> Device::allocate(uint64_t bytes, bool defined,
   Allocation allocation;
   allocation.bytes = bytes;
   allocation.name = std::move(name);
-  if (bytes < windowBytes)
-    allocation.owned.reset(new (std::nothrow) uint8_t[bytes + 64]());
+  // Pages of zeros cost nothing until they are touched.
+  if (bytes <= free)
+    allocation.owned.reset(static_cast<uint8_t *>(std::calloc(bytes + 64, 1)));
   if (allocation.owned && !defined) {
     allocation.undefined.reset(new (std::nothrow) uint8_t[bytes]);
     if (allocation.undefined)
@@ -41,6 +42,7 @@ rt::Expected<uint64_t> Device::allocate(uint64_t bytes, bool defined,
     return rt::Error(allocation.name, "no memory for " + std::to_string(bytes) +
                                           " bytes of the device");
   allocation.data = allocation.owned.get();
+  free -= bytes;
   return place(std::move(allocation));
 }
 
@@ -64,6 +66,8 @@ bool Device::release(uint64_t address) {
   auto it = firstAbove(allocations, address);
   if (it == allocations.begin() || (*--it)->address != address)
     return false;
+  if ((*it)->owned)
+    free += (*it)->bytes;
   allocations.erase(it);
   return true;
 }

@@ -20,6 +20,7 @@
 #include "tools/ptx-emulator/Syntax.h"
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,11 +44,17 @@ struct Allocation {
   std::unique_ptr<uint8_t[]> undefined;
   bool isConstant = false;
   std::string name; ///< for messages: "buffer 2", ".global table"
-  std::unique_ptr<uint8_t[]> owned;
+  struct Free {
+    void operator()(uint8_t *memory) const { std::free(memory); }
+  };
+  std::unique_ptr<uint8_t[], Free> owned;
 };
 
 class Device {
 public:
+  /// `capacity`: bytes that all allocations together may have.
+  explicit Device(uint64_t capacity = uint64_t(1) << 40) : free(capacity) {}
+
   /// Address of `bytes` of memory, aligned to 256; or an error when the host
   /// has no memory. Contents are zero; `defined` says whether a kernel may read
   /// them before it stores them.
@@ -68,6 +75,7 @@ private:
 
   std::vector<std::unique_ptr<Allocation>> allocations; // ascending
   uint64_t next = firstGlobal;
+  uint64_t free;
 };
 
 /// A module whose variables have memory.

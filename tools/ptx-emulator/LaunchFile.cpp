@@ -174,12 +174,6 @@ Status nestc::ptx::writeOutputs(const LaunchFile &launch, Device &device) {
 std::string nestc::ptx::profileJson(const std::string &kernel,
                                     const Profile &profile) {
   using rt::Json;
-  auto twoWays = [](const uint64_t (&ways)[2]) {
-    Json json = Json::object();
-    json.set("load", ways[0]);
-    json.set("store", ways[1]);
-    return json;
-  };
   // Instructions are those of threads, as a profiler's thread_inst_executed.
   uint64_t classes[static_cast<unsigned>(OpClass::Count)] = {};
   Json opcodes = Json::object();
@@ -200,11 +194,22 @@ std::string nestc::ptx::profileJson(const std::string &kernel,
   json.set("instructions", instructions);
   json.set("warp_instructions", profile.warpInstructions);
   json.set("opcodes", opcodes);
-  json.set("global_bytes", twoWays(profile.globalBytes));
-  json.set("global_sectors", twoWays(profile.globalSectors));
-  json.set("local_bytes", twoWays(profile.localBytes));
-  json.set("local_sectors", twoWays(profile.localSectors));
-  json.set("shared_bytes", twoWays(profile.sharedBytes));
+  auto total = [](const uint64_t (&ways)[2]) { return ways[0] + ways[1]; };
+  json.set("global_bytes", total(profile.globalBytes));
+  json.set("global_sectors", total(profile.globalSectors));
+  json.set("local_bytes", total(profile.localBytes));
+  json.set("local_sectors", total(profile.localSectors));
+  json.set("shared_bytes", total(profile.sharedBytes));
+  Json parts[2] = {Json::object(), Json::object()}; // loads, stores
+  for (unsigned way = 0; way < 2; ++way) {
+    parts[way].set("global_bytes", profile.globalBytes[way]);
+    parts[way].set("global_sectors", profile.globalSectors[way]);
+    parts[way].set("local_bytes", profile.localBytes[way]);
+    parts[way].set("local_sectors", profile.localSectors[way]);
+    parts[way].set("shared_bytes", profile.sharedBytes[way]);
+  }
+  json.set("loads", parts[0]);
+  json.set("stores", parts[1]);
   json.set("shared_passes", profile.sharedPasses);
   json.set("bank_conflicts", profile.bankConflicts);
   json.set("mma_flops", profile.mmaFlops);

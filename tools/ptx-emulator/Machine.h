@@ -24,6 +24,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace nestc {
@@ -70,6 +71,8 @@ struct Group {
   State state = State::Ready;
   uint8_t barrier = 0;
 };
+
+struct Barrier;
 
 class Warp {
 public:
@@ -134,8 +137,9 @@ public:
   /// A fault when a lane of the slot is undefined; `role`: "the address".
   bool demand(const Op &op, Slot slot, uint32_t lanes, const char *role);
 
-  /// Sets groups that wait at a barrier free; they go on behind it.
-  void release(unsigned barrier);
+  /// Sets groups that wait at a barrier free; they go on behind it, with the
+  /// result of bar.red.
+  void release(unsigned barrier, const Barrier &b);
   /// Why a warp that cannot run is stuck. False when it can run.
   bool explain();
 
@@ -152,6 +156,8 @@ public:
   std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
 
 private:
+  /// Writes the result of bar.red, if `op` is one (Cooperative.cpp).
+  void takeReduction(const Op &op, uint32_t lanes, const Barrier &b);
   bool pick();
   void merge();
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
@@ -163,7 +169,8 @@ private:
   uint8_t *shadows = nullptr;
   uint32_t *undef = nullptr;
   std::vector<uint64_t> storage;
-  unsigned rotation = 0;
+  unsigned rotation = 0; ///< operations since lanes parted, or all had turns
+  uint32_t lastRank = 0;
 };
 
 struct Barrier {
@@ -176,6 +183,14 @@ struct Barrier {
   bool reductionOr = false, reductionAnd = true;
   uint32_t reductionPop = 0;
   uint32_t line = 0;
+};
+
+/// The barrier of a cluster of one block.
+struct ClusterBarrier {
+  uint32_t arrived[32] = {};   ///< in the phase that is open
+  uint32_t completed[32] = {}; ///< in the one before, and not waited for yet
+  uint32_t owing[32] = {};     ///< have arrived and not waited
+  Knowledge knowledge;
 };
 
 /// What a launch counts, of one worker.
@@ -230,6 +245,9 @@ public:
   uint32_t sharedSize = 0;
   Races races;
   Barrier barriers[16];
+  ClusterBarrier cluster;
+  /// What those who released at an address knew, by generic address.
+  std::unordered_map<uint64_t, Knowledge> flags;
   Fault fault;
   bool faulted = false;
   /// Extensions of instruction files: mbarriers, tensor cores' groups.

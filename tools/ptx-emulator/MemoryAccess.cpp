@@ -257,6 +257,24 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
   return false;
 }
 
+void nestc::ptx::synchronize(Warp &warp, uint32_t lanes,
+                             const uint64_t *address, const Pointers &p,
+                             Space space, bool acquires, bool releases) {
+  if (!acquires && !releases)
+    return;
+  Block &block = warp.block;
+  forLanes(lanes, [&](unsigned lane) {
+    bool shared = p.sharedLanes >> lane & 1;
+    uint64_t key =
+        shared ? sharedWindow + p.sharedAddress[lane] : address[lane];
+    Knowledge &flag = block.flags[key];
+    if (acquires)
+      block.races.acquire(flag, warp.id, 1u << lane);
+    if (releases)
+      block.races.release(flag, warp.id, 1u << lane);
+  });
+}
+
 void nestc::ptx::countAccess(Warp &warp, uint32_t lanes, Space space,
                              bool isStore, const uint64_t *address,
                              const Pointers &p, unsigned bytes) {

@@ -58,6 +58,12 @@ bool checkRaces(Warp &warp, const Op &op, unsigned bytes, Touch touch,
 bool checkState(Warp &warp, const Op &op, uint32_t lanes, unsigned bytes,
                 bool definedOnly, const Pointers &pointers);
 
+/// An access with acquire or release semantics, lane by lane: what those who
+/// released at the same address knew is taken, or what the lane knows is left.
+void synchronize(Warp &warp, uint32_t lanes, const uint64_t *address,
+                 const Pointers &pointers, Space space, bool acquires,
+                 bool releases);
+
 /// Adds a request of the warp to the counters.
 void countAccess(Warp &warp, uint32_t lanes, Space space, bool isStore,
                  const uint64_t *address, const Pointers &pointers,

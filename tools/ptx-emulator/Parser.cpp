@@ -88,6 +88,8 @@ private:
   Status resolveLabels(Function &f);
   Status numbers(unsigned (&out)[3]);
   Status skipLine();
+  Status skipPast(const char *punctuation);
+  Status skipNested(const char *open, const char *close);
 
   void advance() {
     token = ahead;
@@ -269,6 +271,31 @@ Status Parser::skipLine() {
   return Status::success();
 }
 
+/// Skips to behind the next punctuation of this kind.
+Status Parser::skipPast(const char *punctuation) {
+  while (!token.is(punctuation)) {
+    if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
+      return unexpected((std::string("'") + punctuation + "'").c_str());
+    advance();
+  }
+  advance();
+  return Status::success();
+}
+
+/// Skips to behind the bracket that closes the next one.
+Status Parser::skipNested(const char *open, const char *close) {
+  for (unsigned depth = 0;; advance()) {
+    if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
+      return unexpected((std::string("'") + close + "'").c_str());
+    if (token.is(open))
+      ++depth;
+    if (token.is(close) && depth && !--depth)
+      break;
+  }
+  advance();
+  return Status::success();
+}
+
 Status Parser::moduleItem() {
   bool isExtern = false;
   while (dotted("visible") || dotted("extern") || dotted("weak") ||
@@ -292,26 +319,10 @@ Status Parser::moduleItem() {
     }
   if (dotted("file") || dotted("loc"))
     return skipLine();
-  if (dotted("section")) {
-    while (token.kind != Token::Kind::End && !token.is("{"))
-      advance();
-    unsigned depth = 0;
-    do {
-      if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-        return unexpected("'}'");
-      depth += token.is("{");
-      depth -= token.is("}");
-      advance();
-    } while (depth);
-    return Status::success();
-  }
+  if (dotted("section"))
+    return skipNested("{", "}");
   if (dotted("pragma")) {
-    while (!token.is(";")) {
-      if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-        return unexpected("';'");
-      advance();
-    }
-    advance();
+    NEST_RT_TRY(skipPast(";"));
     return Status::success();
   }
   if (dotted("tex") || dotted("alias"))
@@ -354,12 +365,7 @@ Status Parser::directives(Function &f) {
                text == "blocksareclusters") {
       advance();
     } else if (text == "pragma") {
-      while (!token.is(";")) {
-        if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-          return unexpected("';'");
-        advance();
-      }
-      advance();
+      NEST_RT_TRY(skipPast(";"));
     } else if (text == "attribute" || text == "abi_preserve" ||
                text == "abi_preserve_control" || text == "unique" ||
                text == "noinline") {
@@ -397,17 +403,8 @@ Status Parser::function(bool isEntry, bool isExtern) {
   scopes.push_back({0, {}, {}});
   current = 1;
   uses.clear();
-  while (dotted("attribute")) { // .attribute(.unified(...))
-    unsigned depth = 0;
-    advance();
-    do {
-      if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-        return unexpected("')'");
-      depth += token.is("(");
-      depth -= token.is(")");
-      advance();
-    } while (depth);
-  }
+  while (dotted("attribute")) // .attribute(.unified(...))
+    NEST_RT_TRY(skipNested("(", ")"));
   if (!isEntry && token.is("("))
     NEST_RT_TRY(parameters(f, f.returns));
   if (token.kind != Token::Kind::Identifier)
@@ -484,12 +481,7 @@ Status Parser::statement(Function &f) {
     if (token.text == "loc" || token.text == "file")
       return skipLine();
     if (token.text == "pragma") {
-      while (!token.is(";")) {
-        if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-          return unexpected("';'");
-        advance();
-      }
-      advance();
+      NEST_RT_TRY(skipPast(";"));
       return Status::success();
     }
     return unexpected("an instruction or a declaration");
@@ -535,12 +527,7 @@ Status Parser::statement(Function &f) {
       NEST_RT_TRY(expect(";"));
     } else if (dotted("callprototype") || dotted("calltargets")) {
       // Only indirect calls use them; the decoder refuses those.
-      while (!token.is(";")) {
-        if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-          return unexpected("';'");
-        advance();
-      }
-      advance();
+      NEST_RT_TRY(skipPast(";"));
     }
     f.labels.push_back(std::move(label));
     return Status::success();
@@ -647,12 +634,7 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
       advance();
     } else if (dotted("attribute")) {
       advance();
-      while (!token.is(")")) {
-        if (token.kind == Token::Kind::End || token.kind == Token::Kind::Bad)
-          return unexpected("')'");
-        advance();
-      }
-      advance();
+      NEST_RT_TRY(skipPast(")"));
     } else if (token.kind == Token::Kind::Dotted && !type &&
                (type = typeFromName(token.text))) {
       if (*type == Type::Pred || *type > Type::F64)

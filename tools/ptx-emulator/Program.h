@@ -138,6 +138,7 @@ struct Program {
   const Function *kernel = nullptr;
   std::string name;
   std::vector<Op> ops;
+  std::vector<uint32_t> rank;                ///< of each operation (Order.h)
   std::vector<std::vector<uint32_t>> tables; ///< of brx.idx
   std::vector<std::string> opcodes;          ///< "ld.global.v4.f32"
   std::vector<OpClass> opcodeClasses;
@@ -162,6 +163,8 @@ struct Program {
   unsigned sharedGranule = 4;
   /// Blocks may speak to each other: atomics with a result, acquire, volatile.
   bool communicates = false;
+  /// It orders relaxed accesses by fences.
+  bool hasFences = false;
 };
 
 } // namespace ptx

@@ -13,9 +13,11 @@
 using namespace nestc;
 using namespace nestc::ptx;
 
-/// Operations a group runs before another group that is ready gets a turn, so
-/// that lanes which spin until others of their warp act do not spin for ever.
-static constexpr unsigned turn = 4096;
+/// While lanes are parted, the group of the lowest rank runs. Lanes that spin
+/// until others of their warp act would spin for ever: after so many operations
+/// all groups get their turns for a while.
+static constexpr unsigned patience = 8192;
+static constexpr unsigned fairness = 1024;
 
 Warp::Warp(Block &block, unsigned id)
     : block(block), program(block.program), id(id) {
@@ -49,7 +51,7 @@ void Warp::start(uint32_t lanes) {
   groupCount = 1;
   groups[0] = {0, lanes, Group::State::Ready, 0};
   current = 0;
-  rotation = 0;
+  rotation = lastRank = 0;
   fillSpecials();
 }
 
@@ -202,23 +204,24 @@ void Warp::merge() {
     }
 }
 
-/// Chooses the ready group at the lowest position; after a long turn the next
-/// one above it. False when no group is ready.
+/// Chooses the ready group of the lowest rank or, when it is time to be fair,
+/// the next one above the last. False when no group is ready.
 bool Warp::pick() {
+  const uint32_t *rank = program.rank.data();
+  if (rotation > patience + fairness || groupCount < 2)
+    rotation = 0;
+  bool fair = rotation > patience;
   int best = -1;
-  uint32_t above = rotation > turn ? groups[current].pc : 0;
-  bool skip = rotation > turn;
-  rotation = 0;
-  for (int round = 0; round < 2 && best < 0; ++round) {
+  for (int round = fair ? 0 : 1; round < 2 && best < 0; ++round)
     for (unsigned i = 0; i < groupCount; ++i)
       if (groups[i].state == Group::State::Ready &&
-          (!skip || round == 1 || groups[i].pc > above) &&
-          (best < 0 || groups[i].pc < groups[best].pc))
+          (round == 1 || rank[groups[i].pc] > lastRank) &&
+          (best < 0 || rank[groups[i].pc] < rank[groups[best].pc]))
         best = i;
-  }
   if (best < 0)
     return false;
   current = best;
+  lastRank = rank[groups[best].pc];
   return true;
 }
 
@@ -277,10 +280,11 @@ bool Warp::settle() {
   return false;
 }
 
-void Warp::release(unsigned barrier) {
+void Warp::release(unsigned barrier, const Barrier &b) {
   for (unsigned i = 0; i < groupCount; ++i)
     if (groups[i].state == Group::State::Barrier &&
         groups[i].barrier == barrier) {
+      takeReduction(program.ops[groups[i].pc], groups[i].lanes, b);
       groups[i].state = Group::State::Ready;
       ++groups[i].pc;
     }

@@ -88,6 +88,9 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
   if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
       !checkRaces(warp, op, bytes, touch, p))
     return Step::Fault;
+  if (op.access.isVolatile)
+    synchronize(warp, lanes, address, p, op.access.space,
+                op.access.acquires || warp.program.hasFences, false);
   moveIn<M, R>(warp, op, lanes, p);
   if (undefined)
     loadShadows(warp, op, lanes, p);
@@ -146,6 +149,9 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
     return Step::Fault;
   if (p.sharedLanes && !checkState(warp, op, p.sharedLanes, bytes, false, p))
     return Step::Fault;
+  if (op.access.isVolatile)
+    synchronize(warp, lanes, address, p, op.access.space, false,
+                op.access.releases || warp.program.hasFences);
   for (unsigned e = 0; e < count; ++e) {
     const R *from = warp.at<R>(op.list[e]);
     forLanes(lanes, [&](unsigned lane) {
@@ -361,6 +367,7 @@ static void decodeFence(Decoder &d) {
     d.needOneOf({"cta", "cluster", "gpu", "sys"});
   }
   d.finish(0, 2);
+  d.program.hasFences = true;
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
   op.effect = noEffect;
   d.emit(std::move(op));

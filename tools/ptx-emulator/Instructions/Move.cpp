@@ -29,9 +29,7 @@ struct AddBase {
 };
 struct InWindow {
   NEST_PTX_INLINE bool apply(const Op &op, uint64_t a) {
-    uint64_t windows = sharedWindow;
-    bool global = a - windows >= 3 * windowBytes;
-    return op.imm ? a - static_cast<uint64_t>(op.imm) < windowBytes : global;
+    return a - static_cast<uint64_t>(op.imm) < windowBytes;
   }
 };
 } // namespace
@@ -227,6 +225,24 @@ static void decodeCvta(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// Whether addresses are global, or constant: both have no window of their own.
+static Step isGlobal(Warp &warp, const Op &op, uint32_t lanes) {
+  const uint64_t *address = warp.at<uint64_t>(op.s[0]);
+  uint32_t &d = warp.predicate(op.d);
+  forLanes(lanes, [&](unsigned lane) {
+    uint64_t at = address[lane];
+    const Allocation *allocation = warp.block.device.find(at);
+    bool constant = allocation && allocation->isConstant;
+    bool global = at - sharedWindow >= 3 * windowBytes && !constant;
+    bool is = op.flag ? constant : global;
+    d = (d & ~(1u << lane)) | uint32_t(is) << lane;
+  });
+  warp.define(op.d, lanes);
+  if (uint32_t unknown = warp.undefined(op.s[0]) & lanes)
+    warp.undefined(op.d) |= unknown;
+  return Step::Done;
+}
+
 static void decodeIsSpace(Decoder &d) {
   Space space = d.space();
   if (d.take("shared::cluster"))
@@ -234,12 +250,16 @@ static void decodeIsSpace(Decoder &d) {
   if (space == Space::Generic)
     return d.error("the space is missing");
   d.finish(2);
-  Op op = d.start(OpKind::Lane, OpClass::Compare);
+  bool windowed = windowOf(space) != 0;
+  Op op = d.start(windowed ? OpKind::Lane : OpKind::Effect, OpClass::Compare);
   op.d = d.result(0, Type::Pred);
   op.s[0] = d.source(1, Type::U64);
-  // Constants lie among global memory; no address is in .const by itself.
   op.imm = static_cast<int64_t>(windowOf(space));
-  setLane<InWindow, Bit, uint64_t>(op);
+  op.flag = space == Space::Const;
+  if (windowed)
+    setLane<InWindow, Bit, uint64_t>(op);
+  else
+    op.effect = isGlobal;
   d.emit(std::move(op));
 }
 
