@@ -9,6 +9,7 @@ under four schedules of the warps, whose results must be equal bit for bit."""
 
 import importlib
 import pathlib
+import subprocess
 import sys
 
 import harness
@@ -19,12 +20,19 @@ sys.path.insert(0, str(harness.HERE / "references"))
 def main():
     theme, work = sys.argv[1], pathlib.Path(sys.argv[2])
     failed = count = 0
+    taken = set()
     for number, case in enumerate(importlib.import_module(theme).cases()):
         if sys.argv[3:] and case.kernel not in sys.argv[3:]:
             continue
         for name in case.ptx or (f"{theme}.ptx",):
             count += 1
             path = harness.HERE / "kernels" / name
+            if path not in taken:
+                # All kernels of the text, and the ones below in particular.
+                taken.add(path)
+                done = subprocess.run(["ptx-emulator", path, "--check"], capture_output=True, text=True)
+                failed += done.returncode != 0
+                print(done.stderr, end="")
             complaints = harness.check(case, path, work / f"{number}")
             # Once more, looking for races in global memory.
             complaints += harness.check(case, path, work / f"{number}", ("round-robin",), "--check-global-races")
