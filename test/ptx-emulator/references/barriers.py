@@ -102,8 +102,9 @@ def cases():
     yield case("ring_single", first, ring_single(first), 128)
     yield case("counted", first, counted(first), 64, 2, 128)
     yield case("named_halves", first, named_halves(first), 128)
-    yield case("producers", a, producers(a, 4), 128, n=4)
     yield case("producers", a[:64], producers(a[:64], 1), 128, n=1)
+    many = integers(3, np.uint32, 64 * 11)
+    yield case("producers", many, producers(many, 11), 128, n=11)
     first = a[:64]
     yield case("unaligned", first, unaligned(first), 64)
     yield case("unaligned_counts", first, unaligned_counts(first), 64)

@@ -66,6 +66,6 @@ def cases():
     yield case("zero_fill", a, zero_fill(a), 64, i32(0))
     yield case("groups", a, groups(a), 64)
     yield case("uneven", a[:128], uneven(a), 32)
-    for stages, n in ((2, 1), (2, 6), (3, 7), (5, 2), (5, 9)):
+    for stages, n in ((2, 1), (2, 11), (3, 11), (5, 2), (5, 15)):
         a = integers(stages, np.uint32, 128 * n)
         yield case(f"pipeline_{stages}", a, pipeline(a, n), 32, i32(n), name=f"of {n}")

@@ -134,7 +134,7 @@ def stmatrix(count, transposed, seed):
         table[rows[8 * k : 8 * k + 8] // 16] = square.T if transposed else square
     name = f"stmatrix_x{count}" + "_trans" * transposed
     out = Out(np.zeros(256, np.uint32), table.reshape(-1).view(np.uint32))
-    return Case(name, [In(words), In(rows), out], ptx=("tensor-sm90.ptx",))
+    return Case(name, [In(words[:count]), In(rows), out], ptx=("tensor-sm90.ptx",))
 
 
 def special():
