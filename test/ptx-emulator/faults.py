@@ -51,7 +51,6 @@ LEGAL = {
     ("barriers", "named_halves", 10): "each half has just met, and stores where itself has read",
     ("barriers", "leavers", 1): "the words read after it were stored before the first one",
     ("barriers", "warp_exchange", 12): "the whole warp meets next",
-    ("barriers", "volatile_flags", 0): "all accesses to the flag are volatile: no race, but a flag that may be lost",
     ("barriers", "reduce_tree", 11): "lane 0 reads what itself has stored",
     ("barriers", "scan_sweeps", 2): "the last step stores what its thread reads",
     ("barriers", "spin_lock", 0): "only one lane of each warp touches memory",
@@ -62,6 +61,11 @@ LEGAL = {
     ("buffers", "zero_fill", 0): "the last thread copies 12 of its 16 bytes",
     ("buffers", "leavers", 0): "the last thread leaves before it reads",
     ("buffers", "subset", 0): "the last lane belongs to none of the groups that read",
+}
+
+# Places left out: wrong, but by no fault that can be seen.
+SILENT = {
+    ("barriers", "volatile_flags", 0): "all accesses to the flag are volatile: no race, but it may be lost",
 }
 
 
@@ -136,14 +140,15 @@ def short(case):
                     continue
             arguments = list(case.arguments)
             flat = argument.data.reshape(-1)[:-1]
-            arguments[number] = harness.In(flat) if isinstance(argument, harness.In) else harness.Out(flat, lambda got: None)
+            is_in = isinstance(argument, harness.In)
+            arguments[number] = harness.In(flat) if is_in else harness.Out(flat, lambda got: None)
             yield number, harness.Case(**{**vars(case), "arguments": arguments})
 
 
-def judge(case, path, work, kind, may_be_right=False):
+def judge(case, path, work, kind, may_be_right, schedule):
     """What is wrong with how the emulator takes a spoilt kernel, or None."""
     flags = ("--check-global-races", "--max-steps", "1000000")
-    complaints = harness.check(case, path, work, harness.SCHEDULES[:1], *flags)
+    complaints = harness.check(case, path, work, (schedule,), *flags)
     if not complaints:
         return None if may_be_right else "nothing is reported, and the results are right"
     if complaints[0].status == 0:
@@ -174,15 +179,19 @@ def main():
                     to.write_text("\n".join([*lines[:k], line, *lines[k + 1 :]]))
                     spoilt.append((f"{number}, line {k + 1} {lines[k].strip()!r} -> {line.strip()!r}", case, to, kind))
             for number, (where, changed, to, kind) in enumerate(spoilt):
+                if (what, case.kernel, number) in SILENT:
+                    continue
                 count += 1
-                complaint = judge(changed, to, work / "run", kind, what == "registers")
-                reason = LEGAL.get((what, case.kernel, number))
-                if reason:
-                    right = "nothing is reported, and the results are right"
-                    complaint = None if complaint == right else complaint or "reported, but it is listed as legal"
+                for schedule in harness.SCHEDULES[: 4 if what in ("barriers", "waits") else 1]:
+                    complaint = judge(changed, to, work / "run", kind, what == "registers", schedule)
+                    if (what, case.kernel, number) in LEGAL:
+                        right = "nothing is reported, and the results are right"
+                        complaint = None if complaint == right else complaint or "reported, but it is listed as legal"
+                    if complaint:
+                        break
                 if complaint:
                     failed += 1
-                    print(f"{path.name} {case.kernel} {case.name}: {where}: {complaint}")
+                    print(f"{path.name} {case.kernel} {case.name} {schedule}: {where}: {complaint}")
                 elif what != "buffers":
                     to.unlink()
     print(f"{what}: {count} places, {failed} failed")
