@@ -175,9 +175,10 @@ Step Block::barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
     for (auto &each : warps)
       full &= (b.arrivedLanes[each->id] & each->live) == each->live;
   }
-  if (full)
-    complete(id);
-  return waits ? Step::Blocked : Step::Done;
+  if (!full)
+    return waits ? Step::Blocked : Step::Done;
+  complete(id); // this warp goes on at once
+  return Step::Done;
 }
 
 void Block::complete(unsigned id) {

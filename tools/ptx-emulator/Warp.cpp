@@ -30,7 +30,6 @@ Warp::Warp(Block &block, unsigned id)
   undef = reinterpret_cast<uint32_t *>(shadows + program.fileBytes);
   local.resize(size_t(program.localBytes) * laneCount);
   localState.resize(local.size());
-  async.resize(laneCount);
 }
 
 void Warp::start(uint32_t lanes) {
@@ -42,10 +41,8 @@ void Warp::start(uint32_t lanes) {
     std::memset(undef + first, 0, size_t(last - first) * 4);
   undef[0] = 0;
   std::memset(localState.data(), Undefined, localState.size());
-  for (AsyncGroups &groups : async) {
-    groups.open.clear();
-    groups.committed.clear();
-  }
+  copies.clear();
+  std::memset(openGroup, 0, sizeof openGroup);
   live = present = lanes;
   clock = 0;
   groupCount = 1;
