@@ -28,8 +28,7 @@ static uint64_t nextRandom(uint64_t &state) {
 
 Block::Block(Device &device, const Program &program, const LaunchConfig &config,
              Counters &counters)
-    : device(device), program(program), config(config), counters(counters),
-      races(/*keepTags=*/true) {
+    : device(device), program(program), config(config), counters(counters) {
   threads = config.block[0] * config.block[1] * config.block[2];
   sharedSize = config.dynamicShared
                    ? program.dynamicOffset + config.dynamicShared
