@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for details.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""faults.py barriers|waits|pointers|buffers|registers WORKDIR [KERNEL]
+
+Takes the PTX of legal kernels, spoils it in one place, and demands that the emulator
+says so: exit 1 and one line `error: KERNEL:LINE: block (x,y,z) thread (x,y,z): what`
+of the kind that the place calls for.
+
+barriers   removes each barrier of the block or of a warp: a race, or undefined values
+waits      removes each wait for asynchronous copies, or lets one more group pend
+pointers   moves each address by one byte, and by far
+buffers    makes each buffer an element shorter
+registers  removes instructions that define a register: an undefined value, or else
+           results that are still right (what was removed did not matter)"""
+
+import importlib
+import pathlib
+import random
+import re
+import sys
+
+import harness
+
+sys.path.insert(0, str(harness.HERE / "references"))
+
+FAULT = re.compile(r"error: (\w+):(\d+): block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\): (.*)\n")
+RACE = "race|undefined|asynchronous"
+BARRIER = r"\s*(?:@!?%\w+ )?(?:bar|barrier)\.(?:warp\.)?sync\b.*;"
+
+THEMES = {
+    "barriers": {"barriers": None, "blocks": None, "memory": None, "rows": None, "copies": None, "matmul": None,
+                 "tensor": ("ldmatrix_x1", "ldmatrix_x4_trans"), "atomics": None},
+    "waits": {"copies": None, "matmul": ("matmul_bf16",)},
+    "pointers": {"memory": None, "barriers": ("ring", "transpose"), "atomics": ("integers_u32", "floats"),
+                 "copies": ("sizes", "groups"), "rows": ("softmax", "rmsnorm_bf16"), "tensor": ("ldmatrix_x4",),
+                 "control": ("insertion_sort",)},
+    "buffers": {"memory": None, "barriers": None, "copies": None, "matmul": None, "rows": None, "tensor": None,
+                "blocks": ("reduce", "scan", "look_back", "last_block"), "control": None, "integer": None},
+    "registers": {"control": ("nested", "half_warps", "insertion_sort", "dense_switch"),
+                  "barriers": ("ring", "producers"), "blocks": ("reduce", "scan", "look_back"),
+                  "memory": ("shared_memory", "generic"), "matmul": ("matmul_bf16", "matmul_f32"),
+                  "rows": ("top_k", "layernorm"), "copies": ("zero_fill",),
+                  "calls": ("structures",), "atomics": ("exchanges",), "tensor": ("mma_bf16_k16", "ldmatrix_x4")},
+}
+
+# (mode, kernel, number of the place in it): why the program is legal without it.
+LEGAL = {
+    ("buffers", "leavers", 0): "the last thread leaves before it reads",
+    ("buffers", "subset", 0): "the last lane belongs to none of the groups that read",
+}
+
+
+def body(lines, kernel):
+    """Numbers of the lines of a kernel."""
+    start = next(k for k, line in enumerate(lines) if re.search(rf"\.entry {kernel}\b", line))
+    end = next(k for k in range(start, len(lines)) if lines[k].startswith("}"))
+    return range(start, end)
+
+
+def barriers(lines, where):
+    for k in where:
+        if re.fullmatch(BARRIER, lines[k]):
+            yield k, "", RACE
+
+
+def waits(lines, where):
+    for k in where:
+        match = re.fullmatch(r"(\s*cp\.async\.wait_group )(\d+);", lines[k])
+        if match:
+            yield k, f"{match[1]}{int(match[2]) + 1};", RACE
+        if match or re.fullmatch(r"\s*cp\.async\.wait_all;", lines[k]):
+            yield k, "", RACE
+
+
+def size_of(line):
+    """Bytes that one address of an access must be aligned to, or None."""
+    match = re.match(r"\s*(?:@!?%\w+ )?(ld|st|atom|red|cp\.async\.c[ag]|ldmatrix)\.(.*?)\s", line)
+    if not match or ".param" in match[2]:
+        return None
+    if match[1] == "ldmatrix":
+        return 16
+    if match[1].startswith("cp"):
+        return int(re.search(r"\], (\d+)", line)[1])
+    bits = re.search(r"\.[busf](\d+)(?:x2)?$", match[2].rstrip())
+    vector = re.search(r"\.v(\d)", match[2])
+    return int(bits[1]) // 8 * int(vector[1] if vector else 1) if bits else None
+
+
+def pointers(lines, where):
+    for k in where:
+        size = size_of(lines[k])
+        if not size:
+            continue
+        for place in re.finditer(r"\[(%\w+)(\+-?\d+)?\]", lines[k]):
+            offset = int(place[2] or 0)
+            moves = [(1 << 28, "outside|beyond|null")] + ([(1, "align")] if size > 1 else [])
+            for by, kind in moves:
+                yield k, lines[k][: place.start()] + f"[{place[1]}+{offset + by}]" + lines[k][place.end() :], kind
+
+
+def registers(lines, where):
+    # Of registers with one definition: without one of several a loop may never end.
+    defined = {}
+    for k in where:
+        match = re.match(r"\s+(?:@!?%\w+ )?(?!st|red|atom|bar|call|ret|bra|cp)[a-z][\w.:]+\s+\{?(%\w+)\b", lines[k])
+        if match:
+            defined.setdefault(match[1], []).append(k)
+    found = [at[0] for at in defined.values() if len(at) == 1 and re.fullmatch(r"\s+[a-z].*;", lines[at[0]])]
+    for k in sorted(random.Random(1).sample(found, min(len(found), 30))):
+        yield k, "", "undefined"
+
+
+def short(case):
+    """The case with each buffer an element shorter."""
+    for number, argument in enumerate(case.arguments):
+        if not isinstance(argument, harness.Scalar):
+            if isinstance(argument, harness.Out) and not callable(argument.expected):
+                # The last element may be one that is never written.
+                last, before = (harness.raw(x).reshape(-1)[-1] for x in (argument.expected, argument.data))
+                if last == before:
+                    continue
+            arguments = list(case.arguments)
+            flat = argument.data.reshape(-1)[:-1]
+            arguments[number] = harness.In(flat) if isinstance(argument, harness.In) else harness.Out(flat, lambda got: None)
+            yield number, harness.Case(**{**vars(case), "arguments": arguments})
+
+
+def judge(case, path, work, kind, may_be_right=False):
+    """What is wrong with how the emulator takes a spoilt kernel, or None."""
+    complaints = harness.check(case, path, work, harness.SCHEDULES[:1], "--max-steps", "1000000")
+    if not complaints:
+        return None if may_be_right else "nothing is reported, and the results are right"
+    if complaints[0].status == 0:
+        return f"nothing is reported, and the results are wrong: {complaints[0]}"
+    match = FAULT.fullmatch(complaints[0].error)
+    if complaints[0].status != 1 or not match:
+        return f"no fault in one line: exit {complaints[0].status}: {complaints[0].error.strip()!r}"
+    return None if re.search(kind, match[3], re.I) else f"another kind than {kind!r}: {match[0].strip()}"
+
+
+def main():
+    what, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    work.mkdir(parents=True, exist_ok=True)
+    failed = count = 0
+    for theme, chosen in THEMES[what].items():
+        seen = set()
+        for case in importlib.import_module(theme).cases():
+            if chosen and case.kernel not in chosen or case.kernel in seen:
+                continue
+            if sys.argv[3:] and case.kernel not in sys.argv[3:]:
+                continue
+            seen.add(case.kernel)
+            path = harness.HERE / "kernels" / (case.ptx[0] if case.ptx else f"{theme}.ptx")
+            lines = path.read_text().split("\n")
+            if what == "buffers":
+                spoilt = [(f"argument {n}", c, path, "outside|beyond") for n, c in short(case)]
+            else:
+                spoilt = []
+                for number, (k, line, kind) in enumerate(globals()[what](lines, body(lines, case.kernel))):
+                    to = work / f"{case.kernel}-{number}.ptx"
+                    to.write_text("\n".join([*lines[:k], line, *lines[k + 1 :]]))
+                    spoilt.append((f"{number}, line {k + 1} {lines[k].strip()!r} -> {line.strip()!r}", case, to, kind))
+            for number, (where, changed, to, kind) in enumerate(spoilt):
+                count += 1
+                complaint = judge(changed, to, work / "run", kind, what == "registers")
+                reason = LEGAL.get((what, case.kernel, number))
+                if reason:
+                    right = "nothing is reported, and the results are right"
+                    complaint = None if complaint == right else complaint or "reported, but it is listed as legal"
+                if complaint:
+                    failed += 1
+                    print(f"{path.name} {case.kernel} {case.name}: {where}: {complaint}")
+                elif what != "buffers":
+                    to.unlink()
+    print(f"{what}: {count} places, {failed} failed")
+    return 1 if failed or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
