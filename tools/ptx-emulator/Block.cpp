@@ -182,7 +182,7 @@ Step Block::barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
 
 void Block::complete(unsigned id) {
   Barrier &b = barriers[id];
-  races.sync(id, b.waitingLanes);
+  races.sync(id, b.waitingLanes, !b.hasCount);
   uint32_t waiting[laneCount];
   std::copy(b.waitingLanes, b.waitingLanes + laneCount, waiting);
   for (auto &each : warps)

@@ -159,6 +159,7 @@ private:
   bool pick();
   void merge();
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
+  bool agree(const uint32_t *masks, uint32_t exec, unsigned lane) const;
   bool settle();
   void taint(const Op &op, uint32_t lanes, uint32_t undefinedLanes);
   void fillSpecials();

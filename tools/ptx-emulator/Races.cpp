@@ -140,10 +140,10 @@ void Races::warpSync(unsigned w, uint32_t lanes) {
   tick(warp);
 }
 
-void Races::sync(unsigned barrier, const uint32_t *lanes) {
+void Races::sync(unsigned barrier, const uint32_t *lanes, bool ofBlock) {
   bool everybody = true, old = false;
   for (unsigned w = 0; w < warpCount; ++w) {
-    everybody &= whole(warps[w], lanes[w]);
+    everybody &= whole(warps[w], lanes[w]) && (lanes[w] || ofBlock);
     old |= warps[w].clock > lastClock / 2;
   }
   if (everybody) {
@@ -164,7 +164,7 @@ void Races::sync(unsigned barrier, const uint32_t *lanes) {
   Knowledge joined = barriers[barrier];
   barriers[barrier].clear();
   for (unsigned w = 0; w < warpCount; ++w)
-    if (lanes[w] || !warps[w].live)
+    if (lanes[w] || (ofBlock && !warps[w].live))
       give(joined, w, lanes[w]);
   for (unsigned w = 0; w < warpCount; ++w) {
     if (!lanes[w])
@@ -355,9 +355,13 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
         coWriters.erase(granule);
       }
       if (reads.used && reads.warps[granule]) {
-        if (conflict(reads, w, lane, granule, race))
+        // Who read what is stored once more does not notice; but a later store
+        // of something else has to wait for it.
+        bool keep = conflict(reads, w, lane, granule, race);
+        if (keep && !excuse(lane, granule))
           return true;
-        reads.warps[granule] = 0;
+        if (!keep)
+          reads.warps[granule] = 0;
       }
       if (__builtin_expect(atomics.used, 0)) {
         if (conflict(atomics, w, lane, granule, race)) {

@@ -113,8 +113,9 @@ public:
   /// bar.warp.sync, once its lanes have all come.
   void warpSync(unsigned warp, uint32_t lanes);
   /// A barrier that completes: lanes[w] are those of warp w that wait at it.
-  /// Takes what those who only arrived left.
-  void sync(unsigned barrier, const uint32_t *lanes);
+  /// Takes what those who only arrived left. `ofBlock`: no thread that is left
+  /// is missing; those that have exited take part.
+  void sync(unsigned barrier, const uint32_t *lanes, bool ofBlock);
   /// bar.arrive.
   void arrive(unsigned barrier, unsigned warp, uint32_t lanes) {
     release(barriers[barrier], warp, lanes);

@@ -34,10 +34,6 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
       !locate(warp, op, lanes, Space::Shared, to, bytes, bytes,
               Touch::AsyncWrite, p))
     return Step::Fault;
-  // What is still being copied must not be copied over.
-  if (!checkState(warp, op, lanes, bytes, false, p) ||
-      !checkRaces(warp, op, bytes, Touch::AsyncWrite, p))
-    return Step::Fault;
   uint8_t size[laneCount];
   uint32_t reading = 0;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
@@ -79,6 +75,10 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
     q.data[lane] = one.data[lane];
     q.state[lane] = one.state[lane];
   }
+  // What is still being copied must not be copied over.
+  if (!checkState(warp, op, lanes, bytes, false, p) ||
+      !checkRaces(warp, op, bytes, Touch::AsyncWrite, p))
+    return Step::Fault;
   uint32_t rest = lanes;
   while (rest) {
     // Lanes whose groups have the same number, which is all of them as a rule.

@@ -409,8 +409,9 @@ static void decodeMma(Decoder &d) {
           d, shape,
           {"m16n8k16", "m16n8k8", "m16n8k4", "m8n8k4", "m16n8k32", "m8n8k16"}))
     return;
-  d.needOneOf({"row"});
-  d.needOneOf({"col"});
+  // A is row-major and B column-major, in this order.
+  if (d.needOneOf({"row", "col"}) != 0 || d.needOneOf({"row", "col"}) != 1)
+    d.error("no such order of the matrices", ".row.col");
   shape.saturates = d.take("satfinite");
   d.take("kind::f8f6f4");
   shape.d = d.type({Type::F32, Type::F16, Type::F64, Type::S32});
