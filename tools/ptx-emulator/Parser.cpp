@@ -259,7 +259,7 @@ Status Parser::header() {
       {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
   for (auto [sm, version] : since)
     if (sm == module.sm && module.version < version)
-      return error(token.line,
+      return error(targetLine,
                    "sm_" + std::to_string(sm) + " is not in PTX " +
                        std::to_string(module.version / 10) + "." +
                        std::to_string(module.version % 10),

@@ -351,6 +351,26 @@ static void decodePrefetch(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// Cache policies are opaque, and hints all the same.
+static void decodeCreatePolicy(Decoder &d) {
+  int kind = d.needOneOf({"fractional", "range", "cvt"});
+  if (kind == 1)
+    d.take("global");
+  for (std::string_view each : {"L2::evict_last", "L2::evict_normal",
+                                "L2::evict_first", "L2::evict_unchanged", "L2"})
+    d.take(each);
+  Type type = d.type({Type::B64});
+  d.require(74, 80);
+  d.finish(kind == 0 ? 1 : 2, kind == 1 ? 4 : 2);
+  Op op = d.start(OpKind::Lane, OpClass::Other);
+  op.d = d.result(0, type);
+  op.resultBytes = 8;
+  op.lane = [](Warp &warp, const Op &op, uint32_t lanes) {
+    forLanes(lanes, [&](unsigned lane) { warp.at<uint64_t>(op.d)[lane] = 0; });
+  };
+  d.emit(std::move(op));
+}
+
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
@@ -390,6 +410,7 @@ OpcodeTable nestc::ptx::memoryTable() {
       {"prefetchu", decodePrefetch},
       {"membar", decodeFence},
       {"fence", decodeFence},
+      {"createpolicy", decodeCreatePolicy},
   };
   return {rows, std::size(rows)};
 }
