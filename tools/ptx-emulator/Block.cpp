@@ -28,8 +28,7 @@ static uint64_t nextRandom(uint64_t &state) {
 
 Block::Block(Device &device, const Program &program, const LaunchConfig &config,
              Counters &counters)
-    : device(device), program(program), config(config), counters(counters),
-      races(/*keepTags=*/true) {
+    : device(device), program(program), config(config), counters(counters) {
   threads = config.block[0] * config.block[1] * config.block[2];
   sharedSize = config.dynamicShared
                    ? program.dynamicOffset + config.dynamicShared
@@ -175,14 +174,15 @@ Step Block::barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
     for (auto &each : warps)
       full &= (b.arrivedLanes[each->id] & each->live) == each->live;
   }
-  if (full)
-    complete(id);
-  return waits ? Step::Blocked : Step::Done;
+  if (!full)
+    return waits ? Step::Blocked : Step::Done;
+  complete(id); // this warp goes on at once
+  return Step::Done;
 }
 
 void Block::complete(unsigned id) {
   Barrier &b = barriers[id];
-  races.sync(id, b.waitingLanes);
+  races.sync(id, b.waitingLanes, !b.hasCount);
   uint32_t waiting[laneCount];
   std::copy(b.waitingLanes, b.waitingLanes + laneCount, waiting);
   for (auto &each : warps)

@@ -296,6 +296,9 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
     return frame->registers[operand.index];
   }
   case Operand::Kind::Special:
+    if (inst->opcode != "mov" && inst->opcode != "cvt" &&
+        operand.special != Special::WarpSize)
+      error("'" + std::string(operand.name) + "' is read by mov and cvt alone");
     return special(operand, type);
   case Operand::Kind::Int: {
     if (isFloat(type) || type == Type::F16x2 || type == Type::BF16x2 ||
@@ -450,6 +453,8 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
     return;
   }
   case Operand::Kind::Int:
+    if (space == Space::Shared)
+      error("a number as an address in .shared", "a register or a variable");
     op.imm += static_cast<int64_t>(base.bits);
     return;
   default:
@@ -622,10 +627,6 @@ void Decoder::call() {
     error("an indirect call is not supported", "the name of a function");
     return;
   }
-  if (inst->guard >= 0) {
-    error("a call with a guard is not supported", "branch around it");
-    return;
-  }
   const Function *f = loaded.module->find(callee.name);
   if (!f) {
     // What the CUDA runtime would define.
@@ -671,10 +672,21 @@ void Decoder::call() {
     bind(arguments.elements[i], f->params[i]);
   for (size_t i = 0; i < f->returns.size(); ++i)
     bind(returns.elements[i], f->returns[i]);
+  if (failed())
+    return;
+  // Lanes whose guard is false go around.
+  uint32_t around = program.ops.size();
+  if (inst->guard >= 0) {
+    Op op = start(OpKind::Branch, OpClass::Control);
+    op.guardNegated = !op.guardNegated;
+    emit(std::move(op));
+  }
   uint64_t mark = localUsed;
-  if (!failed())
-    function(inner);
+  bool guarded = inst->guard >= 0;
+  function(inner);
   localUsed = mark;
+  if (guarded && !failed())
+    program.ops[around].target = program.ops.size();
 }
 
 //===----------------------------------------------------------------------===//

@@ -161,6 +161,11 @@ public:
   /// Sets op.target once labels are known.
   void branchTo(Op &op, uint32_t label);
   void tableOf(Op &op, uint32_t label);
+  /// Whether a label is a list of targets that stands before here.
+  bool isTable(uint32_t label) const {
+    const Label &l = frame->function->labels[label];
+    return l.isTable && l.position <= frame->opAt.size() - 1;
+  }
   void call();
   /// ret and exit: leave the function at hand, or the kernel.
   void leave(bool exit);

@@ -211,8 +211,9 @@ Token Lexer::next() {
     rest.remove_prefix(1);
     return token;
   }
-  if (rest.substr(0, 2) == "<<" || rest.substr(0, 2) == ">>")
-    return take(Token::Kind::Punctuation, 0, 2);
+  for (std::string_view pair : {"<<", ">>", "==", "!=", "<=", ">=", "&&", "||"})
+    if (rest.substr(0, 2) == pair)
+      return take(Token::Kind::Punctuation, 0, 2);
   if (std::strchr("{}()[]<>,;:=@!|+-*/%&^~?.", c) && c)
     return take(Token::Kind::Punctuation, 0, 1);
   return bad(line, "a character that PTX does not have");

@@ -44,19 +44,16 @@ inline __attribute__((always_inline)) void forLanes(uint32_t lanes, F f) {
     f(static_cast<unsigned>(__builtin_ctz(lanes)));
 }
 
-/// A copy that cp.async has begun: its bytes land when it is waited for.
-struct AsyncCopy {
-  uint32_t address; ///< in shared memory
-  uint8_t bytes;
-  uint8_t lane;
-  uint8_t data[16];
+/// Copies that lanes of a warp have begun with one cp.async: their bytes land
+/// when they are waited for.
+struct AsyncCopies {
+  uint32_t lanes;
+  uint32_t group; ///< number of the lanes' group
   uint32_t line;
-};
-
-/// Of one thread: copies not yet committed, and committed groups, oldest first.
-struct AsyncGroups {
-  std::vector<AsyncCopy> open;
-  std::vector<std::vector<AsyncCopy>> committed;
+  uint8_t bytes;
+  uint32_t address[laneCount]; ///< in shared memory
+  uint8_t data[laneCount][16];
+  uint16_t undefined[laneCount]; ///< bits of bytes
 };
 
 struct Group {
@@ -151,8 +148,9 @@ public:
   uint64_t clock = 0;   ///< operations executed
   Group groups[laneCount];
   unsigned groupCount = 0;
-  unsigned current = 0;                   ///< index of the group that runs
-  std::vector<AsyncGroups> async;         ///< of each lane
+  unsigned current = 0;               ///< index of the group that runs
+  std::vector<AsyncCopies> copies;    ///< in the order they were begun
+  uint32_t openGroup[laneCount] = {}; ///< groups that the lane has committed
   std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
 
 private:
@@ -161,6 +159,7 @@ private:
   bool pick();
   void merge();
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
+  bool agree(const uint32_t *masks, uint32_t exec, unsigned lane) const;
   bool settle();
   void taint(const Op &op, uint32_t lanes, uint32_t undefinedLanes);
   void fillSpecials();

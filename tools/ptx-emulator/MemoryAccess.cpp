@@ -240,19 +240,13 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
   unsigned other = race.otherWarp * laneCount + race.otherLane;
   const uint32_t *extent = block.config.block;
   char text[256];
-  if (race.otherPending)
-    std::snprintf(text, sizeof text,
-                  "%s of shared byte %u, which an asynchronous copy of line %u "
-                  "is still writing: it was not waited for",
-                  race.thisWrites ? "store" : "load", race.byte, race.otherTag);
-  else
-    std::snprintf(text, sizeof text,
-                  "race in shared memory: %s of byte %u, which thread "
-                  "(%u,%u,%u) %s in line %u with no synchronisation between",
-                  race.thisWrites ? "store" : "load", race.byte,
-                  other % extent[0], other / extent[0] % extent[1],
-                  other / (extent[0] * extent[1]),
-                  race.otherWrote ? "wrote" : "read", race.otherTag);
+  std::snprintf(text, sizeof text,
+                "race in shared memory: %s of byte %u, which thread "
+                "(%u,%u,%u) %s in line %u with no synchronisation between",
+                race.thisWrites ? "store" : "load", race.byte,
+                other % extent[0], other / extent[0] % extent[1],
+                other / (extent[0] * extent[1]),
+                race.otherWrote ? "wrote" : "read", race.otherTag);
   warp.fail(op, race.lane, text);
   return false;
 }

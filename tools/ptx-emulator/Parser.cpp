@@ -221,6 +221,7 @@ Status Parser::header() {
   advance();
   if (!dotted("target"))
     return unexpected(".target sm_NN");
+  unsigned targetLine = token.line;
   advance();
   for (;;) {
     if (token.kind != Token::Kind::Identifier)
@@ -251,6 +252,19 @@ Status Parser::header() {
   }
   if (!module.sm)
     return unexpected("a target such as sm_80");
+  // The version that brought each target (PTX ISA, table of .target).
+  static constexpr unsigned since[][2] = {
+      {50, 40},  {52, 41},  {53, 42},  {60, 50},  {61, 50},  {62, 50}, {70, 60},
+      {72, 61},  {75, 63},  {80, 70},  {86, 71},  {87, 74},  {89, 78}, {90, 78},
+      {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
+  for (auto [sm, version] : since)
+    if (sm == module.sm && module.version < version)
+      return error(targetLine,
+                   "sm_" + std::to_string(sm) + " is not in PTX " +
+                       std::to_string(module.version / 10) + "." +
+                       std::to_string(module.version % 10),
+                   "it came with " + std::to_string(version / 10) + "." +
+                       std::to_string(version % 10));
   if (dotted("address_size")) {
     advance();
     if (token.kind != Token::Kind::Int || token.bits != 64)
@@ -458,10 +472,6 @@ Status Parser::body(Function &f) {
 }
 
 Status Parser::statement(Function &f) {
-  if (token.is(";")) {
-    advance();
-    return Status::success();
-  }
   if (token.kind == Token::Kind::Dotted) {
     static constexpr std::pair<std::string_view, Space> spaces[] = {
         {"shared", Space::Shared},
@@ -909,22 +919,65 @@ Status Parser::call(Function &f, Instruction &inst) {
   return Status::success();
 }
 
+/// Operators of constants as in C, from weak to strong; 0 for none.
 static unsigned precedence(const Token &token) {
-  if (token.kind != Token::Kind::Punctuation)
-    return 0;
-  if (token.text == "|")
-    return 1;
-  if (token.text == "^")
-    return 2;
-  if (token.text == "&")
-    return 3;
-  if (token.text == "<<" || token.text == ">>")
-    return 4;
-  if (token.text == "+" || token.text == "-")
-    return 5;
-  if (token.text == "*" || token.text == "/" || token.text == "%")
-    return 6;
+  static constexpr std::pair<std::string_view, unsigned> levels[] = {
+      {"||", 1}, {"&&", 2}, {"|", 3}, {"^", 4},  {"&", 5},  {"==", 6},
+      {"!=", 6}, {"<", 7},  {">", 7}, {"<=", 7}, {">=", 7}, {"<<", 8},
+      {">>", 8}, {"+", 9},  {"-", 9}, {"*", 10}, {"/", 10}, {"%", 10}};
+  if (token.kind == Token::Kind::Punctuation)
+    for (auto [text, level] : levels)
+      if (token.text == text)
+        return level;
   return 0;
+}
+
+/// a OP b; nothing for a division by zero.
+static std::optional<uint64_t> fold(std::string_view op, uint64_t a, uint64_t b,
+                                    bool isUnsigned) {
+  int64_t x = static_cast<int64_t>(a), y = static_cast<int64_t>(b);
+  bool less = isUnsigned ? a < b : x < y;
+  bool more = isUnsigned ? a > b : x > y;
+  if (op == "||")
+    return a || b;
+  if (op == "&&")
+    return a && b;
+  if (op == "|")
+    return a | b;
+  if (op == "^")
+    return a ^ b;
+  if (op == "&")
+    return a & b;
+  if (op == "==")
+    return a == b;
+  if (op == "!=")
+    return a != b;
+  if (op == "<")
+    return less;
+  if (op == ">")
+    return more;
+  if (op == "<=")
+    return !more;
+  if (op == ">=")
+    return !less;
+  if (op == "<<")
+    return b < 64 ? a << b : 0;
+  if (op == ">>")
+    return b < 64 ? (isUnsigned ? a >> b : static_cast<uint64_t>(x >> b)) : 0;
+  if (op == "+")
+    return a + b;
+  if (op == "-")
+    return a - b;
+  if (op == "*")
+    return a * b;
+  bool quotient = op == "/";
+  if (!b)
+    return std::nullopt;
+  if (isUnsigned)
+    return quotient ? a / b : a % b;
+  if (y == -1)
+    return quotient ? -a : 0;
+  return static_cast<uint64_t>(quotient ? x / y : x % y);
 }
 
 Status Parser::unary(Operand &op, unsigned depth) {
@@ -974,12 +1027,11 @@ Status Parser::unary(Operand &op, unsigned depth) {
 
 Status Parser::constant(Operand &op, unsigned minPrecedence, unsigned depth) {
   NEST_RT_TRY(unary(op, depth));
-  // Inside a vector '|' and ',' belong to operands; constants use them rarely.
   for (;;) {
     unsigned level = precedence(token);
     if (!level || level <= minPrecedence)
-      return Status::success();
-    char sign = token.text[0];
+      break;
+    std::string_view sign = token.text;
     unsigned line = token.line;
     advance();
     Operand right;
@@ -987,44 +1039,24 @@ Status Parser::constant(Operand &op, unsigned minPrecedence, unsigned depth) {
     if (op.kind != Operand::Kind::Int || right.kind != Operand::Kind::Int)
       return error(line, "a constant expression of other than integers");
     bool isUnsigned = op.isUnsigned || right.isUnsigned;
-    uint64_t a = op.bits, b = right.bits;
-    switch (sign) {
-    case '|':
-      a |= b;
-      break;
-    case '^':
-      a ^= b;
-      break;
-    case '&':
-      a &= b;
-      break;
-    case '<':
-      a = b < 64 ? a << b : 0;
-      break;
-    case '>':
-      a = b < 64 ? (isUnsigned ? a >> b : static_cast<int64_t>(a) >> b) : 0;
-      break;
-    case '+':
-      a += b;
-      break;
-    case '-':
-      a -= b;
-      break;
-    case '*':
-      a *= b;
-      break;
-    default:
-      if (!b)
-        return error(line, "a constant is divided by zero");
-      if (isUnsigned || b == ~uint64_t(0))
-        a = isUnsigned ? (sign == '/' ? a / b : a % b) : (sign == '/' ? -a : 0);
-      else
-        a = sign == '/' ? static_cast<int64_t>(a) / static_cast<int64_t>(b)
-                        : static_cast<int64_t>(a) % static_cast<int64_t>(b);
-    }
-    op.bits = a;
-    op.isUnsigned = isUnsigned;
+    std::optional<uint64_t> value = fold(sign, op.bits, right.bits, isUnsigned);
+    if (!value)
+      return error(line, "a constant is divided by zero");
+    op.bits = *value;
+    op.isUnsigned = isUnsigned && level > 7;
   }
+  if (minPrecedence || !token.is("?"))
+    return Status::success();
+  unsigned line = token.line;
+  advance();
+  Operand yes, no;
+  NEST_RT_TRY(constant(yes, 0, depth + 1));
+  NEST_RT_TRY(expect(":"));
+  NEST_RT_TRY(constant(no, 0, depth + 1));
+  if (op.kind != Operand::Kind::Int)
+    return error(line, "a choice by other than an integer");
+  op = op.bits ? yes : no;
+  return Status::success();
 }
 
 Status Parser::name(Function &f, Operand &op) {
@@ -1113,14 +1145,13 @@ Status Parser::memory(Function &f, Operand &op, unsigned depth) {
     return error(token.line,
                  "an address that is no register, variable or number");
   }
-  if (token.is("+") || token.is("-")) {
-    bool minus = token.is("-");
+  if (token.is("+")) {
     advance();
     Operand offset;
     NEST_RT_TRY(constant(offset));
     if (offset.kind != Operand::Kind::Int)
       return unexpected("an integer offset");
-    op.bits += minus ? -offset.bits : offset.bits;
+    op.bits += offset.bits;
   }
   op.elements.push_back(std::move(base));
   while (token.is(",")) {

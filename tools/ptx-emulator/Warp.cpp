@@ -30,7 +30,6 @@ Warp::Warp(Block &block, unsigned id)
   undef = reinterpret_cast<uint32_t *>(shadows + program.fileBytes);
   local.resize(size_t(program.localBytes) * laneCount);
   localState.resize(local.size());
-  async.resize(laneCount);
 }
 
 void Warp::start(uint32_t lanes) {
@@ -42,10 +41,8 @@ void Warp::start(uint32_t lanes) {
     std::memset(undef + first, 0, size_t(last - first) * 4);
   undef[0] = 0;
   std::memset(localState.data(), Undefined, localState.size());
-  for (AsyncGroups &groups : async) {
-    groups.open.clear();
-    groups.committed.clear();
-  }
+  copies.clear();
+  std::memset(openGroup, 0, sizeof openGroup);
   live = present = lanes;
   clock = 0;
   groupCount = 1;
@@ -237,7 +234,9 @@ bool Warp::arrived(const Op &op, Group &group, uint32_t exec, bool &fault) {
     return false;
   }
   const uint32_t *masks = at<uint32_t>(mask);
-  bool all = true;
+  bool all = true, uniform = true;
+  uint32_t first = masks[__builtin_ctz(exec)];
+  forLanes(exec, [&](unsigned lane) { uniform &= masks[lane] == first; });
   forLanes(exec, [&](unsigned lane) {
     uint32_t m = masks[lane];
     if (fault)
@@ -250,8 +249,17 @@ bool Warp::arrived(const Op &op, Group &group, uint32_t exec, bool &fault) {
       fault = true;
     }
     all &= !(m & live & ~exec);
+    all &= uniform || agree(masks, exec, lane);
   });
   return all && !fault;
+}
+
+/// Whether all lanes of a lane's member mask that are here have that mask.
+bool Warp::agree(const uint32_t *masks, uint32_t exec, unsigned lane) const {
+  bool same = true;
+  forLanes(masks[lane] & exec,
+           [&](unsigned other) { same &= masks[other] == masks[lane]; });
+  return same;
 }
 
 /// No group is ready. Lanes that have all they need go on without the rest of
@@ -262,12 +270,12 @@ bool Warp::settle() {
     if (group.state != Group::State::Sync)
       continue;
     const Op &op = program.ops[group.pc];
-    if (op.aligned || groupCount == laneCount)
+    if (op.aligned)
       continue;
     const uint32_t *masks = at<uint32_t>(op.s[3]);
     uint32_t exec = group.lanes, complete = 0;
     forLanes(exec, [&](unsigned lane) {
-      if (!(masks[lane] & live & ~exec))
+      if (!(masks[lane] & live & ~exec) && agree(masks, exec, lane))
         complete |= 1u << lane;
     });
     if (!complete || complete == exec)
@@ -422,10 +430,6 @@ uint64_t Warp::run(uint64_t budget) {
         case OpKind::Sync:
           if (exec != lanes && exec) {
             // The lanes whose guard is false go on; the others wait here.
-            if (groupCount == laneCount) {
-              fail(op, __builtin_ctz(exec), "too many groups of lanes");
-              return budget - left;
-            }
             groups[groupCount++] = {pc + 1, lanes & ~exec, Group::State::Ready,
                                     0};
             group->lanes = lanes = exec;

@@ -218,7 +218,12 @@ static Relation takeRelation(Decoder &d) {
   // lo, ls, hi, hs are the unsigned lt, le, gt, ge.
   static constexpr Relation unsignedOnes[] = {Relation::Lt, Relation::Le,
                                               Relation::Gt, Relation::Ge};
-  return at < 14 ? static_cast<Relation>(at) : unsignedOnes[at - 14];
+  if (at < 14)
+    return static_cast<Relation>(at);
+  bool isUnsigned = d.has("u16") || d.has("u32") || d.has("u64");
+  if (!isUnsigned)
+    d.error(".lo, .ls, .hi and .hs compare unsigned integers");
+  return unsignedOnes[at - 14];
 }
 
 /// An operation that compares operands `first` and `first + 1` into `d`; of a

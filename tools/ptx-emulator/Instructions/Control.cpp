@@ -28,6 +28,10 @@ static void decodeBranchTable(Decoder &d) {
   d.require(60, 30);
   if (d.operand(1).kind != Operand::Kind::Label)
     return d.error("the second operand is not a list of branch targets");
+  if (!d.isTable(d.operand(1).index))
+    return d.error("'" + std::string(d.operand(1).name) +
+                       "' is no list of branch targets declared before",
+                   "LABEL: .branchtargets ...;");
   Op op = d.start(OpKind::BranchTable, OpClass::Control);
   op.s[0] = d.source(0, Type::U32);
   d.tableOf(op, d.operand(1).index);

@@ -202,9 +202,15 @@ static void decodeBarrier(Decoder &d) {
   d.finish(least, kind == 0 ? 2 : kind == 1 ? 2 : 4);
   unsigned count = d.operandCount();
   op.s[0] = d.source(at, Type::U32);
+  if (std::optional<int64_t> id = d.immediate(at); id && (*id < 0 || *id > 15))
+    d.error("there is no such barrier", "0 to 15");
   op.flag = kind == 2 ? count == 4 : count == 2;
-  if (op.flag)
+  if (op.flag) {
     op.s[1] = d.source(at + 1, Type::U32);
+    if (std::optional<int64_t> n = d.immediate(at + 1);
+        n && (*n <= 0 || *n % laneCount || *n > 1024))
+      d.error("the count of threads is no multiple of 32 up to 1024");
+  }
   if (kind == 2)
     op.s[2] = d.predicate(d.operand(count - 1));
   d.emit(std::move(op));

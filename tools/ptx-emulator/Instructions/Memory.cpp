@@ -237,17 +237,23 @@ static void takeCacheHints(Decoder &d, bool isLoad) {
       d.take(each);
 }
 
-/// .weak, .volatile, .relaxed.gpu and their kin.
+/// One of .weak, .volatile, .mmio.relaxed.sys, .relaxed.gpu, .acquire.gpu,
+/// .release.gpu.
 static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
-  op.access.isVolatile = d.take("volatile") || d.take("mmio");
-  if (d.take("relaxed"))
-    op.access.isVolatile = true;
-  if (isLoad && d.take("acquire"))
-    op.access.isVolatile = op.access.acquires = true;
-  if (!isLoad && d.take("release"))
-    op.access.isVolatile = op.access.releases = true;
-  d.take("weak");
-  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  bool mmio = d.take("mmio");
+  int kind = d.takeOneOf(
+      {"weak", "volatile", "relaxed", isLoad ? "acquire" : "release"});
+  int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  if ((kind >= 2) != (scope >= 0))
+    d.error(scope < 0 ? "the scope is missing" : "a scope without semantics",
+            ".relaxed.gpu and the like");
+  if (mmio && (kind != 2 || scope != 3))
+    d.error(".mmio needs .relaxed.sys");
+  if (kind >= 2)
+    d.require(60, 70);
+  op.access.isVolatile = kind >= 1;
+  op.access.acquires = isLoad && kind == 3;
+  op.access.releases = !isLoad && kind == 3;
 }
 
 static const std::initializer_list<Type> memoryTypes = {
@@ -262,6 +268,8 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   bool isCluster = d.take("shared::cluster");
   if (isCluster)
     space = Space::Shared;
+  if (!isLoad && space == Space::Const)
+    d.error("constants are not stored to");
   if (isLoad && d.take("nc") && space != Space::Global)
     d.error(".nc is for .global alone");
   bool hasHint = d.take("L2::cache_hint");
@@ -343,6 +351,26 @@ static void decodePrefetch(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// Cache policies are opaque, and hints all the same.
+static void decodeCreatePolicy(Decoder &d) {
+  int kind = d.needOneOf({"fractional", "range", "cvt"});
+  if (kind == 1)
+    d.take("global");
+  for (std::string_view each : {"L2::evict_last", "L2::evict_normal",
+                                "L2::evict_first", "L2::evict_unchanged", "L2"})
+    d.take(each);
+  Type type = d.type({Type::B64});
+  d.require(74, 80);
+  d.finish(kind == 0 ? 1 : 2, kind == 1 ? 4 : 2);
+  Op op = d.start(OpKind::Lane, OpClass::Other);
+  op.d = d.result(0, type);
+  op.resultBytes = 8;
+  op.lane = [](Warp &warp, const Op &op, uint32_t lanes) {
+    forLanes(lanes, [&](unsigned lane) { warp.at<uint64_t>(op.d)[lane] = 0; });
+  };
+  d.emit(std::move(op));
+}
+
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
@@ -382,6 +410,7 @@ OpcodeTable nestc::ptx::memoryTable() {
       {"prefetchu", decodePrefetch},
       {"membar", decodeFence},
       {"fence", decodeFence},
+      {"createpolicy", decodeCreatePolicy},
   };
   return {rows, std::size(rows)};
 }
