@@ -150,8 +150,13 @@ public:
   void require(unsigned version, unsigned sm);
 
   const Instruction &instruction() const { return *inst; }
+  /// Bytes of an access that may be to shared memory, and of one to any.
   void noteSharedAccess(unsigned bytes) {
     program.sharedGranule = std::min(program.sharedGranule, bytes);
+    noteAccess(bytes);
+  }
+  void noteAccess(unsigned bytes) {
+    program.granule = std::min(program.granule, bytes);
   }
 
   //===--------------------------------------------------------------------===//

@@ -213,6 +213,7 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
     constexpr uint64_t turn = 1 << 16;
     std::vector<std::pair<std::unique_ptr<Block>, uint64_t>> active;
     std::vector<std::unique_ptr<Block>> spare;
+    GlobalRaces globalRaces(program.granule);
     uint64_t started = 0;
     size_t next = 0;
     while (!result.fault && (started < count || !active.empty())) {
@@ -223,6 +224,8 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
               std::make_unique<Block>(device, program, config, total));
         active.emplace_back(std::move(spare.back()), 0);
         spare.pop_back();
+        if (config.globalRaces)
+          active.back().first->globalRaces = &globalRaces;
         active.back().first->start(order.at(started));
         active.back().first->fault.order = started++;
       }

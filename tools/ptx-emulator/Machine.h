@@ -17,6 +17,7 @@
 #define NESTC_TOOLS_PTX_EMULATOR_MACHINE_H
 
 #include "tools/ptx-emulator/Device.h"
+#include "tools/ptx-emulator/GlobalRaces.h"
 #include "tools/ptx-emulator/Launch.h"
 #include "tools/ptx-emulator/Program.h"
 #include "tools/ptx-emulator/Races.h"
@@ -243,6 +244,7 @@ public:
   std::vector<uint8_t> shared, sharedState;
   uint32_t sharedSize = 0;
   Races races;
+  GlobalRaces *globalRaces = nullptr; ///< of the launch, if it looks for them
   Barrier barriers[16];
   ClusterBarrier cluster;
   /// What those who released at an address knew, by generic address.

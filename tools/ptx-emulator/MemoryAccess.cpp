@@ -251,6 +251,59 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
   return false;
 }
 
+bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
+                                  Space space, const uint64_t *address,
+                                  unsigned bytes, Touch touch,
+                                  const Pointers &p,
+                                  const StoredValues &values) {
+  Block &block = warp.block;
+  GlobalRaces *races = block.globalRaces;
+  if (!races)
+    return true;
+  using Kind = GlobalRaces::Kind;
+  Kind kind = touch == Touch::Write        ? Kind::Write
+              : touch == Touch::Atomic     ? Kind::Atomic
+              : touch == Touch::StrongRead ? Kind::StrongRead
+                                           : Kind::Read;
+  for (uint32_t rest = lanes & ~p.sharedLanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    Space where = space == Space::Generic ? windowOf(address[lane]) : space;
+    if (where != Space::Global)
+      continue;
+    // Strong accesses order first: what they meet was released to them.
+    if (kind == Kind::Atomic || kind == Kind::StrongRead)
+      races->synchronize(block.index, address[lane]);
+    uint8_t stored[16] = {};
+    for (unsigned b = 0; values.bytes && b < bytes && b < 16; ++b)
+      stored[b] = static_cast<const uint8_t *>(
+          values.element[b / values.bytes])[lane * values.stride +
+                                            b % values.bytes];
+    const GlobalAccess *other =
+        races->access(block.races, block.index, warp.id, lane, address[lane],
+                      bytes, kind, stored, op.line);
+    if (!other)
+      continue;
+    const LaunchConfig &config = block.config;
+    unsigned thread = other->record & 1023;
+    const uint32_t *extent = config.block, *grid = config.grid;
+    char text[256];
+    std::snprintf(
+        text, sizeof text,
+        "race in global memory: %s at %s, which block (%llu,%llu,%llu) thread "
+        "(%u,%u,%u) touched in line %u with no synchronisation between",
+        touchName(touch), hex(address[lane]).c_str(),
+        static_cast<unsigned long long>(other->block % grid[0]),
+        static_cast<unsigned long long>(other->block / grid[0] % grid[1]),
+        static_cast<unsigned long long>(other->block /
+                                        (uint64_t(grid[0]) * grid[1])),
+        thread % extent[0], thread / extent[0] % extent[1],
+        thread / (extent[0] * extent[1]), other->line);
+    warp.fail(op, lane, text);
+    return false;
+  }
+  return true;
+}
+
 void nestc::ptx::synchronize(Warp &warp, uint32_t lanes,
                              const uint64_t *address, const Pointers &p,
                              Space space, bool acquires, bool releases) {

@@ -53,6 +53,12 @@ bool locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
 bool checkRaces(Warp &warp, const Op &op, unsigned bytes, Touch touch,
                 const Pointers &pointers, const StoredValues &values = {});
 
+/// The same in global memory, when the launch asks for it.
+bool checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes, Space space,
+                      const uint64_t *address, unsigned bytes, Touch touch,
+                      const Pointers &pointers,
+                      const StoredValues &values = {});
+
 /// A fault if any byte is a copy that has not landed, or (with `definedOnly`)
 /// undefined.
 bool checkState(Warp &warp, const Op &op, uint32_t lanes, unsigned bytes,

@@ -161,6 +161,7 @@ struct Program {
   uint32_t dynamicOffset = 0; ///< where dynamic shared memory begins
   /// Smallest access that may be to shared memory.
   unsigned sharedGranule = 4;
+  unsigned granule = 4; ///< the same to any memory
   /// Blocks may speak to each other: atomics with a result, acquire, volatile.
   bool communicates = false;
   /// It orders relaxed accesses by fences.

@@ -124,6 +124,15 @@ public:
   void release(Knowledge &to, unsigned warp, uint32_t lanes);
   void acquire(const Knowledge &from, unsigned warp, uint32_t lanes);
 
+  /// The clock of a thread now, and whether what it did at such a clock
+  /// happened before what `lane` does now.
+  uint32_t recordOf(unsigned warp, unsigned lane) const {
+    return record(warp, lane);
+  }
+  bool ordered(unsigned warp, unsigned lane, uint32_t rec) const {
+    return known(warps[warp], warp, lane, rec);
+  }
+
   void exitLanes(unsigned warp, uint32_t lanes) { warps[warp].live &= ~lanes; }
 
 private:

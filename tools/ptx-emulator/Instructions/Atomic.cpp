@@ -146,7 +146,9 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
       return Step::Fault;
   if (!warp.demand(op, op.s[2], lanes, "the operand of the atomic") ||
       !checkState(warp, op, lanes, bytes, kind != AtomicExch, p) ||
-      !checkRaces(warp, op, bytes, Touch::Atomic, p))
+      !checkRaces(warp, op, bytes, Touch::Atomic, p) ||
+      !checkGlobalRaces(warp, op, lanes, op.access.space, address, bytes,
+                        Touch::Atomic, p))
     return Step::Fault;
   bool fences = warp.program.hasFences;
   synchronize(warp, lanes, address, p, op.access.space,
@@ -361,6 +363,7 @@ static void decodeAtomic(Decoder &d) {
   }
   if (kind == AtomicCas)
     op.s[2] = d.source(at + 2, type);
+  d.noteAccess(std::min(4u, typeBytes(type)));
   if (space != Space::Global)
     d.noteSharedAccess(std::min(4u, typeBytes(type)));
   // What an atomic returns, and a sum of floats, depends on the order of

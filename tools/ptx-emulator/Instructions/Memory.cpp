@@ -86,7 +86,9 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
     return Step::Fault;
   bool undefined = anyState(lanes, bytes, p);
   if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
-      !checkRaces(warp, op, bytes, touch, p))
+      !checkRaces(warp, op, bytes, touch, p) ||
+      !checkGlobalRaces(warp, op, lanes, op.access.space, address, bytes, touch,
+                        p))
     return Step::Fault;
   if (op.access.isVolatile)
     synchronize(warp, lanes, address, p, op.access.space,
@@ -139,13 +141,15 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
       }
   }
   StoredValues values;
-  if (p.sharedLanes) {
+  if (p.sharedLanes || warp.block.globalRaces) {
     for (unsigned e = 0; e < count; ++e)
       values.element[e] = warp.at<R>(op.list[e]);
     values.bytes = sizeof(M);
     values.stride = sizeof(R);
   }
-  if (!checkRaces(warp, op, bytes, touch, p, values))
+  if (!checkRaces(warp, op, bytes, touch, p, values) ||
+      !checkGlobalRaces(warp, op, lanes, op.access.space, address, bytes, touch,
+                        p, values))
     return Step::Fault;
   if (p.sharedLanes && !checkState(warp, op, p.sharedLanes, bytes, false, p))
     return Step::Fault;
@@ -291,6 +295,7 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   op.access.isSigned = isSignedInt(type);
   if (op.access.space == Space::Shared || op.access.space == Space::Generic)
     d.noteSharedAccess(op.access.bytes);
+  d.noteAccess(op.access.bytes);
   if (op.access.isVolatile && op.access.space != Space::Shared &&
       op.access.space != Space::Local && op.access.space != Space::Param)
     d.program.communicates = true;

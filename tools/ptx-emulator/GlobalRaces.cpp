@@ -1,0 +1,98 @@
+//===- GlobalRaces.cpp - data races in global memory ----------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/GlobalRaces.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace nestc::ptx;
+
+bool GlobalRaces::ordered(const Races &races, uint64_t block, unsigned warp,
+                          unsigned lane, const GlobalAccess &earlier) {
+  if (!earlier.record)
+    return true;
+  if (earlier.block == block)
+    return races.ordered(warp, lane, earlier.record);
+  const Known &known = blocks[block].known;
+  auto it = known.find(earlier.block);
+  return it != known.end() && it->second >= earlier.sequence;
+}
+
+bool GlobalRaces::isCoWriter(uint64_t number, uint64_t block,
+                             uint32_t thread) const {
+  auto it = coWriters.find(number);
+  return it != coWriters.end() &&
+         std::find(it->second.begin(), it->second.end(),
+                   std::make_pair(block, thread)) != it->second.end();
+}
+
+const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
+                                        unsigned warp, unsigned lane,
+                                        uint64_t address, unsigned bytes,
+                                        Kind kind, const uint8_t *value,
+                                        uint32_t line) {
+  GlobalAccess now;
+  now.block = block;
+  // Releases to come are numbered from 1.
+  now.sequence = blocks[block].sequence + 1;
+  now.record = races.recordOf(warp, lane);
+  now.line = line;
+  now.isAtomic = kind == Kind::Atomic;
+  for (unsigned offset = 0; offset < bytes; offset += granule) {
+    uint64_t number = (address + offset) / granule;
+    Page &page = pages[number / pageCells];
+    if (page.empty())
+      page.resize(pageCells);
+    Cell &cell = page[number % pageCells];
+    if (value && kind == Kind::Write)
+      std::memcpy(&now.value, value + offset, granule);
+    bool strong = kind == Kind::Atomic || kind == Kind::StrongRead;
+    if (!(strong && cell.write.isAtomic) &&
+        !ordered(races, block, warp, lane, cell.write)) {
+      bool sameValue = kind == Kind::Write && !cell.write.isAtomic &&
+                       cell.write.value == now.value;
+      if (!sameValue && !isCoWriter(number, block, now.record & 1023))
+        return &cell.write;
+      if (sameValue)
+        coWriters[number].emplace_back(cell.write.block,
+                                       cell.write.record & 1023);
+    } else if (kind == Kind::Write && !coWriters.empty()) {
+      coWriters.erase(number);
+    }
+    if (kind == Kind::Write || kind == Kind::Atomic) {
+      for (GlobalAccess &reader : cell.reads)
+        if (!(strong && reader.isAtomic) &&
+            !ordered(races, block, warp, lane, reader) &&
+            !(kind == Kind::Write && cell.write.value == now.value &&
+              cell.write.record))
+          return &reader;
+      cell.write = now;
+      cell.reads[0] = cell.reads[1] = GlobalAccess();
+      continue;
+    }
+    now.isAtomic = kind == Kind::StrongRead;
+    cell.reads[cell.reads[0].record && cell.reads[0].block != block] = now;
+  }
+  return nullptr;
+}
+
+void GlobalRaces::synchronize(uint64_t block, uint64_t address) {
+  BlockState &state = blocks[block];
+  Known &flag = flags[address];
+  ++state.sequence;
+  auto join = [](Known &to, const Known &from) {
+    for (auto [other, sequence] : from) {
+      uint32_t &mine = to[other];
+      mine = std::max(mine, sequence);
+    }
+  };
+  join(state.known, flag);
+  join(flag, state.known);
+  flag[block] = state.sequence;
+}
