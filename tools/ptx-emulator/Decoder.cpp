@@ -46,11 +46,11 @@ opcodes() {
 //===----------------------------------------------------------------------===//
 
 Error Decoder::make(unsigned line, std::string what, std::string legal) const {
-  return Error(loaded.module->name + ":" + std::to_string(line),
-               std::move(what), std::move(legal));
+  return {loaded.module->name + ":" + std::to_string(line), std::move(what),
+          std::move(legal)};
 }
 
-void Decoder::error(std::string what, std::string legal) {
+void Decoder::error(const std::string &what, std::string legal) {
   if (first)
     return;
   std::string opcode(inst->opcode);
@@ -90,7 +90,7 @@ bool Decoder::take(std::string_view modifier) {
 
 int Decoder::takeOneOf(std::initializer_list<std::string_view> choice) {
   for (auto it = mods.begin(); it != mods.end(); ++it)
-    if (auto found = std::find(choice.begin(), choice.end(), *it);
+    if (const auto *found = std::find(choice.begin(), choice.end(), *it);
         found != choice.end()) {
       mods.erase(it);
       return static_cast<int>(found - choice.begin());

@@ -144,7 +144,7 @@ public:
   void lane(Op &op, LaneFn fn) { op.lane = fn; }
 
   /// Keeps the first error.
-  void error(std::string what, std::string legal = {});
+  void error(const std::string &what, std::string legal = {});
   bool failed() const { return first.has_value(); }
   /// The instruction needs this PTX version and architecture.
   void require(unsigned version, unsigned sm);

@@ -64,7 +64,10 @@ static auto firstAbove(const std::vector<std::unique_ptr<Allocation>> &all,
 
 bool Device::release(uint64_t address) {
   auto it = firstAbove(allocations, address);
-  if (it == allocations.begin() || (*--it)->address != address)
+  if (it == allocations.begin())
+    return false;
+  --it;
+  if ((*it)->address != address)
     return false;
   if ((*it)->owned)
     free += (*it)->bytes;

@@ -303,7 +303,9 @@ Status Parser::skipNested(const char *open, const char *close) {
       return unexpected((std::string("'") + close + "'").c_str());
     if (token.is(open))
       ++depth;
-    if (token.is(close) && depth && !--depth)
+    if (!depth || !token.is(close))
+      continue;
+    if (--depth == 0)
       break;
   }
   advance();
@@ -646,7 +648,8 @@ Status Parser::variable(Space space, bool isExtern, Function *f,
       advance();
       NEST_RT_TRY(skipPast(")"));
     } else if (token.kind == Token::Kind::Dotted && !type &&
-               (type = typeFromName(token.text))) {
+               typeFromName(token.text)) {
+      type = typeFromName(token.text);
       if (*type == Type::Pred || *type > Type::F64)
         return error(token.line,
                      "a variable of type ." + std::string(token.text));

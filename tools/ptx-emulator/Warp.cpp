@@ -24,8 +24,8 @@ Warp::Warp(Block &block, unsigned id)
   size_t words =
       (2 * size_t(program.fileBytes) + 4 * size_t(program.slots) + 64 + 7) / 8;
   storage.resize(words + 8);
-  uintptr_t base = reinterpret_cast<uintptr_t>(storage.data());
-  file = reinterpret_cast<uint8_t *>((base + 63) & ~uintptr_t(63));
+  file = reinterpret_cast<uint8_t *>(storage.data());
+  file += -reinterpret_cast<uintptr_t>(file) % 64; // vectors like it aligned
   shadows = file + program.fileBytes;
   undef = reinterpret_cast<uint32_t *>(shadows + program.fileBytes);
   local.resize(size_t(program.localBytes) * laneCount);

@@ -49,7 +49,7 @@ NEST_PTX_INLINE bool holds(T x, T y) {
   auto b = comparable(y);
   bool ordered = true;
   if constexpr (std::is_floating_point_v<decltype(a)>)
-    ordered = a == a && b == b;
+    ordered = !isNaN(a) && !isNaN(b);
   switch (R) {
   case Relation::Eq:
     return a == b;

@@ -80,7 +80,8 @@ uint64_t convertBits(uint64_t bits, uint8_t variant) {
 /// Any conversion between registers R and D, a call per lane.
 template <typename D, typename R>
 void convertLanes(Warp &warp, const Op &op, uint32_t lanes) {
-  auto conversion = reinterpret_cast<Conversion>(op.imm);
+  Conversion conversion;
+  std::memcpy(&conversion, &op.imm, sizeof conversion);
   const R *from = warp.at<R>(op.s[0]);
   D *to = warp.at<D>(op.d);
   uint8_t variant = op.variant;
@@ -214,7 +215,8 @@ static void setGeneral(Op &op, Type to, Type from, unsigned toBytes,
     using To = decltype(t);
     byType(from, [&](auto f) {
       using From = decltype(f);
-      op.imm = reinterpret_cast<int64_t>(&convertBits<To, From>);
+      Conversion conversion = &convertBits<To, From>;
+      std::memcpy(&op.imm, &conversion, sizeof conversion);
     });
   });
   byWidth(toBytes, [&](auto d) {

@@ -19,6 +19,7 @@
 
 using namespace nestc::ptx;
 
+namespace {
 template <typename T>
 using Unsigned = std::make_unsigned_t<T>;
 /// Wide enough that no sum or product of T's overflows.
@@ -89,6 +90,8 @@ LANE_OP(SubSat, (const Op &, T a, T b), clampToType<T>(Wide<T>(a) - b))
 LANE_OP(MadHiSat, (const Op &, T a, T b, T c),
         clampToType<T>(Wide<T>(mulHi(a, b)) + c))
 
+} // namespace
+
 /// Sets the function of `op` for a type of 16, 32 or 64 bits; all operands have
 /// that type.
 template <typename F, unsigned Operands>
@@ -126,6 +129,7 @@ static Op same(Decoder &d, Type type, unsigned sources,
 // Packed 16-bit integers
 //===----------------------------------------------------------------------===//
 
+namespace {
 template <typename F, typename T>
 struct Packed {
   NEST_PTX_INLINE uint32_t apply(const Op &op, uint32_t a, uint32_t b) {
@@ -137,6 +141,7 @@ struct Packed {
     return half(0) | half(16);
   }
 };
+} // namespace
 
 template <typename F>
 static void packed(Decoder &d, Type type) {

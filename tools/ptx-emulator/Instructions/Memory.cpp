@@ -167,7 +167,7 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
       std::memset(state + e * sizeof(M), Defined, sizeof(M));
       if (undefined >> lane & 1) {
         uint64_t shadow = warp.shadow(op.list[e], lane, sizeof(R));
-        for (unsigned b = 0; b < sizeof(M) && b < 8; ++b)
+        for (unsigned b = 0; b < std::min<size_t>(sizeof(M), 8); ++b)
           if (shadow >> (8 * b) & 0xff)
             state[e * sizeof(M) + b] = Undefined;
       }
