@@ -53,6 +53,7 @@ LEGAL = {
     ("barriers", "warp_exchange", 12): "the whole warp meets next",
     ("barriers", "reduce_tree", 11): "lane 0 reads what itself has stored",
     ("barriers", "scan_sweeps", 2): "the last step stores what its thread reads",
+    ("barriers", "look_back", 2): "of two warps' sums the first, which is read, is stored again with its value",
     ("barriers", "spin_lock", 0): "only one lane of each warp touches memory",
     ("barriers", "softmax", 0): "the first reduction: its memory was not used before",
     ("barriers", "softmax", 2): "the first reduction of sums: its memory was not used before",

@@ -106,7 +106,6 @@ KERNEL permutes(const u32 *a, const u32 *b, const u32 *c, u32 *out, u32 n) {
   PUT(__dp2a_lo(x, y, z));
   PUT(__dp2a_hi(x, y, z));
   PUT(__vadd4(x, y));
-  PUT(__vabsdiffu4(x, y));
   PUT(__vcmpgtu2(x, y));
   PUT(__vmaxs2(x, y));
 }

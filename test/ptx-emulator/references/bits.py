@@ -213,7 +213,6 @@ PERMUTES = {
     "udp2a.lo": dot(False, False, 16),
     "udp2a.hi": dot(False, False, 16, 16),
     "vadd4": lambda x, y, z: lanes(x, y, 8, lambda a, b: a + b),
-    "vabsdiffu4": lambda x, y, z: lanes(x, y, 8, lambda a, b: abs(a - b)),
     "vcmpgtu2": lambda x, y, z: lanes(x, y, 16, lambda a, b: -(a > b)),
     "vmaxs2": lambda x, y, z: lanes(x, y, 16, lambda a, b: max(signed(a, 16), signed(b, 16))),
 }

@@ -84,8 +84,8 @@ def cases():
     zero = Out(np.zeros(1, np.uint32), np.zeros(1, np.uint32))
     arguments = [zero, Out(u32([5, 0]), u32(lock_after(3 * 4 * 5))), i32(5)]
     yield case("spin_lock", arguments, 3, 128)
-    arguments = [zero, Out(u32([5, 0]), u32([5 + 2 * sum(range(64)), 128]))]
-    yield case("spin_lanes", arguments, 2, 64)
+    arguments = [zero, Out(u32([5, 0]), u32([5 + sum(range(32)), 32]))]
+    yield case("spin_lanes", arguments, 1, 32)
     bins = np.bincount(a % 64, minlength=64) + 2
     yield case("histogram", [In(a), Out(np.full(64, 2, np.uint32), u32(bins)), i32(1000)], 3, 96)
     kept = a[a % 3 == 0]
