@@ -53,7 +53,9 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
     if (value && kind == Kind::Write)
       std::memcpy(&now.value, value + offset, granule);
     bool strong = kind == Kind::Atomic || kind == Kind::StrongRead;
-    if (!(strong && cell.write.isAtomic) &&
+    // A loop over cas begins with a plain load as a rule: reads and atomics are
+    // left alone.
+    if (!((strong || kind == Kind::Read) && cell.write.isAtomic) &&
         !ordered(races, block, warp, lane, cell.write)) {
       bool sameValue = kind == Kind::Write && !cell.write.isAtomic &&
                        cell.write.value == now.value;
@@ -67,8 +69,7 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
     }
     if (kind == Kind::Write || kind == Kind::Atomic) {
       for (GlobalAccess &reader : cell.reads)
-        if (!(strong && reader.isAtomic) &&
-            !ordered(races, block, warp, lane, reader) &&
+        if (!strong && !ordered(races, block, warp, lane, reader) &&
             !(kind == Kind::Write && cell.write.value == now.value &&
               cell.write.record))
           return &reader;

@@ -11,8 +11,9 @@
 // ordered by what they do with atomics and other strong accesses to the same
 // address, each of which is taken to release all that its block has done and to
 // acquire all that was released there: lenient, so that no legal pattern of
-// fences and flags is reported. Of the readers since the last store two are
-// kept.
+// fences and flags is reported. Plain loads and atomics do not race here: a
+// loop over cas begins with such a load. Of the readers since the last store
+// two are kept.
 //
 //===----------------------------------------------------------------------===//
 

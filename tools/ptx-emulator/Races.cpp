@@ -331,11 +331,11 @@ bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
   return false;
 }
 
-/// A plain store. `excuse(lane, granule)` says whether an unordered store of
-/// the same bytes is what is met.
-template <typename Excuse>
+/// A plain store. `isSilent(lane, granule)` says whether an earlier store of
+/// the same bytes is what it meets.
+template <typename Silent>
 bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
-                  unsigned size, Excuse excuse, Race &race) {
+                  unsigned size, Silent isSilent, Race &race) {
   const uint32_t *all = warps[w].base.all.data();
   uint32_t count = size >> shift;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
@@ -344,24 +344,23 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
     uint32_t mine = record(w, lane);
     for (uint32_t granule = first; granule < first + count; ++granule) {
       uint32_t rec = writes[granule];
+      // What changes nothing is no store to anybody; who made it may read it.
+      if (rec && isSilent(lane, granule)) {
+        if ((rec & 1023) != (w << 5 | lane))
+          coWriters[granule].push_back(w << 5 | lane);
+        continue;
+      }
       if (__builtin_expect((rec >> 10) > all[rec >> 5 & 31], 0) &&
           behindWrite(w, lane, granule, race)) {
-        if (!excuse(lane, granule)) {
-          race.thisWrites = true;
-          return true;
-        }
-        coWriters[granule].push_back(rec & 1023);
-      } else if (__builtin_expect(!coWriters.empty(), 0)) {
-        coWriters.erase(granule);
+        race.thisWrites = true;
+        return true;
       }
+      if (__builtin_expect(!coWriters.empty(), 0))
+        coWriters.erase(granule);
       if (reads.used && reads.warps[granule]) {
-        // Who read what is stored once more does not notice; but a later store
-        // of something else has to wait for it.
-        bool keep = conflict(reads, w, lane, granule, race);
-        if (keep && !excuse(lane, granule))
+        if (conflict(reads, w, lane, granule, race))
           return true;
-        if (!keep)
-          reads.warps[granule] = 0;
+        reads.warps[granule] = 0;
       }
       if (__builtin_expect(atomics.used, 0)) {
         if (conflict(atomics, w, lane, granule, race)) {
@@ -385,29 +384,27 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
 bool Races::write(unsigned w, uint32_t lanes, const uint32_t *address,
                   unsigned size, const StoredValues &values,
                   const uint8_t *memory, Race &race) {
-  auto byteOf = [&](unsigned lane, uint32_t offset) {
+  auto byteOf = [&](unsigned lane, uint32_t at) {
+    uint32_t offset = at - address[lane];
     return static_cast<const uint8_t *>(
         values.element[offset / values.bytes])[lane * values.stride +
                                                offset % values.bytes];
   };
-  auto excuse = [&](unsigned lane, uint32_t granule) {
+  auto isSilent = [&](unsigned lane, uint32_t granule) {
     if (!values.bytes)
       return false;
     uint32_t first = granule << shift, bytes = 1u << shift;
-    // What an earlier lane of this very store writes there, or what is there.
-    int other = -1;
-    for (unsigned l = 0; l < lane; ++l)
-      if (lanes >> l & 1 && first - address[l] < size)
-        other = static_cast<int>(l);
-    for (uint32_t b = 0; b < bytes; ++b) {
-      uint8_t now = other >= 0 ? byteOf(other, first + b - address[other])
-                               : memory[first + b];
-      if (now != byteOf(lane, first + b - address[lane]))
+    // A lane of this very store may have been there; memory is older than that.
+    uint32_t rec = writes[granule];
+    unsigned other = rec & 31;
+    bool before = rec >> 5 == record(w, 0) >> 5 && other < lane &&
+                  lanes >> other & 1 && first - address[other] < size;
+    for (uint32_t at = first; at < first + bytes; ++at)
+      if ((before ? byteOf(other, at) : memory[at]) != byteOf(lane, at))
         return false;
-    }
     return true;
   };
-  return store(w, lanes, address, size, excuse, race);
+  return store(w, lanes, address, size, isSilent, race);
 }
 
 bool Races::writeAsync(unsigned w, uint32_t lanes, const uint32_t *address,

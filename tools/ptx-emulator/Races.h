@@ -181,9 +181,9 @@ private:
                 uint32_t granule, Race &race) const;
   bool behindWrite(unsigned warp, unsigned lane, uint32_t granule,
                    Race &race) const;
-  template <typename Excuse>
+  template <typename Silent>
   bool store(unsigned warp, uint32_t lanes, const uint32_t *address,
-             unsigned size, Excuse excuse, Race &race);
+             unsigned size, Silent isSilent, Race &race);
   bool report(Race &race, uint32_t granule, unsigned lane, uint32_t other,
               uint32_t tag, bool otherWrote, bool thisWrites) const;
 
