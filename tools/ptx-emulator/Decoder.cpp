@@ -33,7 +33,7 @@ opcodes() {
     for (OpcodeTable table :
          {integerTable(), floatTable(), moveTable(), convertTable(),
           compareTable(), memoryTable(), controlTable(), warpTable(),
-          atomicTable(), matrixTable(), asyncTable(), hopperTable()})
+          atomicTable(), matrixTable(), asyncTable()})
       for (size_t i = 0; i < table.count; ++i)
         all->emplace(table.rows[i].opcode, table.rows[i].decode);
     return all;

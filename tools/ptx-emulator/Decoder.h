@@ -58,7 +58,6 @@ NEST_PTX_TABLE(warpTable);
 NEST_PTX_TABLE(atomicTable);
 NEST_PTX_TABLE(matrixTable);
 NEST_PTX_TABLE(asyncTable);
-NEST_PTX_TABLE(hopperTable);
 #undef NEST_PTX_TABLE
 
 /// Where a variable lies.

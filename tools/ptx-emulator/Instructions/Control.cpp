@@ -88,13 +88,68 @@ static void decodeHint(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// Opcodes of PTX that are not there: better than calling them unknown.
+static void decodeMissing(Decoder &d) {
+  d.error("the emulator does not have this instruction");
+}
+
 OpcodeTable nestc::ptx::controlTable() {
   static constexpr OpcodeRow rows[] = {
-      {"bra", decodeBranch},   {"brx", decodeBranchTable},
-      {"call", decodeCall},    {"ret", decodeReturn},
-      {"exit", decodeExit},    {"trap", decodeTrap},
-      {"brkpt", decodeHint},   {"nanosleep", decodeHint},
-      {"pmevent", decodeHint}, {"setmaxnreg", decodeHint},
+      {"bra", decodeBranch},
+      {"brx", decodeBranchTable},
+      {"call", decodeCall},
+      {"ret", decodeReturn},
+      {"exit", decodeExit},
+      {"trap", decodeTrap},
+      {"brkpt", decodeHint},
+      {"nanosleep", decodeHint},
+      {"pmevent", decodeHint},
+      {"setmaxnreg", decodeHint},
+      {"mbarrier", decodeMissing},
+      {"wgmma", decodeMissing},
+      {"tcgen05", decodeMissing},
+      {"mapa", decodeMissing},
+      {"getctarank", decodeMissing},
+      {"tensormap", decodeMissing},
+      {"multimem", decodeMissing},
+      {"clusterlaunchcontrol", decodeMissing},
+      {"griddepcontrol", decodeMissing},
+      {"tex", decodeMissing},
+      {"tld4", decodeMissing},
+      {"txq", decodeMissing},
+      {"suld", decodeMissing},
+      {"sust", decodeMissing},
+      {"sured", decodeMissing},
+      {"suq", decodeMissing},
+      {"istypep", decodeMissing},
+      {"alloca", decodeMissing},
+      {"stacksave", decodeMissing},
+      {"stackrestore", decodeMissing},
+      {"discard", decodeMissing},
+      {"applypriority", decodeMissing},
+      {"vadd", decodeMissing},
+      {"vsub", decodeMissing},
+      {"vabsdiff", decodeMissing},
+      {"vmin", decodeMissing},
+      {"vmax", decodeMissing},
+      {"vshl", decodeMissing},
+      {"vshr", decodeMissing},
+      {"vmad", decodeMissing},
+      {"vset", decodeMissing},
+      {"vadd2", decodeMissing},
+      {"vsub2", decodeMissing},
+      {"vavrg2", decodeMissing},
+      {"vabsdiff2", decodeMissing},
+      {"vmin2", decodeMissing},
+      {"vmax2", decodeMissing},
+      {"vset2", decodeMissing},
+      {"vadd4", decodeMissing},
+      {"vsub4", decodeMissing},
+      {"vavrg4", decodeMissing},
+      {"vabsdiff4", decodeMissing},
+      {"vmin4", decodeMissing},
+      {"vmax4", decodeMissing},
+      {"vset4", decodeMissing},
   };
   return {rows, std::size(rows)};
 }
