@@ -432,7 +432,7 @@ NEST_PTX_INLINE To toInteger(Round round, From value,
     constexpr From low = static_cast<From>(Limits::min());
     // One more than the largest: a power of two.
     constexpr From high =
-        static_cast<From>(static_cast<uint64_t>(Limits::max()) / 2 + 1) * 2;
+        static_cast<From>((static_cast<uint64_t>(Limits::max()) >> 1) + 1) * 2;
     constexpr bool topBit = std::is_same_v<From, double> || sizeof(To) == 8;
     constexpr To nan =
         topBit ? static_cast<To>(uint64_t(1) << (sizeof(To) * 8 - 1)) : To(0);

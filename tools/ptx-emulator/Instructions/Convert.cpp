@@ -81,7 +81,7 @@ uint64_t convertBits(uint64_t bits, uint8_t variant) {
 template <typename D, typename R>
 void convertLanes(Warp &warp, const Op &op, uint32_t lanes) {
   Conversion conversion;
-  std::memcpy(&conversion, &op.imm, sizeof conversion);
+  std::memcpy(static_cast<void *>(&conversion), &op.imm, sizeof conversion);
   const R *from = warp.at<R>(op.s[0]);
   D *to = warp.at<D>(op.d);
   uint8_t variant = op.variant;
@@ -216,7 +216,8 @@ static void setGeneral(Op &op, Type to, Type from, unsigned toBytes,
     byType(from, [&](auto f) {
       using From = decltype(f);
       Conversion conversion = &convertBits<To, From>;
-      std::memcpy(&op.imm, &conversion, sizeof conversion);
+      std::memcpy(&op.imm, static_cast<const void *>(&conversion),
+                  sizeof conversion);
     });
   });
   byWidth(toBytes, [&](auto d) {
