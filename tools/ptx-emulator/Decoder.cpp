@@ -219,6 +219,18 @@ Slot Decoder::allocate(unsigned bytes) {
 
 Slot Decoder::temporary(unsigned bytes) { return allocate(bytes); }
 
+void Decoder::makeMeeting() {
+  Meeting &m = program.meeting;
+  if (m.used)
+    return;
+  m.used = true;
+  for (Slot &slot : m.s)
+    slot = allocate(&slot == m.s ? 8 : 4);
+  m.d = allocate(4);
+  for (Slot *flag : {&m.votes, &m.verdict, &m.e})
+    *flag = allocate(0);
+}
+
 Slot Decoder::carryFlag() {
   if (!carry)
     carry = allocate(0);
@@ -779,6 +791,10 @@ void Decoder::finishSlots() {
   }
   for (Program::SpecialPlace &place : program.specials)
     fix(place.slot);
+  Meeting &m = program.meeting;
+  for (Slot *slot :
+       {&m.s[0], &m.s[1], &m.s[2], &m.s[3], &m.votes, &m.d, &m.verdict, &m.e})
+    fix(*slot);
   program.definedSlots.push_back({0, constantCount});
   program.slots = constantCount + registerCount - 1;
   program.fileBytes = (base + registerBytesUsed + 63) & ~63u;

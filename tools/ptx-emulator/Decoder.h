@@ -130,6 +130,8 @@ public:
   Slot constant(uint64_t bits, unsigned bytes);
   /// A new register of `bytes` (0: a predicate).
   Slot temporary(unsigned bytes);
+  /// Makes room for Warp::meet.
+  void makeMeeting();
   /// The flag of add.cc and its kin, a predicate that no text names.
   Slot carryFlag();
 

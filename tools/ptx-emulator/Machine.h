@@ -162,6 +162,9 @@ private:
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
   bool agree(const uint32_t *masks, uint32_t exec, unsigned lane) const;
   bool settle();
+  bool meet();
+  bool meetWith(const Group &first, uint32_t mask);
+  void copySlot(Slot from, Slot to, unsigned bytes, uint32_t lanes);
   void taint(const Op &op, uint32_t lanes, uint32_t undefinedLanes);
   void fillSpecials();
 

@@ -112,6 +112,7 @@ struct Op {
   bool flag = false;               ///< for the instruction's own use
   uint8_t variant = 0;             ///< for the instruction's own use
   uint8_t resultBytes = 0;         ///< of a lane of d, for shadows
+  uint8_t sourceBytes = 0;         ///< of s[0] in an exchange; 0: a predicate
   Slot guard;
   Slot d;
   Slot e; ///< a second result: the predicate of shfl, the carry
@@ -128,6 +129,14 @@ struct Op {
 struct ParamPlace {
   const Variable *variable;
   uint32_t offset;
+};
+
+/// Where lanes that wait at different instructions lay their operands side by
+/// side. The fields are those of Op; `votes` and `verdict` are predicates.
+struct Meeting {
+  bool used = false;
+  Slot s[4], votes;
+  Slot d, verdict, e;
 };
 
 /// Dynamic shared memory begins behind the static part, at this alignment.
@@ -153,6 +162,7 @@ struct Program {
     unsigned bytes;
   };
   std::vector<SpecialPlace> specials;
+  Meeting meeting;
 
   std::vector<ParamPlace> params;
   uint32_t paramBytes = 0;

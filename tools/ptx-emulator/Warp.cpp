@@ -285,7 +285,105 @@ bool Warp::settle() {
     current = groupCount - 1;
     return true;
   }
+  return meet();
+}
+
+/// Copies lanes of a slot with what is undefined of them; `bytes` 0: a
+/// predicate.
+void Warp::copySlot(Slot from, Slot to, unsigned bytes, uint32_t lanes) {
+  if (!to.index)
+    return;
+  if (!bytes) {
+    uint32_t &p = predicate(to);
+    p = (p & ~lanes) | (predicate(from) & lanes);
+    undefined(to) = (undefined(to) & ~lanes) | (undefined(from) & lanes);
+    return;
+  }
+  forLanes(lanes, [&](unsigned lane) {
+    std::memcpy(at<uint8_t>(to) + lane * bytes,
+                at<uint8_t>(from) + lane * bytes, bytes);
+    setShadow(to, lane, bytes, shadow(from, lane, bytes));
+  });
+}
+
+/// From sm_70 on, lanes of one member mask need not stand at the same
+/// instruction: the same opcode with the same modifiers will do. True when such
+/// lanes went on.
+bool Warp::meet() {
+  if (!program.meeting.used)
+    return false;
+  for (unsigned i = 0; i < groupCount; ++i) {
+    const Op &op = program.ops[groups[i].pc];
+    if (groups[i].state != Group::State::Sync || op.aligned)
+      continue;
+    const uint32_t *masks = at<uint32_t>(op.s[3]);
+    for (uint32_t rest = groups[i].lanes; rest; rest &= rest - 1) {
+      uint32_t mask = masks[__builtin_ctz(rest)];
+      forLanes(rest, [&](unsigned lane) {
+        if (masks[lane] == mask && lane != unsigned(__builtin_ctz(rest)))
+          rest &= ~(1u << lane);
+      });
+      if (meetWith(groups[i], mask) || block.faulted)
+        return !block.faulted;
+    }
+  }
   return false;
+}
+
+bool Warp::meetWith(const Group &first, uint32_t mask) {
+  const Op &op = program.ops[first.pc];
+  uint32_t here[laneCount] = {}, all = 0; // the mask's lanes of each group
+  for (unsigned i = 0; i < groupCount; ++i) {
+    const Op &other = program.ops[groups[i].pc];
+    if (groups[i].state != Group::State::Sync || other.opcode != op.opcode)
+      continue;
+    const uint32_t *masks = at<uint32_t>(other.s[3]);
+    forLanes(groups[i].lanes, [&](unsigned lane) {
+      here[i] |= uint32_t(masks[lane] == mask) << lane;
+    });
+    all |= here[i];
+  }
+  if (mask & live & ~all)
+    return false;
+  const Meeting &m = program.meeting;
+  Op joint = op;
+  unsigned results = op.hasResultPredicate ? 0 : 4;
+  joint.s[0] = op.sourceBytes ? m.s[0] : m.votes;
+  joint.d = results ? m.d : m.verdict;
+  joint.e = m.e;
+  for (unsigned s = 1; s < 4; ++s)
+    joint.s[s] = m.s[s];
+  unsigned count = groupCount;
+  for (unsigned i = 0; i < count; ++i) {
+    const Op &from = program.ops[groups[i].pc];
+    copySlot(from.s[0], joint.s[0], op.sourceBytes, here[i]);
+    for (unsigned s = 1; s < 4; ++s)
+      copySlot(from.s[s], joint.s[s], 4, here[i]);
+  }
+  if (op.effect(*this, joint, all) == Step::Fault)
+    return false;
+  for (unsigned i = 0; i < count; ++i) {
+    if (!here[i])
+      continue;
+    Group &group = groups[i];
+    const Op &to = program.ops[group.pc];
+    copySlot(joint.d, to.d, results, here[i]);
+    copySlot(joint.e, to.e, 0, here[i]);
+    Counters::PerOp &counts = block.counters.ops[group.pc];
+    ++counts.warps;
+    counts.lanes += __builtin_popcount(here[i]);
+    ++clock;
+    if (here[i] != group.lanes) {
+      group.lanes &= ~here[i];
+      groups[groupCount++] = {group.pc + 1, here[i], Group::State::Ready, 0};
+      current = groupCount - 1;
+      continue;
+    }
+    group.state = Group::State::Ready;
+    ++group.pc;
+    current = i;
+  }
+  return true;
 }
 
 void Warp::release(unsigned barrier, const Barrier &b) {

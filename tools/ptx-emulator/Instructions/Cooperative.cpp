@@ -32,6 +32,12 @@ static void forMembers(Warp &warp, const Op &op, uint32_t lanes, F f) {
   }
 }
 
+/// An operation whose lanes wait for those of their member mask, op.s[3].
+static Op startExchange(Decoder &d, OpClass opClass) {
+  d.makeMeeting();
+  return d.start(OpKind::Sync, opClass);
+}
+
 static void setPredicate(Warp &warp, Slot slot, uint32_t lanes,
                          uint32_t value) {
   if (!slot.index)
@@ -177,7 +183,7 @@ static void decodeBarrier(Decoder &d) {
     d.needOneOf({"sync"});
     d.require(60, 30);
     d.finish(1);
-    Op op = d.start(OpKind::Sync, OpClass::Barrier);
+    Op op = startExchange(d, OpClass::Barrier);
     op.s[3] = d.source(0, Type::B32);
     op.effect = warpSync;
     return d.emit(std::move(op));
@@ -287,7 +293,7 @@ static void decodeShuffle(Decoder &d) {
   int mode = d.needOneOf({"up", "down", "bfly", "idx"});
   d.type({Type::B32});
   d.finish(5);
-  Op op = d.start(OpKind::Sync, OpClass::Shuffle);
+  Op op = startExchange(d, OpClass::Shuffle);
   const Operand &result = d.operand(0);
   if (result.kind == Operand::Kind::Pair) {
     op.d = d.result(result.elements[0], Type::B32, false, true);
@@ -298,6 +304,7 @@ static void decodeShuffle(Decoder &d) {
   op.variant = mode;
   for (unsigned i = 0; i < 4; ++i)
     op.s[i] = d.source(i + 1, Type::B32);
+  op.sourceBytes = 4;
   op.effect = shuffle;
   d.emit(std::move(op));
 }
@@ -339,9 +346,10 @@ static void decodeVote(Decoder &d) {
   int mode = d.needOneOf({"all", "any", "uni", "ballot"});
   Type type = d.type({mode == VoteBallot ? Type::B32 : Type::Pred});
   d.finish(3);
-  Op op = d.start(OpKind::Sync, OpClass::Shuffle);
+  Op op = startExchange(d, OpClass::Shuffle);
   op.variant = mode;
   op.d = d.result(0, type);
+  op.hasResultPredicate = mode != VoteBallot;
   op.s[0] = d.predicate(d.operand(1));
   op.s[3] = d.source(2, Type::B32);
   op.effect = vote;
@@ -381,7 +389,7 @@ static void decodeMatch(Decoder &d) {
   Type type = d.type({Type::B32, Type::B64});
   d.require(60, 70);
   d.finish(3);
-  Op op = d.start(OpKind::Sync, OpClass::Shuffle);
+  Op op = startExchange(d, OpClass::Shuffle);
   const Operand &result = d.operand(0);
   if (result.kind == Operand::Kind::Pair) {
     if (!all)
@@ -392,6 +400,7 @@ static void decodeMatch(Decoder &d) {
     op.d = d.result(result, Type::B32);
   }
   op.flag = all;
+  op.sourceBytes = typeBytes(type);
   op.s[0] = d.source(1, type);
   op.s[3] = d.source(2, Type::B32);
   op.effect = type == Type::B32 ? match<uint32_t> : match<uint64_t>;
@@ -468,10 +477,11 @@ static void decodeRedux(Decoder &d) {
   if ((abs || nan) && type != Type::F32)
     d.error(".abs and .NaN are for .f32");
   d.finish(3);
-  Op op = d.start(OpKind::Sync, OpClass::Shuffle);
+  Op op = startExchange(d, OpClass::Shuffle);
   op.variant = kind;
   op.flag = abs;
   op.imm = nan;
+  op.sourceBytes = 4;
   op.d = d.result(0, type);
   op.s[0] = d.source(1, type);
   op.s[3] = d.source(2, Type::B32);
@@ -516,7 +526,7 @@ static void decodeElect(Decoder &d) {
   const Operand &result = d.operand(0);
   if (result.kind != Operand::Kind::Pair)
     return d.error("the result is d|p");
-  Op op = d.start(OpKind::Sync, OpClass::Shuffle);
+  Op op = startExchange(d, OpClass::Shuffle);
   op.d = d.result(result.elements[0], Type::B32, false, true);
   op.e = d.result(result.elements[1], Type::Pred, false, true);
   op.s[3] = d.source(1, Type::B32);
