@@ -206,6 +206,12 @@ unsigned Decoder::registerBytes(const Operand &operand, Type type) const {
   return storageBytes(type);
 }
 
+std::optional<Type> Decoder::registerType(const Operand &operand) const {
+  if (operand.kind != Operand::Kind::Register)
+    return std::nullopt;
+  return frame->function->registers[operand.index].type;
+}
+
 Slot Decoder::allocate(unsigned bytes) {
   uint32_t size = bytes ? bytes * 32 : 4;
   uint32_t align = std::min(size, 64u);

@@ -120,6 +120,8 @@ public:
   unsigned registerBytes(unsigned i, Type type) const {
     return registerBytes(operand(i), type);
   }
+  /// The type of the register that an operand is; nothing if it is none.
+  std::optional<Type> registerType(const Operand &operand) const;
   /// Fills op.s[0], op.imm and op.access from a [address] operand. `space` may
   /// change: a parameter of a called function lies in local memory.
   void address(const Operand &operand, Op &op, Space space);

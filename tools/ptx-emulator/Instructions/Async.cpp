@@ -75,6 +75,14 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
     q.data[lane] = one.data[lane];
     q.state[lane] = one.state[lane];
   }
+  q.sharedLanes = 0;
+  for (uint32_t rest = reading; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    if (block.globalRaces &&
+        !checkGlobalRaces(warp, op, 1u << lane, source, from, size[lane],
+                          Touch::Read, q))
+      return Step::Fault;
+  }
   // What is still being copied must not be copied over.
   if (!checkState(warp, op, lanes, bytes, false, p) ||
       !checkRaces(warp, op, bytes, Touch::AsyncWrite, p))
@@ -105,9 +113,15 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
     rest &= ~copies.lanes;
   }
   block.counters.asyncBytes += uint64_t(bytes) * __builtin_popcount(lanes);
-  if (whole) {
-    q.sharedLanes = 0;
-    countAccess(warp, whole, Space::Global, false, from, q, bytes);
+  for (uint32_t rest = reading; rest;) {
+    // Lanes that read as many bytes are one request.
+    unsigned wanted = size[__builtin_ctz(rest)];
+    uint32_t same = 0;
+    forLanes(rest, [&](unsigned lane) {
+      same |= uint32_t(size[lane] == wanted) << lane;
+    });
+    countAccess(warp, same, Space::Global, false, from, q, wanted);
+    rest &= ~same;
   }
   countAccess(warp, lanes, Space::Shared, true, to, p, bytes);
   return Step::Done;
@@ -182,7 +196,8 @@ static void decodeCopy(Decoder &d) {
   d.needOneOf({"shared", "shared::cta"});
   d.needOneOf({"global"});
   bool hint = d.take("L2::cache_hint");
-  d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"});
+  if (d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"}) >= 0 || hint)
+    d.require(74, 80);
   unsigned least = hint ? 4 : 3;
   d.finish(least, least + 1);
   std::optional<int64_t> bytes = d.immediate(2);
@@ -193,9 +208,10 @@ static void decodeCopy(Decoder &d) {
   Op source;
   d.address(d.operand(1), source, Space::Global);
   d.address(d.operand(0), op, Space::Shared);
-  if (source.imm && !source.s[0].index)
-    return d.error("a source that is a variable is not supported",
-                   "a register with its address");
+  if (!d.failed() && !source.s[0].index) { // a variable: its address is known
+    source.s[0] = d.constant(static_cast<uint64_t>(source.imm), 8);
+    source.imm = 0;
+  }
   if (source.imm != static_cast<int32_t>(source.imm))
     return d.error("the offset does not fit");
   op.s[1] = source.s[0];
@@ -208,6 +224,12 @@ static void decodeCopy(Decoder &d) {
     bool isPredicate = size.kind == Operand::Kind::Register &&
                        d.registerBytes(size, Type::B32) == 0;
     op.variant = isPredicate ? 2 : 1;
+    if (isPredicate)
+      d.require(75, 80);
+    if (std::optional<int64_t> known = d.immediate(3);
+        known && (*known < 0 || *known > *bytes))
+      d.error("the size of the source is not legal",
+              "0 to " + std::to_string(*bytes));
     op.s[2] = isPredicate ? d.predicate(size) : d.source(size, Type::U32);
   }
   if (hint)
