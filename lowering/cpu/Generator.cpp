@@ -15,193 +15,6 @@ using namespace nestc;
 using namespace nestc::cpu;
 
 //===----------------------------------------------------------------------===//
-// Buffers
-//===----------------------------------------------------------------------===//
-
-Value Buffer::rows(Code &code) const {
-  Value rows = code.i64(1);
-  for (Value size : ArrayRef(sizes).drop_back())
-    rows = code.mul(rows, size);
-  return rows;
-}
-
-Value Buffer::rowStride(Code &code) const {
-  return strides.size() < 2 ? columns() : strides[strides.size() - 2];
-}
-
-Value Buffer::row(Code &code, Value index) const {
-  return code.at(pointer, element(), code.mul(index, rowStride(code)));
-}
-
-Value Buffer::entry(Code &code, Value index) const {
-  return code.loadI32(code.at(pointer, element(), index));
-}
-
-void Buffer::setEntry(Code &code, Value index, Value value) const {
-  code.storeI32(value, code.at(pointer, element(), index));
-}
-
-static SmallVector<int64_t> stridesOf(MemRefType type) {
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)))
-    strides.clear();
-  return strides;
-}
-
-// Strides that follow from the sizes are not passed.
-static bool isPassed(MemRefType type, ArrayRef<int64_t> strides, unsigned i) {
-  return ShapedType::isDynamic(strides[i]) && !type.getLayout().isIdentity();
-}
-
-unsigned cpu::numDynamicParts(MemRefType type) {
-  unsigned count = type.getNumDynamicDims();
-  SmallVector<int64_t> strides = stridesOf(type);
-  for (unsigned i = 0; i < strides.size(); ++i)
-    count += isPassed(type, strides, i);
-  return count;
-}
-
-SmallVector<Value> cpu::dynamicParts(const Buffer &buffer) {
-  SmallVector<Value> parts;
-  for (auto [size, value] : llvm::zip(buffer.type.getShape(), buffer.sizes))
-    if (ShapedType::isDynamic(size))
-      parts.push_back(value);
-  SmallVector<int64_t> strides = stridesOf(buffer.type);
-  for (unsigned i = 0; i < strides.size(); ++i)
-    if (isPassed(buffer.type, strides, i))
-      parts.push_back(buffer.strides[i]);
-  return parts;
-}
-
-Buffer cpu::makeBuffer(Code &code, MemRefType type, Value pointer,
-                       ValueRange parts) {
-  Buffer buffer{type, pointer, {}, {}};
-  unsigned next = 0;
-  for (int64_t size : type.getShape())
-    buffer.sizes.push_back(ShapedType::isDynamic(size) ? parts[next++]
-                                                       : code.i64(size));
-  SmallVector<int64_t> strides = stridesOf(type);
-  buffer.strides.resize(strides.size());
-  for (int64_t i = strides.size() - 1; i >= 0; --i) {
-    if (!ShapedType::isDynamic(strides[i]))
-      buffer.strides[i] = code.i64(strides[i]);
-    else if (!isPassed(type, strides, i))
-      buffer.strides[i] = code.mul(buffer.strides[i + 1], buffer.sizes[i + 1]);
-  }
-  for (unsigned i = 0; i < strides.size(); ++i)
-    if (!buffer.strides[i])
-      buffer.strides[i] = parts[next++];
-  return buffer;
-}
-
-LogicalResult cpu::checkBuffer(Operation *op, MemRefType type) {
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)) || offset != 0)
-    return op->emitOpError("has a buffer the CPU generator cannot address: ")
-           << type << "; offsets must be 0";
-  if (!strides.empty() && strides.back() != 1)
-    return op->emitOpError("has a buffer whose columns are not consecutive: ")
-           << type;
-  if (type.getRank() != 2 && !type.getLayout().isIdentity())
-    return op->emitOpError("has a strided buffer of rank ")
-           << type.getRank()
-           << "; only matrices may have a row stride: " << type;
-  if (!type.getElementType().isIntOrFloat())
-    return op->emitOpError("has elements the CPU generator does not know: ")
-           << type;
-  return success();
-}
-
-LogicalResult cpu::checkI32(Operation *op, ArrayRef<Value> operands) {
-  for (Value operand : operands)
-    if (operand &&
-        !cast<MemRefType>(operand.getType()).getElementType().isInteger(32))
-      return op->emitOpError("has integers of another type than i32: ")
-             << operand.getType();
-  return success();
-}
-
-bool cpu::isFloatType(Type type) {
-  return type.isF32() || type.isBF16() || type.isF16();
-}
-
-//===----------------------------------------------------------------------===//
-// Operands of regions
-//===----------------------------------------------------------------------===//
-
-LogicalResult cpu::checkOperandMap(Operation *op, MemRefType type,
-                                   AffineMap map) {
-  bool plain = map.getNumSymbols() == 0 && map.getNumResults() <= 2 &&
-               llvm::all_of(map.getResults(), [](AffineExpr e) {
-                 return isa<AffineDimExpr, AffineConstantExpr>(e);
-               });
-  if (!plain)
-    return op->emitOpError("reads an operand through ")
-           << AffineMapAttr::get(map)
-           << "; the CPU generator knows (row), (column), (row, column)";
-  // A row that is not the first result would run across the vector.
-  if (map.getNumResults() == 2 && map.isFunctionOfDim(0) &&
-      map.getResult(1) == getAffineDimExpr(0, map.getContext()))
-    return op->emitOpError("reads an operand transposed, through ")
-           << AffineMapAttr::get(map);
-  if (!isFloatType(type.getElementType()))
-    return op->emitOpError("reads an operand of ")
-           << type.getElementType() << "; the CPU generator reads f32, bf16, "
-           << "f16";
-  return success();
-}
-
-Value cpu::loadOperand(Code &code, const Buffer &buffer, AffineMap map,
-                       ValueRange dims, int64_t width) {
-  Value index = code.i64(0);
-  bool alongVector = false;
-  for (auto [i, expr] : llvm::enumerate(map.getResults())) {
-    Value position;
-    if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
-      position = dims[dim.getPosition()];
-      alongVector = dim.getPosition() > 0;
-    } else {
-      position = code.i64(cast<AffineConstantExpr>(expr).getValue());
-      alongVector = false;
-    }
-    if (i + 1 < map.getNumResults())
-      position = code.mul(position, buffer.rowStride(code));
-    index = code.add(index, position);
-  }
-  Value pointer = code.at(buffer.pointer, buffer.element(), index);
-  if (alongVector)
-    return code.loadVector(buffer.element(), pointer, width);
-  Value one = code.loadVector(buffer.element(), pointer, 1);
-  return width == 1
-             ? one
-             : code.broadcast(vector::ExtractOp::create(code, one, 0), width);
-}
-
-FailureOr<SmallVector<RegionInput>>
-cpu::regionInputs(Operation *op, OperandRange operands, ArrayAttr maps,
-                  unsigned perSetDims, int64_t groups) {
-  SmallVector<RegionInput> inputs;
-  for (AffineMap map : maps.getAsValueRange<AffineMapAttr>()) {
-    bool perSet = map.getNumDims() == perSetDims && map.getNumResults() == 2;
-    size_t count = perSet ? groups : 1;
-    if (operands.size() < count)
-      return op->emitOpError("has more maps than operands");
-    if (perSet)
-      map = map.getSubMap({1});
-    inputs.push_back({map, operands.take_front(count), count > 1});
-    operands = operands.drop_front(count);
-    for (Value operand : inputs.back().operands)
-      if (failed(checkOperandMap(op, cast<MemRefType>(operand.getType()), map)))
-        return failure();
-  }
-  if (!operands.empty())
-    return op->emitOpError("has operands without maps");
-  return inputs;
-}
-
-//===----------------------------------------------------------------------===//
 // Sets of rows
 //===----------------------------------------------------------------------===//
 
@@ -214,41 +27,16 @@ RowRange cpu::rowsOf(Kernel &kernel, Value offsets, Sets sets, Value stream) {
   return {low, code.sub(table.entry(code, code.i64((*sets)[1])), low)};
 }
 
-Value cpu::setOf(Code &code, const Buffer &offsets, ArrayRef<int64_t> sets,
-                 Value row) {
-  // The last set that starts at the row or before.
-  int64_t count = sets[1] - sets[0];
-  Value set = code.i64(0);
-  for (int64_t step = llvm::PowerOf2Ceil(count) / 2; step > 0; step /= 2) {
-    Value next = code.min(code.add(set, step), count - 1);
-    Value start = offsets.entry(code, code.add(next, sets[0]));
-    set = code.select(code.less(row, start), set, next);
-  }
-  return set;
-}
-
 //===----------------------------------------------------------------------===//
 // Functions
 //===----------------------------------------------------------------------===//
-
-static LLVMFuncOp makeFunction(Generator &generator, Location location,
-                               StringRef name, ArrayRef<Type> arguments) {
-  OpBuilder builder = OpBuilder::atBlockEnd(generator.module.getBody());
-  auto type = LLVM::LLVMFunctionType::get(
-      LLVM::LLVMVoidType::get(builder.getContext()), arguments);
-  auto function = LLVMFuncOp::create(builder, location, name, type,
-                                     LLVM::Linkage::Internal);
-  function.setNoInline(true);
-  function.addEntryBlock(builder);
-  return function;
-}
 
 LLVMFuncOp Generator::routine(StringRef name, ArrayRef<Type> arguments,
                               function_ref<void(Code &, ValueRange)> body) {
   if (auto found = module.lookupSymbol<LLVMFuncOp>(name))
     return found;
   Location location = UnknownLoc::get(module.getContext());
-  LLVMFuncOp function = makeFunction(*this, location, name, arguments);
+  LLVMFuncOp function = makeFunction(module, location, name, arguments);
   Code code(location, OpBuilder::atBlockEnd(&function.getBody().front()),
             lanes);
   body(code, function.getArguments());
@@ -277,7 +65,7 @@ static LLVMFuncOp makeDefinition(Generator &generator, kernel::DefOp def) {
                      builder.getI64Type());
   }
   std::string name = ("nest_kernel_" + def.getSymName()).str();
-  return makeFunction(generator, def.getLoc(), name, arguments);
+  return makeFunction(generator.module, def.getLoc(), name, arguments);
 }
 
 Kernel::Kernel(Generator &generator, kernel::DefOp def)
@@ -415,9 +203,32 @@ LogicalResult Generator::run() {
   for (kernel::DefOp def : defs)
     if (failed(generateDefinition(def)))
       return failure();
-  for (func::FuncOp function : functions)
-    if (failed(generateEntry(function)))
+  int64_t scratch = 0; // the most that a kernel of the entry needs
+  EntryTarget target{
+      module, lanes,
+      [&](StringRef name) {
+        auto found = definitions.find(name);
+        return found == definitions.end() ? kernel::DefOp() : found->second.def;
+      },
+      [&](Code &code, Value call, kernel::DefOp def, ArrayRef<Buffer> buffers) {
+        const Definition &definition = definitions[def.getSymName()];
+        SmallVector<Value> arguments{call};
+        for (const Buffer &buffer : buffers) {
+          arguments.push_back(buffer.pointer);
+          llvm::append_range(arguments, dynamicParts(buffer));
+        }
+        LLVM::CallOp::create(code, definition.function, arguments);
+        scratch = std::max(scratch, definition.scratch);
+        return success();
+      }};
+  for (func::FuncOp function : functions) {
+    scratch = 0;
+    FailureOr<LLVMFuncOp> entry = makeEntry(function, target);
+    if (failed(entry))
       return failure();
+    (*entry)->setAttr("kernel.scratch",
+                      Builder(module.getContext()).getI64IntegerAttr(scratch));
+  }
   for (func::FuncOp function : functions)
     function.erase();
   for (kernel::DefOp def : defs)

@@ -1,4 +1,4 @@
-//===- Entry.cpp - entry points -*- C++ -*-===//
+//===- Entry.cpp - entry points -------------------------------------------===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -14,7 +14,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "lowering/cpu/Generator.h"
+#include "lowering/code/Entry.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/IRMapping.h"
@@ -22,24 +22,33 @@
 
 using namespace mlir;
 using namespace nestc;
-using namespace nestc::cpu;
+using namespace nestc::code;
 
 // Launches in a part.
 static constexpr size_t launchesOfPart = 64;
+
+LLVMFuncOp code::makeFunction(ModuleOp module, Location location,
+                              StringRef name, ArrayRef<Type> arguments) {
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(builder.getContext()), arguments);
+  auto function = LLVMFuncOp::create(builder, location, name, type,
+                                     LLVM::Linkage::Internal);
+  function.setNoInline(true);
+  function.addEntryBlock(builder);
+  return function;
+}
 
 namespace {
 class Part {
 public:
   /// `slots` are the places of the entry's arguments in the call's table; the
   /// arena has none.
-  Part(Generator &generator, const DenseMap<Value, int64_t> &slots, Code &code,
-       Value call)
-      : generator(generator), slots(slots), code(code), call(call) {}
+  Part(const EntryTarget &target, const DenseMap<Value, int64_t> &slots,
+       Code &code, Value call)
+      : target(target), slots(slots), code(code), call(call) {}
 
   LogicalResult operation(Operation *op);
-
-  /// The most that a kernel launched so far needs.
-  int64_t scratch = 0;
 
 private:
   LogicalResult need(Value value);
@@ -48,7 +57,7 @@ private:
   LogicalResult view(memref::ViewOp op);
   LogicalResult arithmetic(Operation *op);
 
-  Generator &generator;
+  const EntryTarget &target;
   const DenseMap<Value, int64_t> &slots;
   Code &code;
   Value call;
@@ -126,16 +135,15 @@ LogicalResult Part::view(memref::ViewOp op) {
 }
 
 LogicalResult Part::launch(kernel::LaunchOp op) {
-  auto found = generator.definitions.find(op.getKernel());
-  if (found == generator.definitions.end())
+  kernel::DefOp definition = target.definition(op.getKernel());
+  if (!definition)
     return op.emitOpError("launches an unknown kernel");
-  Generator::Definition &definition = found->second;
-  TypeRange wanted = definition.def.getBody().getArgumentTypes();
+  TypeRange wanted = definition.getBody().getArgumentTypes();
   if (wanted.size() != op.getBuffers().size())
     return op.emitOpError("passes ")
            << op.getBuffers().size() << " buffers to a kernel of "
            << wanted.size();
-  SmallVector<Value> arguments{call};
+  SmallVector<Buffer> passed;
   for (auto [value, type] : llvm::zip(op.getBuffers(), wanted)) {
     Buffer buffer = buffers[value];
     auto memref = cast<MemRefType>(type);
@@ -155,12 +163,9 @@ LogicalResult Part::launch(kernel::LaunchOp op) {
       return op.emitOpError("passes ")
              << buffer.type << " where the kernel wants " << memref;
     buffer.type = memref;
-    arguments.push_back(buffer.pointer);
-    llvm::append_range(arguments, dynamicParts(buffer));
+    passed.push_back(std::move(buffer));
   }
-  LLVM::CallOp::create(code, definition.function, arguments);
-  scratch = std::max(scratch, definition.scratch);
-  return success();
+  return target.launch(code, call, definition, passed);
 }
 
 // Index arithmetic becomes the same operation on i64.
@@ -224,7 +229,8 @@ LogicalResult Part::operation(Operation *op) {
       });
 }
 
-LogicalResult Generator::generateEntry(func::FuncOp entry) {
+FailureOr<LLVMFuncOp> code::makeEntry(func::FuncOp entry,
+                                      const EntryTarget &target) {
   auto name = entry->getAttrOfType<StringAttr>("nest.entry");
   if (!name)
     return entry.emitOpError("is no entry: attribute nest.entry is missing");
@@ -241,32 +247,35 @@ LogicalResult Generator::generateEntry(func::FuncOp entry) {
     if (!isMemoryEffectFree(&op))
       launches.push_back(&op);
 
+  ModuleOp module = target.module;
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
   auto type = LLVM::LLVMFunctionType::get(builder.getI32Type(), {pointer});
   auto function = LLVMFuncOp::create(
       builder, entry.getLoc(), ("nest_entry_" + name.getValue()).str(), type);
   Code code(entry.getLoc(),
-            OpBuilder::atBlockEnd(function.addEntryBlock(builder)), lanes);
+            OpBuilder::atBlockEnd(function.addEntryBlock(builder)),
+            target.lanes);
   LogicalResult result = success();
-  int64_t scratch = 0;
   for (size_t first = 0; first < launches.size(); first += launchesOfPart) {
     std::string partName =
         ("nest_part_" + name.getValue() + "_" + Twine(first / launchesOfPart))
             .str();
     LLVMFuncOp part =
-        routine(partName, pointer, [&](Code &code, ValueRange arguments) {
-          Part part(*this, slots, code, arguments[0]);
-          for (Operation *op :
-               ArrayRef(launches).slice(first).take_front(launchesOfPart))
-            if (succeeded(result))
-              result = part.operation(op);
-          scratch = std::max(scratch, part.scratch);
-        });
+        makeFunction(target.module, entry.getLoc(), partName, pointer);
+    Code inside(entry.getLoc(), OpBuilder::atBlockEnd(&part.getBody().front()),
+                target.lanes);
+    Part of(target, slots, inside, part.getArgument(0));
+    for (Operation *op :
+         ArrayRef(launches).slice(first).take_front(launchesOfPart))
+      if (succeeded(result))
+        result = of.operation(op);
+    LLVM::ReturnOp::create(inside, ValueRange());
     LLVM::CallOp::create(code, part, function.getArgument(0));
   }
   LLVM::ReturnOp::create(
       code, arith::ConstantOp::create(code, code.getI32IntegerAttr(0)));
-  function->setAttr("kernel.scratch", code.getI64IntegerAttr(scratch));
-  return result;
+  if (failed(result))
+    return failure();
+  return function;
 }

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "lowering/cpu/Code.h"
+#include "lowering/code/Code.h"
 
 #include "dialect/Kernel.h"
 
@@ -16,7 +16,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
-using namespace nestc::cpu;
+using namespace nestc::code;
 
 //===----------------------------------------------------------------------===//
 // Integers
@@ -407,17 +407,17 @@ static bool hasVectorCode(Operation *op) {
              math::RsqrtOp, math::ExpOp, math::TanhOp, math::ErfOp>(op);
 }
 
-LogicalResult nestc::cpu::checkVectorizable(Block &block) {
+LogicalResult nestc::code::checkVectorizable(Block &block) {
   auto scalar = [](Type type) {
     return type.isF32() || type.isInteger(1) || type.isInteger(32);
   };
   for (Operation &op : block.without_terminator()) {
     if (!hasVectorCode(&op))
-      return op.emitOpError("has no vector code in the CPU generator");
+      return op.emitOpError("has no code in the generator");
     for (Type type : op.getResultTypes())
       if (!scalar(type))
         return op.emitOpError("computes ")
-               << type << "; the CPU generator's regions compute in f32";
+               << type << "; regions compute in f32";
     for (Value operand : op.getOperands())
       if (operand.getParentBlock() != &block)
         return op.emitOpError("uses a value from outside its region");
@@ -425,9 +425,9 @@ LogicalResult nestc::cpu::checkVectorizable(Block &block) {
   return success();
 }
 
-SmallVector<Value> nestc::cpu::cloneOnVectors(Code &code, Block &block,
-                                              ValueRange arguments,
-                                              int64_t width) {
+SmallVector<Value> nestc::code::cloneOnVectors(Code &code, Block &block,
+                                               ValueRange arguments,
+                                               int64_t width) {
   IRMapping map;
   map.map(block.getArguments(), arguments);
   auto vectorOf = [&](Type type) { return VectorType::get({width}, type); };

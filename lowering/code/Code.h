@@ -6,15 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What every kernel of the CPU generator is written with. Integers are i64,
+// What kernels and entry points are written with. Integers are i64,
 // memory is !llvm.ptr, loops are scf, arithmetic is arith on vectors of `lanes`
 // f32, or of one f32 where a row ends: ragged ends are loops over single
 // columns, so that no masks are needed and every target makes good code.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NESTC_LOWERING_CPU_CODE_H
-#define NESTC_LOWERING_CPU_CODE_H
+#ifndef NESTC_LOWERING_CODE_CODE_H
+#define NESTC_LOWERING_CODE_CODE_H
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -22,7 +22,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
-namespace nestc::cpu {
+namespace nestc::code {
 
 using mlir::Type;
 using mlir::Value;
@@ -174,6 +174,6 @@ llvm::SmallVector<Value> cloneOnVectors(Code &code, mlir::Block &block,
 /// names the operation otherwise.
 mlir::LogicalResult checkVectorizable(mlir::Block &block);
 
-} // namespace nestc::cpu
+} // namespace nestc::code
 
-#endif // NESTC_LOWERING_CPU_CODE_H
+#endif // NESTC_LOWERING_CODE_CODE_H
