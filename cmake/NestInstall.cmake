@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 
 set(NEST_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/nestc)
 set(NEST_EXPORTED)
-foreach(target NestDialect NestPasses NestLinalg NestCode NestCpu NestPackage NestLowering
+foreach(target NestDialect NestPasses NestLinalg NestCode NestCpu NestNvptx NestPackage NestLowering
                NestRtCore nestrt)
   if(TARGET ${target})
     list(APPEND NEST_EXPORTED ${target})

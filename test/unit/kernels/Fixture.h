@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NESTC_TEST_UNIT_CPU_FIXTURE_H
-#define NESTC_TEST_UNIT_CPU_FIXTURE_H
+#ifndef NESTC_TEST_UNIT_KERNELS_FIXTURE_H
+#define NESTC_TEST_UNIT_KERNELS_FIXTURE_H
 
 #include "Harness.h"
 
@@ -107,4 +107,4 @@ inline std::string offsetsOf(int64_t sets) {
 
 } // namespace nestc::test
 
-#endif // NESTC_TEST_UNIT_CPU_FIXTURE_H
+#endif // NESTC_TEST_UNIT_KERNELS_FIXTURE_H

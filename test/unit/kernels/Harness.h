@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NESTC_TEST_UNIT_CPU_HARNESS_H
-#define NESTC_TEST_UNIT_CPU_HARNESS_H
+#ifndef NESTC_TEST_UNIT_KERNELS_HARNESS_H
+#define NESTC_TEST_UNIT_KERNELS_HARNESS_H
 
 #include "lowering/cpu/CodeGen.h"
 #include "lowering/runtime/include/nest/code_abi.h"
@@ -20,6 +20,8 @@
 #include <vector>
 
 namespace nestc::test {
+
+class EmulatedGpu;
 
 /// A module's code, loaded. `text` has kernel definitions and entries.
 class Compiled {
@@ -34,12 +36,14 @@ public:
   size_t objectBytes = 0;
 
   /// Calls nest_entry_e. Tasks run in reverse order on one thread, or in order
-  /// on `threads`.
+  /// on `threads`; of a GPU, warps and blocks. Each buffer is a block of the
+  /// heap of its own, which is all of it that a GPU's code may touch.
   void run(const std::vector<void *> &buffers, int64_t b, int64_t t,
            int threads = 0, void *arena = nullptr);
 
 private:
   std::string directory;
+  std::unique_ptr<EmulatedGpu> gpu;
   void *library = nullptr;
   nest_entry entry = nullptr;
 };
@@ -49,7 +53,7 @@ private:
 std::string oneKernel(const std::vector<std::string> &arguments,
                       const std::string &body);
 
-/// The levels this host can run, the widest last.
+/// The levels this host can run, the widest last, and GPUs in the emulator.
 std::vector<std::string> levels();
 
 /// Deterministic values in [-1, 1).
@@ -89,4 +93,4 @@ std::vector<float> widen(const std::vector<char> &bytes,
 
 } // namespace nestc::test
 
-#endif // NESTC_TEST_UNIT_CPU_HARNESS_H
+#endif // NESTC_TEST_UNIT_KERNELS_HARNESS_H

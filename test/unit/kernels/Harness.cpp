@@ -8,8 +8,10 @@
 
 #include "Harness.h"
 
+#include "EmulatedGpu.h"
 #include "dialect/Kernel.h"
 #include "lowering/cpu/Pipeline.h"
+#include "lowering/nvptx/Pipeline.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -24,6 +26,8 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
 #include <thread>
 
 using namespace nestc;
@@ -52,17 +56,36 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
     error = "does not parse: " + messages;
     return;
   }
-  auto target = CpuTarget::get(level);
+  bool isGpu = level.compare(0, 3, "sm_") == 0;
+  auto target = CpuTarget::get(isGpu ? "native" : level);
   if (!target) {
     error = llvm::toString(target.takeError());
     return;
   }
   double start = now();
   mlir::PassManager passes(&context);
-  buildCpuPipeline(passes, target->vectorBits);
+  if (isGpu)
+    buildNvptxPipeline(passes);
+  else
+    buildCpuPipeline(passes, target->vectorBits);
   if (failed(passes.run(*module))) {
     error = messages;
     return;
+  }
+  if (isGpu) {
+    auto device = takeDeviceModule(*module);
+    auto gpuTarget = NvptxTarget::get(level);
+    auto ptx = emitPtx(*device, *gpuTarget);
+    if (!ptx) {
+      error = llvm::toString(ptx.takeError()) + messages;
+      return;
+    }
+    if (const char *path = std::getenv("NEST_TEST_PTX"))
+      std::ofstream(path) << *ptx;
+    gpu = std::make_unique<EmulatedGpu>(*ptx, kernelNames(*device));
+    error = gpu->error();
+    if (!error.empty())
+      return;
   }
   passSeconds = now() - start;
   for (auto function : module->getOps<mlir::LLVM::LLVMFuncOp>())
@@ -147,9 +170,13 @@ void Compiled::run(const std::vector<void *> &buffers, int64_t b, int64_t t,
     runtime.areas.push_back(static_cast<char *>(
         std::aligned_alloc(64, std::max<size_t>(runtime.scratch, 64))));
   int64_t dims[2] = {b, t};
-  nest_call call{buffers.data(), dims, arena, &runtime, parallelFor};
-  if (entry(&call) != 0)
+  nest_call call{buffers.data(), dims, arena, &runtime, parallelFor, nullptr};
+  if (gpu) {
+    error = gpu->call(entry, call, buffers, threads);
+    EXPECT_EQ(error, "");
+  } else if (entry(&call) != 0) {
     error = "the entry failed";
+  }
   for (char *area : runtime.areas)
     std::free(area);
 }
@@ -174,6 +201,8 @@ std::vector<std::string> test::levels() {
     result.push_back("x86-64-v3");
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
     result.push_back("x86-64-v4");
+  if (!result.empty())
+    result.push_back("sm_80");
   return result;
 }
 

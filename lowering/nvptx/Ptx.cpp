@@ -1,0 +1,113 @@
+//===- Ptx.cpp - device code to PTX ---------------------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/nvptx/Pipeline.h"
+
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+
+#include <mutex>
+
+using namespace llvm;
+
+static Error fault(const Twine &message) {
+  return createStringError(inconvertibleErrorCode(), message);
+}
+
+Expected<nestc::NvptxTarget> nestc::NvptxTarget::get(StringRef name) {
+  // The lowest PTX version that has all that the generator uses.
+  static constexpr struct {
+    unsigned sm;
+    const char *features;
+  } known[] = {{80, "+ptx80"}, {90, "+ptx80"}, {120, "+ptx87"}};
+  StringRef number = name;
+  unsigned sm;
+  if (number.consume_front("sm_") && !number.getAsInteger(10, sm))
+    for (const auto &row : known)
+      if (row.sm == sm)
+        return NvptxTarget{sm, name.str(), row.features};
+  SmallVector<std::string> legal;
+  for (const auto &row : known)
+    legal.push_back("sm_" + std::to_string(row.sm));
+  return fault("unknown GPU '" + name + "'; known are " + join(legal, ", "));
+}
+
+static Expected<std::unique_ptr<TargetMachine>>
+makeMachine(const nestc::NvptxTarget &target) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+  });
+  std::string error;
+  Triple triple("nvptx64-nvidia-cuda");
+  const Target *found = TargetRegistry::lookupTarget(triple, error);
+  if (!found)
+    return fault(error);
+  TargetOptions options;
+  // Sums and products are fused where the generator says so.
+  options.AllowFPOpFusion = FPOpFusion::Strict;
+  std::unique_ptr<TargetMachine> machine(found->createTargetMachine(
+      triple, target.name, target.features, options, std::nullopt, std::nullopt,
+      CodeGenOptLevel::Aggressive));
+  if (!machine)
+    return fault("LLVM has no code generator for " + target.name);
+  return machine;
+}
+
+Expected<std::string> nestc::emitPtx(mlir::ModuleOp device,
+                                     const NvptxTarget &target) {
+  Expected<std::unique_ptr<TargetMachine>> machine = makeMachine(target);
+  if (!machine)
+    return machine.takeError();
+  mlir::registerBuiltinDialectTranslation(*device.getContext());
+  mlir::registerLLVMDialectTranslation(*device.getContext());
+  mlir::registerNVVMDialectTranslation(*device.getContext());
+  LLVMContext context;
+  std::unique_ptr<Module> ir =
+      mlir::translateModuleToLLVMIR(device, context, "nest");
+  if (!ir)
+    return fault("the device module is not in the LLVM dialect");
+  ir->setTargetTriple((*machine)->getTargetTriple());
+  ir->setDataLayout((*machine)->createDataLayout());
+
+  PassBuilder builder(machine->get());
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager components;
+  ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
+      .run(*ir, modules);
+
+  SmallString<0> text;
+  raw_svector_ostream stream(text);
+  legacy::PassManager passes;
+  if ((*machine)->addPassesToEmitFile(passes, stream, nullptr,
+                                      CodeGenFileType::AssemblyFile))
+    return fault("LLVM cannot write PTX for " + target.name);
+  passes.run(*ir);
+  return std::string(text.str());
+}

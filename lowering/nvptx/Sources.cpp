@@ -1,0 +1,25 @@
+//===- Sources.cpp - sources kernels --------------------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lowering/nvptx/Generator.h"
+
+using namespace mlir;
+using namespace nestc;
+using namespace nestc::nvptx;
+
+LogicalResult nvptx::generate(Kernel &, kernel::SelectOp op) {
+  return op.emitOpError("has no GPU code yet");
+}
+
+LogicalResult nvptx::generate(Kernel &, kernel::PartitionOp op) {
+  return op.emitOpError("has no GPU code yet");
+}
+
+LogicalResult nvptx::generate(Kernel &, kernel::AssignOp op) {
+  return op.emitOpError("has no GPU code yet");
+}
