@@ -106,6 +106,25 @@ Status Manifest::Modalities::check(int64_t value,
                legal());
 }
 
+std::optional<GpuTarget> nestc::rt::parseGpuTarget(std::string_view target) {
+  if (target.substr(0, 3) != "sm_")
+    return std::nullopt;
+  target.remove_prefix(3);
+  GpuTarget result;
+  if (!target.empty() && (target.back() == 'a' || target.back() == 'f')) {
+    (target.back() == 'a' ? result.exact : result.family) = true;
+    target.remove_suffix(1);
+  }
+  if (target.size() < 2 || target.size() > 3 || target[0] == '0')
+    return std::nullopt;
+  for (char digit : target) {
+    if (digit < '0' || digit > '9')
+      return std::nullopt;
+    result.capability = result.capability * 10 + (digit - '0');
+  }
+  return result;
+}
+
 const Manifest::Entry *Manifest::findEntry(std::string_view name) const {
   for (const Entry &entry : entries)
     if (entry.name == name)
@@ -132,6 +151,16 @@ static Expected<std::string> readName(const JsonReader &parent,
   if (text.empty() || text.find('\0') != std::string::npos)
     return reader.error("is empty or has a NUL", "a name");
   return text;
+}
+
+static Expected<Manifest::Code> readCode(const JsonReader &parent,
+                                         std::string_view key) {
+  Manifest::Code code;
+  NEST_RT_ASSIGN(JsonReader reader, parent.get(key));
+  NEST_RT_TRY(reader.expectKeys({"file", "sha256"}));
+  NEST_RT_ASSIGN(code.file, readName(reader, "file"));
+  NEST_RT_ASSIGN(code.sha256, reader.getString("sha256"));
+  return code;
 }
 
 static Expected<Manifest::Buffer>
@@ -228,15 +257,16 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
                  "at most " + std::to_string(manifestFormat) +
                      "; use a newer nestc or compile the package again");
   NEST_RT_ASSIGN(m.abi, reader.getInt("abi", 1));
-  if (m.abi != codeAbi)
+  if (m.abi > codeAbi)
     return Error(place + ": abi",
                  "is " + std::to_string(m.abi) +
                      ", which this library cannot call",
-                 std::to_string(codeAbi) + "; compile the package again");
-  NEST_RT_TRY(reader.expectKeys({"format", "abi", "producer", "target", "cpu",
-                                 "model", "submodel", "parameters",
-                                 "weight_bytes", "macs_per_token", "code",
-                                 "files", "weights", "entries", "sha256"}));
+                 std::to_string(cpuCodeAbi) + " to " + std::to_string(codeAbi) +
+                     "; compile the package again");
+  NEST_RT_TRY(reader.expectKeys(
+      {"format", "abi", "producer", "target", "cpu", "model", "submodel",
+       "parameters", "weight_bytes", "macs_per_token", "code", "device",
+       "files", "weights", "entries", "sha256"}));
   NEST_RT_ASSIGN(m.producer, reader.getString("producer"));
   NEST_RT_ASSIGN(m.target, reader.getString("target"));
 
@@ -286,10 +316,18 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   NEST_RT_ASSIGN(m.weightBytes, reader.getInt("weight_bytes", 0));
   NEST_RT_ASSIGN(m.macsPerToken, reader.getInt("macs_per_token", 0));
 
-  NEST_RT_ASSIGN(JsonReader code, reader.get("code"));
-  NEST_RT_TRY(code.expectKeys({"file", "sha256"}));
-  NEST_RT_ASSIGN(m.code.file, readName(code, "file"));
-  NEST_RT_ASSIGN(m.code.sha256, code.getString("sha256"));
+  NEST_RT_ASSIGN(m.code, readCode(reader, "code"));
+  if (reader.has("device")) {
+    NEST_RT_ASSIGN(JsonReader device, reader.get("device"));
+    NEST_RT_TRY(device.expectKeys({"ptx", "cubin", "kernels"}));
+    m.device.emplace();
+    NEST_RT_ASSIGN(m.device->ptx, readCode(device, "ptx"));
+    if (device.has("cubin")) {
+      NEST_RT_ASSIGN(m.device->cubin, readCode(device, "cubin"));
+    }
+    NEST_RT_ASSIGN(JsonReader kernels, device.get("kernels"));
+    NEST_RT_ASSIGN(m.device->kernels, kernels.asStringList());
+  }
 
   NEST_RT_ASSIGN(JsonReader files, reader.get("files"));
   NEST_RT_TRY(files.expectArray());
@@ -514,6 +552,9 @@ static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
     if (bytes < 0 || bytes > maxArena)
       return Error(at + ".arena", "has " + std::to_string(bytes) + " bytes",
                    "from 0 to " + std::to_string(maxArena));
+  if (m.device && entry.scratch)
+    return Error(at + ".scratch", "is " + std::to_string(entry.scratch),
+                 "0 for a GPU");
   return Status::success();
 }
 
@@ -538,16 +579,48 @@ static Status validateModalities(const Manifest::Modalities &modalities,
   return Status::success();
 }
 
-Status Manifest::validate(const std::string &place) const {
-  if (target.empty())
-    return Error(place + ": target", "is empty", "cpu");
+static Status validateCode(const Manifest::Code &code, const std::string &at) {
   if (!isPlainFileName(code.file))
-    return Error(place + ": code.file",
-                 "\"" + code.file + "\" is no plain file name",
+    return Error(at + ".file", "\"" + code.file + "\" is no plain file name",
                  "the name of a file in the package");
   if (!isSha256(code.sha256))
-    return Error(place + ": code.sha256", "is no SHA-256",
+    return Error(at + ".sha256", "is no SHA-256",
                  "64 lower-case hexadecimal digits");
+  return Status::success();
+}
+
+static Status validateDevice(const Manifest &m, const std::string &at) {
+  if (m.device.has_value() != (m.target != "cpu"))
+    return Error(at,
+                 m.device ? "stands in a package for the CPU" : "is missing",
+                 "device code in packages for a GPU only");
+  if (!m.device)
+    return Status::success();
+  NEST_RT_TRY(validateCode(m.device->ptx, at + ".ptx"));
+  if (m.device->cubin)
+    NEST_RT_TRY(validateCode(*m.device->cubin, at + ".cubin"));
+  std::set<std::string> names;
+  for (size_t i = 0; i < m.device->kernels.size(); ++i) {
+    const std::string &name = m.device->kernels[i];
+    if (!isIdentifier(name) || !names.insert(name).second)
+      return Error(at + ".kernels[" + std::to_string(i) + "]",
+                   "\"" + name + "\" is no name, or stands twice",
+                   "distinct names of kernels");
+  }
+  return Status::success();
+}
+
+Status Manifest::validate(const std::string &place) const {
+  if (target != "cpu" && !parseGpuTarget(target))
+    return Error(place + ": target", "is \"" + target + "\"",
+                 "cpu, or sm_80, sm_90a and their like");
+  int64_t wantedAbi = target == "cpu" ? cpuCodeAbi : codeAbi;
+  if (abi != wantedAbi)
+    return Error(place + ": abi",
+                 "is " + std::to_string(abi) + " for the target " + target,
+                 std::to_string(wantedAbi));
+  NEST_RT_TRY(validateCode(code, place + ": code"));
+  NEST_RT_TRY(validateDevice(*this, place + ": device"));
   if (effectiveParameters > totalParameters)
     return Error(place + ": parameters.effective",
                  "is " + std::to_string(effectiveParameters),
@@ -638,6 +711,13 @@ static Json bufferJson(const Manifest::Buffer &buffer,
   return json;
 }
 
+static Json codeJson(const Manifest::Code &code) {
+  Json json = Json::object();
+  json.set("file", code.file);
+  json.set("sha256", code.sha256);
+  return json;
+}
+
 std::string Manifest::serialise() const {
   Json json = toJson();
   json.set("sha256", digest());
@@ -687,10 +767,15 @@ Json Manifest::toJson() const {
   json.set("parameters", std::move(parameters));
   json.set("weight_bytes", weightBytes);
   json.set("macs_per_token", macsPerToken);
-  Json codeJson = Json::object();
-  codeJson.set("file", code.file);
-  codeJson.set("sha256", code.sha256);
-  json.set("code", std::move(codeJson));
+  json.set("code", codeJson(code));
+  if (device) {
+    Json deviceJson = Json::object();
+    deviceJson.set("ptx", codeJson(device->ptx));
+    if (device->cubin)
+      deviceJson.set("cubin", codeJson(*device->cubin));
+    deviceJson.set("kernels", Json::arrayOf(device->kernels));
+    json.set("device", std::move(deviceJson));
+  }
 
   Json filesJson = Json::array();
   for (const File &file : files) {

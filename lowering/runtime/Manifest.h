@@ -21,6 +21,7 @@
 #include "lowering/runtime/Error.h"
 #include "lowering/runtime/Json.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,7 +32,26 @@ namespace rt {
 
 /// The newest manifest format and code ABI that this library knows.
 constexpr int64_t manifestFormat = 1;
-constexpr int64_t codeAbi = 1;
+constexpr int64_t codeAbi = 2;
+/// The code ABI of packages for the CPU; that of packages for a GPU is codeAbi.
+constexpr int64_t cpuCodeAbi = 1;
+
+/// What "sm_90a" says: code for compute capability 9.0 with its own
+/// instructions.
+struct GpuTarget {
+  int capability = 0;  ///< 10 * major + minor
+  bool exact = false;  ///< "sm_90a": runs on this capability only
+  bool family = false; ///< "sm_100f": on this one and later of the same major
+
+  /// Whether PTX of this target runs on a device of `capability`.
+  bool runsOn(int device) const {
+    if (exact)
+      return device == capability;
+    return device >= capability && (!family || device / 10 == capability / 10);
+  }
+};
+/// Nothing when `target` is not sm_NN, sm_NNa or sm_NNf.
+std::optional<GpuTarget> parseGpuTarget(std::string_view target);
 
 /// Limits on untrusted numbers; generous for any real model.
 constexpr int64_t maxManifestDim = int64_t(1) << 40;
@@ -80,6 +100,12 @@ struct Manifest {
   };
   struct Code {
     std::string file, sha256;
+  };
+  /// Device code, of packages for a GPU.
+  struct Device {
+    Code ptx;
+    std::optional<Code> cubin;        ///< made of ptx for the very target
+    std::vector<std::string> kernels; ///< by the number that `launch` takes
   };
   /// A plain name inside the package, or an absolute path (weights=link).
   struct File {
@@ -132,16 +158,17 @@ struct Manifest {
   };
 
   int64_t format = manifestFormat;
-  int64_t abi = codeAbi;
+  int64_t abi = cpuCodeAbi;
   std::string producer;
-  std::string target;
-  Cpu cpu;
+  std::string target; ///< cpu, sm_80, sm_90a, ...
+  Cpu cpu;            ///< what the code on the host needs
   Model model;
   Submodel submodel;
   int64_t totalParameters = 0, effectiveParameters = 0;
   int64_t weightBytes = 0;
   int64_t macsPerToken = 0;
   Code code;
+  std::optional<Device> device; ///< exactly when the target is no cpu
   std::vector<File> files;
   std::vector<Weight> weights;
   std::vector<Entry> entries;

@@ -96,7 +96,19 @@ static Profile summarize(const Program &program, const Counters &c) {
   return p;
 }
 
-static rt::Status check(const Program &program, const LaunchConfig &config) {
+uint64_t nestc::ptx::maxSharedBytes(unsigned sm) {
+  uint64_t kibibytes = sm < 70                ? 48
+                       : sm < 75              ? 96
+                       : sm < 80              ? 64
+                       : sm == 80 || sm == 87 ? 163
+                       : sm < 90              ? 99
+                       : sm < 120             ? 227
+                                              : 99;
+  return kibibytes * 1024;
+}
+
+rt::Status nestc::ptx::checkLaunch(const Program &program,
+                                   const LaunchConfig &config) {
   const Function &kernel = *program.kernel;
   uint64_t threads = 1;
   static constexpr uint32_t mostBlock[3] = {1024, 1024, 64};
@@ -132,20 +144,11 @@ static rt::Status check(const Program &program, const LaunchConfig &config) {
                         ? uint64_t(program.dynamicOffset) + config.dynamicShared
                         : program.sharedBytes;
   unsigned sm = program.module->sm;
-  // What a block may ask for, in KiB (CUDA C++ Programming Guide, table of
-  // compute capabilities).
-  uint64_t most = sm < 70                ? 48
-                  : sm < 75              ? 96
-                  : sm < 80              ? 64
-                  : sm == 80 || sm == 87 ? 163
-                  : sm < 90              ? 99
-                  : sm < 120             ? 227
-                                         : 99;
-  if (shared > most * 1024)
+  if (shared > maxSharedBytes(sm))
     return Error(program.name,
                  std::to_string(shared) + " bytes of shared memory",
                  "a block on sm_" + std::to_string(sm) + " has at most " +
-                     std::to_string(most * 1024));
+                     std::to_string(maxSharedBytes(sm)));
   if (config.params.size() != program.paramBytes)
     return Error(program.name,
                  std::to_string(config.params.size()) + " bytes of arguments",
@@ -197,7 +200,7 @@ struct Order {
 rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
                                               const Program &program,
                                               const LaunchConfig &config) {
-  if (rt::Status status = check(program, config); status.failed())
+  if (rt::Status status = checkLaunch(program, config); status.failed())
     return status.takeError();
   uint64_t count = uint64_t(config.grid[0]) * config.grid[1] * config.grid[2];
   Order order{config, count};

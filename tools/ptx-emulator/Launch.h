@@ -84,6 +84,11 @@ struct LaunchResult {
   std::optional<Fault> fault;
   Profile profile;
 };
+/// Only about the launch itself.
+rt::Status checkLaunch(const Program &program, const LaunchConfig &config);
+/// Bytes of shared memory that a block of this architecture may have at most
+/// (CUDA C++ Programming Guide, table of compute capabilities).
+uint64_t maxSharedBytes(unsigned sm);
 rt::Expected<LaunchResult> launch(Device &device, const Program &program,
                                   const LaunchConfig &config);
 

@@ -172,7 +172,7 @@ Status nestc::ptx::writeOutputs(const LaunchFile &launch, Device &device) {
 }
 
 std::string nestc::ptx::profileJson(const std::string &kernel,
-                                    const Profile &profile) {
+                                    const Profile &profile, unsigned indent) {
   using rt::Json;
   // Instructions are those of threads, as a profiler's thread_inst_executed.
   uint64_t classes[static_cast<unsigned>(OpClass::Count)] = {};
@@ -214,5 +214,5 @@ std::string nestc::ptx::profileJson(const std::string &kernel,
   json.set("bank_conflicts", profile.bankConflicts);
   json.set("mma_flops", profile.mmaFlops);
   json.set("barriers", profile.barriers);
-  return json.str(2);
+  return json.str(indent);
 }

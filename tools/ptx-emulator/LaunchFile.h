@@ -48,8 +48,10 @@ rt::Status bindArguments(LaunchFile &launch, const std::string &path,
 /// Writes the outputs, atomically each.
 rt::Status writeOutputs(const LaunchFile &launch, Device &device);
 
-/// The profile as the command prints it (docs/PtxEmulator.md has the keys).
-std::string profileJson(const std::string &kernel, const Profile &profile);
+/// The profile as the command prints it (docs/PtxEmulator.md has the keys); an
+/// indent of 0: in one line.
+std::string profileJson(const std::string &kernel, const Profile &profile,
+                        unsigned indent = 2);
 
 } // namespace ptx
 } // namespace nestc

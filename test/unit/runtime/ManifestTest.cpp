@@ -175,10 +175,80 @@ static void expectInvalid(const std::function<void(Manifest &)> &change,
   expectError(Manifest::parse(manifest.serialise(), "m"), message);
 }
 
+/// Makes of fakeManifest() that of a package for a GPU.
+static void makeGpu(Manifest &m) {
+  m.target = "sm_90a";
+  m.abi = 2;
+  for (Manifest::Entry &entry : m.entries)
+    entry.scratch = 0;
+  m.device.emplace();
+  m.device->ptx = {"code.ptx", std::string(64, 'a')};
+  m.device->kernels = {"rows", "matmul_0"};
+}
+
+TEST(Manifest, DeviceCode) {
+  Manifest manifest = fakeManifest();
+  makeGpu(manifest);
+  Expected<Manifest> read = Manifest::parse(manifest.serialise(), "m");
+  ASSERT_OK(read);
+  ASSERT_TRUE(read->device);
+  EXPECT_EQ(read->device->ptx.file, "code.ptx");
+  EXPECT_FALSE(read->device->cubin);
+  EXPECT_EQ(read->device->kernels,
+            (std::vector<std::string>{"rows", "matmul_0"}));
+  manifest.device->cubin = {"code.cubin", std::string(64, 'b')};
+  read = Manifest::parse(manifest.serialise(), "m");
+  ASSERT_OK(read);
+  ASSERT_TRUE(read->device->cubin);
+  EXPECT_EQ(read->device->cubin->sha256, std::string(64, 'b'));
+  EXPECT_EQ(read->serialise(), manifest.serialise());
+}
+
+TEST(Manifest, DeviceCodeOfNoUse) {
+  using M = Manifest;
+  auto gpu = [](const std::function<void(M &)> &change,
+                const std::string &message) {
+    expectInvalid(
+        [&](M &m) {
+          makeGpu(m);
+          change(m);
+        },
+        message);
+  };
+  gpu([](M &m) { m.abi = 1; }, "m: abi: is 1 for the target sm_90a; 2");
+  gpu([](M &m) { m.target = "cpu"; }, "m: abi: is 2 for the target cpu; 1");
+  gpu([](M &m) { m.target = "cpu", m.abi = 1; },
+      "m: device: stands in a package for the CPU");
+  gpu([](M &m) { m.device.reset(); }, "m: device: is missing");
+  gpu([](M &m) { m.target = "sm_9x"; }, "m: target: is \"sm_9x\"");
+  gpu([](M &m) { m.device->ptx.file = "../a.ptx"; },
+      "m: device.ptx.file: \"../a.ptx\" is no plain file name");
+  gpu([](M &m) { m.device->cubin = {"a", "b"}; },
+      "m: device.cubin.sha256: is no SHA-256");
+  gpu([](M &m) { m.device->kernels[1] = "rows"; },
+      "m: device.kernels[1]: \"rows\" is no name, or stands twice");
+  gpu([](M &m) { m.device->kernels[0] = "a b"; }, "m: device.kernels[0]");
+  gpu([](M &m) { m.entries[1].scratch = 8; }, "m: entries[1].scratch: is 8");
+}
+
+TEST(Manifest, GpuTargets) {
+  for (const char *text : {"", "cpu", "sm_", "sm_8", "sm_08", "sm_8000",
+                           "sm_80x", "sm_90aa", "SM_80", "sm_a", "80"})
+    EXPECT_FALSE(parseGpuTarget(text)) << text;
+  std::optional<GpuTarget> plain = parseGpuTarget("sm_80"),
+                           exact = parseGpuTarget("sm_90a"),
+                           family = parseGpuTarget("sm_100f");
+  ASSERT_TRUE(plain && exact && family);
+  EXPECT_TRUE(plain->runsOn(80) && plain->runsOn(120) && !plain->runsOn(75));
+  EXPECT_TRUE(exact->runsOn(90) && !exact->runsOn(100) && !exact->runsOn(80));
+  EXPECT_TRUE(family->runsOn(100) && family->runsOn(103) &&
+              !family->runsOn(120) && !family->runsOn(90));
+}
+
 TEST(Manifest, Inconsistencies) {
   using M = Manifest;
   expectError(M::parse("{\"format\":2}", "m"), "m: format: is 2, newer");
-  expectError(M::parse("{\"format\":1,\"abi\":2}", "m"), "m: abi: is 2");
+  expectError(M::parse("{\"format\":1,\"abi\":3}", "m"), "m: abi: is 3");
   expectError(M::parse("[]", "m"), "m: is a list; an object");
   expectInvalid([](M &m) { m.code.file = "../code.so"; },
                 "m: code.file: \"../code.so\" is no plain file name");

@@ -582,8 +582,7 @@ TEST(Package, Refusals) {
   expectError(Package::load(dir / "x"), "does not exist");
   expectError(Package::load(dir.path()), "has no manifest.json");
   expectLoadError([](M &m) { m.target = "sm_90a"; },
-                  "\"sm_90a\", which this runtime cannot run",
-                  NEST_ERROR_UNSUPPORTED);
+                  "abi: is 1 for the target sm_90a");
   expectLoadError([](M &m) { m.cpu.features = {"teleport"}; }, "\"teleport\"",
                   NEST_ERROR_UNSUPPORTED);
   expectLoadError([](M &m) { m.code.sha256 = std::string(64, '0'); },
