@@ -25,7 +25,7 @@ namespace nestc {
 #include "lowering/Passes.h.inc"
 
 static constexpr const char *deviceName = "device";
-static constexpr const char *kernelsName = "nest.kernels";
+static constexpr const char *kernelsName = "device.kernels";
 
 namespace {
 struct ConvertKernelToNvptx

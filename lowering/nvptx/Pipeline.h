@@ -33,7 +33,7 @@ struct NvptxTarget {
 
 /// Adds the passes from a module of kernel.def and entry functions to the LLVM
 /// dialect: host code with entry points nest_entry_NAME, and in it a module
-/// `device` of kernels, whose names are its attribute `nest.kernels` in the
+/// `device` of kernels, whose names are its attribute `device.kernels` in the
 /// order in which nest_call::launch counts them.
 void buildNvptxPipeline(mlir::OpPassManager &passes);
 

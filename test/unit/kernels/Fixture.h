@@ -29,6 +29,12 @@ protected:
   }
 };
 
+/// A level in the name of a test: "v3", "v4", "sm80".
+inline std::string levelName(const std::string &level) {
+  return level.compare(0, 3, "sm_") == 0 ? "sm" + level.substr(3)
+                                         : level.substr(level.size() - 2);
+}
+
 /// The largest |x - y| / (1 + |y|).
 inline double worst(const std::vector<float> &x, const std::vector<double> &y) {
   EXPECT_EQ(x.size(), y.size());

@@ -541,13 +541,9 @@ TEST_P(Cpu, Errors) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, Cpu, testing::ValuesIn(levels()),
-                         [](auto &info) {
-                           return info.param.substr(7) == "v3" ? "v3" : "v4";
-                         });
+                         [](auto &info) { return levelName(info.param); });
 INSTANTIATE_TEST_SUITE_P(Levels, CpuMatmul, testing::ValuesIn(levels()),
-                         [](auto &info) {
-                           return info.param.substr(7) == "v3" ? "v3" : "v4";
-                         });
+                         [](auto &info) { return levelName(info.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Cpu);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CpuMatmul);
 

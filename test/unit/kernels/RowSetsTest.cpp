@@ -240,7 +240,5 @@ TEST_P(CpuRowSets, Assign) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, CpuRowSets, testing::ValuesIn(levels()),
-                         [](auto &info) {
-                           return info.param.substr(7) == "v3" ? "v3" : "v4";
-                         });
+                         [](auto &info) { return levelName(info.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CpuRowSets);
