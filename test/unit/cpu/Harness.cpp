@@ -147,7 +147,7 @@ void Compiled::run(const std::vector<void *> &buffers, int64_t b, int64_t t,
     runtime.areas.push_back(static_cast<char *>(
         std::aligned_alloc(64, std::max<size_t>(runtime.scratch, 64))));
   int64_t dims[2] = {b, t};
-  nest_call call{buffers.data(), dims, arena, &runtime, parallelFor};
+  nest_call call{buffers.data(), dims, arena, &runtime, parallelFor, nullptr};
   if (entry(&call) != 0)
     error = "the entry failed";
   for (char *area : runtime.areas)
