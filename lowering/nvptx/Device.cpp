@@ -97,6 +97,8 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
+void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
 //===----------------------------------------------------------------------===//
 // Shared memory
 //===----------------------------------------------------------------------===//
@@ -263,14 +265,22 @@ static SmallVector<Value> unpack(Device &code, Value aggregate, int64_t count) {
   return parts;
 }
 
-SmallVector<Value> Device::loadMatrices(Value pointer) {
+static SmallVector<Value> loadFour(Device &code, Value pointer,
+                                   NVVM::MMALayout layout) {
   auto type = LLVM::LLVMStructType::getLiteral(
-      getContext(), SmallVector<Type>(4, getI32Type()));
-  auto shape = NVVM::LdStMatrixShapeAttr::get(getContext(), 8, 8);
-  Value four =
-      NVVM::LdMatrixOp::create(*this, type, pointer, 4, NVVM::MMALayout::row,
-                               shape, NVVM::LdStMatrixEltType::B16);
-  return unpack(*this, four, 4);
+      code.getContext(), SmallVector<Type>(4, code.getI32Type()));
+  auto shape = NVVM::LdStMatrixShapeAttr::get(code.getContext(), 8, 8);
+  Value four = NVVM::LdMatrixOp::create(code, type, pointer, 4, layout, shape,
+                                        NVVM::LdStMatrixEltType::B16);
+  return unpack(code, four, 4);
+}
+
+SmallVector<Value> Device::loadMatrices(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::row);
+}
+
+SmallVector<Value> Device::loadMatricesTransposed(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::col);
 }
 
 SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
@@ -299,4 +309,45 @@ SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
                                    NVVM::MMALayout::row, NVVM::MMALayout::col,
                                    kind, kind, pairs(a), pairs(b), sums);
   return unpack(*this, four, 4);
+}
+
+//===----------------------------------------------------------------------===//
+// Single numbers
+//===----------------------------------------------------------------------===//
+
+Value Device::maxNumber(Value a, Value b) {
+  return arith::MaxNumFOp::create(*this, a, b);
+}
+
+static Value intrinsic(Device &code, Type type, StringRef name,
+                       ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),
+                                       operands)
+      .getResult(0);
+}
+
+Value Device::exp2(Value x) {
+  return intrinsic(*this, getF32Type(), "llvm.nvvm.ex2.approx.ftz.f", x);
+}
+
+Value Device::upperHalves(Value low, Value high) {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.prmt",
+                   {asInt(low), asInt(high), i32(0x7632)});
+}
+
+Value Device::anyLane(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI1Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::any);
+}
+
+SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
+                                  function_ref<SmallVector<Value>()> then) {
+  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResults();
 }

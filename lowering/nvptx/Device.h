@@ -70,6 +70,8 @@ public:
                     llvm::function_ref<Value(Value, Value)> combine);
   Value sumBlock(Value value, Value shared);
   Value maxBlock(Value value, Value shared);
+  /// bar.warp.sync: all threads of the warp.
+  void syncWarp();
 
   //===--------------------------------------------------------------------===//
   // Shared memory
@@ -134,6 +136,26 @@ public:
   /// mma.m16n8k16 of bf16 or f16: `sums`, four f32, + a (four i32) b (two).
   llvm::SmallVector<Value> multiply(Type stored, ValueRange a, ValueRange b,
                                     ValueRange sums);
+  /// ldmatrix.x4.trans of b16.
+  llvm::SmallVector<Value> loadMatricesTransposed(Value pointer);
+
+  //===--------------------------------------------------------------------===//
+  // Single numbers
+  //===--------------------------------------------------------------------===//
+
+  /// Of numbers, in one instruction.
+  Value maxNumber(Value a, Value b);
+  /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
+  /// relative error is at most 2^-22.
+  Value exp2(Value x);
+  /// Two bf16 in an i32: the upper halves of two f32.
+  Value upperHalves(Value low, Value high);
+  /// The same in all lanes: whether the condition holds in one of them.
+  Value anyLane(Value condition);
+  /// What `then` gives where the condition holds, else `otherwise`.
+  llvm::SmallVector<Value>
+  choose(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> then);
 };
 
 } // namespace nestc::nvptx
