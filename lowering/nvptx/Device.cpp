@@ -46,22 +46,18 @@ void Device::share(Value count, function_ref<void(Value)> body) {
 
 void Device::barrier() { NVVM::Barrier0Op::create(*this); }
 
-static Value i32(Device &code, int64_t value) {
-  return arith::ConstantOp::create(code, code.getI32IntegerAttr(value));
-}
-
 static Value shuffle(Device &code, NVVM::ShflKind kind, Value value,
                      Value offset, int64_t clamp) {
-  return NVVM::ShflOp::create(code, value.getType(), i32(code, -1), value,
-                              offset, i32(code, clamp), kind, UnitAttr());
+  return NVVM::ShflOp::create(code, value.getType(), code.i32(-1), value,
+                              offset, code.i32(clamp), kind, UnitAttr());
 }
 
 Value Device::shuffleXor(Value value, int64_t mask) {
-  return shuffle(*this, NVVM::ShflKind::bfly, value, i32(*this, mask), 31);
+  return shuffle(*this, NVVM::ShflKind::bfly, value, i32(mask), 31);
 }
 
 Value Device::shuffleUp(Value value, int64_t delta) {
-  return shuffle(*this, NVVM::ShflKind::up, value, i32(*this, delta), 0);
+  return shuffle(*this, NVVM::ShflKind::up, value, i32(delta), 0);
 }
 
 Value Device::shuffleFrom(Value value, Value from) {
@@ -101,53 +97,7 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
-static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
-  return NVVM::ReduxOp::create(code, value.getType(), value, kind,
-                               i32(code, -1));
-}
-
-Value Device::sumLanes(Value value) {
-  return redux(*this, NVVM::ReduxKind::ADD, value);
-}
-Value Device::minLanes(Value value) {
-  return redux(*this, NVVM::ReduxKind::UMIN, value);
-}
-
-/// Inline assembly with one result, or none.
-static Value assembly(Device &code, Type result, ValueRange operands,
-                      StringRef text, StringRef constraints) {
-  auto op = LLVM::InlineAsmOp::create(
-      code, result ? TypeRange(result) : TypeRange(), operands, text,
-      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
-      LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-      ArrayAttr());
-  return result ? op.getResult(0) : Value();
-}
-
-Value Device::scanLanes(Value value) {
-  // The predicate of the shuffle saves a select in every step.
-  std::string text = "{ .reg .pred p; .reg .b32 t; ";
-  for (int64_t delta = 1; delta < warpSize; delta *= 2)
-    text += "shfl.sync.up.b32 t|p, $0, " + std::to_string(delta) +
-            ", 0, -1; @p add.s32 $0, $0, t; ";
-  return assembly(*this, value.getType(), value, text + "}", "=r,0");
-}
-
-Value Device::ballot(Value condition) {
-  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(*this, -1),
-                                  condition, NVVM::VoteSyncKind::ballot);
-}
-Value Device::matchLanes(Value value) {
-  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(*this, -1), value,
-                                   NVVM::MatchSyncKind::any);
-}
-Value Device::lanesBelow() {
-  return LLVM::CallIntrinsicOp::create(
-             *this, getI32Type(),
-             getStringAttr("llvm.nvvm.read.ptx.sreg.lanemask.lt"), ValueRange())
-      .getResult(0);
-}
-void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(*this, -1)); }
+void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 //===----------------------------------------------------------------------===//
 // Shared memory
@@ -172,37 +122,6 @@ Value Device::atShared(Value pointer, Type type, Value index) {
                              ValueRange{index});
 }
 
-Value Device::sharedAddress(Value pointer) {
-  return narrow(LLVM::PtrToIntOp::create(*this, i64Type(), pointer));
-}
-
-void Device::countShared(Value address, Value index, int64_t byte) {
-  // As atomicrmw, an address of 64 bits would be made for every word.
-  assembly(*this, Type(), {index, address},
-           "{ .reg .b32 a; mad.lo.u32 a, $0, 4, $1; red.shared.add.u32 [a+" +
-               std::to_string(byte) + "], 1; }",
-           "r,r,~{memory}");
-}
-
-Value Device::loadWide(VectorType type, Value pointer) {
-  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-  return LLVM::LoadOp::create(*this, type, pointer, bytes);
-}
-
-void Device::storeWide(Value vector, Value pointer) {
-  auto type = cast<VectorType>(vector.getType());
-  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-  LLVM::StoreOp::create(*this, vector, pointer, bytes);
-}
-
-void Device::storeIf(Value condition, Value value, Value pointer) {
-  auto global = LLVM::LLVMPointerType::get(getContext(), globalSpace);
-  if (pointer.getType() != global)
-    pointer = LLVM::AddrSpaceCastOp::create(*this, global, pointer);
-  assembly(*this, Type(), {condition, pointer, value},
-           "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
-}
-
 Value Device::asInt(Value value) {
   return arith::BitcastOp::create(*this, getI32Type(), value);
 }
@@ -217,14 +136,227 @@ Value Device::widen(Value value) {
 }
 
 //===----------------------------------------------------------------------===//
-// i32
+// Hot loops
 //===----------------------------------------------------------------------===//
 
-Value Device::word(int64_t value) {
-  return arith::ConstantOp::create(
-      *this, getI32IntegerAttr(static_cast<int32_t>(value)));
+Value Device::i32(int64_t value) {
+  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
 }
-Value Device::toWord(Value condition) {
+
+Value Device::thread32() {
+  return NVVM::ThreadIdXOp::create(*this, getI32Type());
+}
+
+Value Device::opaque(Value value) {
+  return LLVM::InlineAsmOp::create(
+             *this, value.getType(), ValueRange{value}, "mov.b32 $0, $1;",
+             "=r,r", /*has_side_effects=*/false, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
+Value Device::sharedAddress(int64_t byte) {
+  Value address = narrow(LLVM::PtrToIntOp::create(*this, i64Type(), shared()));
+  return byte ? add(address, i32(byte)) : address;
+}
+
+Value Device::sharedAt(Value address, Value offset, int64_t byte) {
+  if (offset)
+    address = add(address, offset);
+  auto type = LLVM::LLVMPointerType::get(getContext(), sharedSpace);
+  return byteAt(LLVM::IntToPtrOp::create(*this, type, address), byte);
+}
+
+Value Device::global(Value pointer) {
+  auto type = LLVM::LLVMPointerType::get(getContext(), globalSpace);
+  return LLVM::AddrSpaceCastOp::create(*this, type, pointer);
+}
+
+Value Device::byteAt(Value pointer, Value byte) {
+  return LLVM::GEPOp::create(*this, pointer.getType(), getI8Type(), pointer,
+                             ValueRange{byte});
+}
+
+Value Device::byteAt(Value pointer, int64_t byte) {
+  return byte ? LLVM::GEPOp::create(
+                    *this, pointer.getType(), getI8Type(), pointer,
+                    ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(byte)})
+              : pointer;
+}
+
+Value Device::loadWide(Type stored, Value pointer, int64_t width) {
+  unsigned bytes = width * stored.getIntOrFloatBitWidth() / 8;
+  if (stored.isF32())
+    return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
+  if (stored.isF16()) {
+    Value half = LLVM::LoadOp::create(*this, VectorType::get({width}, stored),
+                                      pointer, bytes);
+    return arith::ExtFOp::create(*this, f32Vector(width), half);
+  }
+  Value bits = LLVM::LoadOp::create(
+      *this, VectorType::get({width}, getI16Type()), pointer, bytes);
+  bits = arith::ExtUIOp::create(*this, i32Vector(width), bits);
+  bits = arith::ShLIOp::create(*this, bits, splatI32(16, width));
+  return arith::BitcastOp::create(*this, f32Vector(width), bits);
+}
+
+void Device::storeWide(Type stored, Value vector, Value pointer) {
+  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
+  if (stored.isF32()) {
+    LLVM::StoreOp::create(*this, vector, pointer, width * 4);
+    return;
+  }
+  if (width == 1)
+    return storeVector(stored, vector, pointer);
+  Value pairs = LLVM::PoisonOp::create(*this, i32Vector(width / 2));
+  for (int64_t i = 0; i < width / 2; ++i) {
+    Value pair =
+        packPair(stored, vector::ExtractOp::create(*this, vector, 2 * i),
+                 vector::ExtractOp::create(*this, vector, 2 * i + 1));
+    pairs = vector::InsertOp::create(*this, pair, pairs, i);
+  }
+  LLVM::StoreOp::create(*this, pairs, pointer, width * 2);
+}
+
+Value Device::packPair(Type stored, Value low, Value high) {
+  const char *name =
+      stored.isBF16() ? "llvm.nvvm.ff2bf16x2.rn" : "llvm.nvvm.ff2f16x2.rn";
+  auto pair = VectorType::get({2}, stored);
+  Value value = LLVM::CallIntrinsicOp::create(*this, pair, getStringAttr(name),
+                                              ValueRange{high, low})
+                    .getResult(0);
+  return LLVM::BitcastOp::create(*this, getI32Type(), value);
+}
+
+Value Device::valueIf(Value condition, function_ref<Value()> then,
+                      Value otherwise) {
+  auto branch = scf::IfOp::create(*this, otherwise.getType(), condition,
+                                  /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResult(0);
+}
+
+Value Device::ballot(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::ballot);
+}
+
+//===----------------------------------------------------------------------===//
+// Asynchronous copies and tensor cores
+//===----------------------------------------------------------------------===//
+
+void Device::copyAsync(Value toShared, Value fromGlobal, Value bytes) {
+  NVVM::CpAsyncOp::create(*this, toShared, fromGlobal, 16,
+                          NVVM::LoadCacheModifierKind::CG, bytes);
+}
+void Device::commitCopies() { NVVM::CpAsyncCommitGroupOp::create(*this); }
+void Device::waitCopies(int64_t groups) {
+  NVVM::CpAsyncWaitGroupOp::create(*this, static_cast<uint32_t>(groups));
+}
+
+static SmallVector<Value> unpack(Device &code, Value aggregate, int64_t count) {
+  SmallVector<Value> parts;
+  for (int64_t i = 0; i < count; ++i)
+    parts.push_back(LLVM::ExtractValueOp::create(code, aggregate, i));
+  return parts;
+}
+
+static SmallVector<Value> loadFour(Device &code, Value pointer,
+                                   NVVM::MMALayout layout) {
+  auto type = LLVM::LLVMStructType::getLiteral(
+      code.getContext(), SmallVector<Type>(4, code.getI32Type()));
+  auto shape = NVVM::LdStMatrixShapeAttr::get(code.getContext(), 8, 8);
+  Value four = NVVM::LdMatrixOp::create(code, type, pointer, 4, layout, shape,
+                                        NVVM::LdStMatrixEltType::B16);
+  return unpack(code, four, 4);
+}
+
+SmallVector<Value> Device::loadMatrices(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::row);
+}
+
+SmallVector<Value> Device::loadMatricesTransposed(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::col);
+}
+
+SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
+                                    ValueRange sums) {
+  auto type = LLVM::LLVMStructType::getLiteral(
+      getContext(), SmallVector<Type>(4, getF32Type()));
+  auto shape = NVVM::MMAShapeAttr::get(getContext(), 16, 8, 16);
+  if (stored.isBF16()) {
+    auto kind = NVVM::MMATypesAttr::get(getContext(), NVVM::MMATypes::bf16);
+    Value four = NVVM::MmaOp::create(
+        *this, type, shape, NVVM::MMAB1OpAttr(), NVVM::MMAIntOverflowAttr(),
+        NVVM::MMALayout::row, NVVM::MMALayout::col, kind, kind, a, b, sums);
+    return unpack(*this, four, 4);
+  }
+  // NVVM takes f16 as pairs.
+  auto pairs = [&](ValueRange words) {
+    SmallVector<Value> result;
+    for (Value word : words)
+      result.push_back(LLVM::BitcastOp::create(
+          *this, VectorType::get({2}, getF16Type()), word));
+    return result;
+  };
+  auto kind = NVVM::MMATypesAttr::get(getContext(), NVVM::MMATypes::f16);
+  Value four = NVVM::MmaOp::create(*this, type, shape, NVVM::MMAB1OpAttr(),
+                                   NVVM::MMAIntOverflowAttr(),
+                                   NVVM::MMALayout::row, NVVM::MMALayout::col,
+                                   kind, kind, pairs(a), pairs(b), sums);
+  return unpack(*this, four, 4);
+}
+
+//===----------------------------------------------------------------------===//
+// Single numbers
+//===----------------------------------------------------------------------===//
+
+Value Device::maxNumber(Value a, Value b) {
+  return arith::MaxNumFOp::create(*this, a, b);
+}
+
+static Value intrinsic(Device &code, Type type, StringRef name,
+                       ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),
+                                       operands)
+      .getResult(0);
+}
+
+Value Device::exp2(Value x) {
+  return intrinsic(*this, getF32Type(), "llvm.nvvm.ex2.approx.ftz.f", x);
+}
+
+Value Device::upperHalves(Value low, Value high) {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.prmt",
+                   {asInt(low), asInt(high), i32(0x7632)});
+}
+
+Value Device::anyLane(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI1Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::any);
+}
+
+SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
+                                  function_ref<SmallVector<Value>()> then) {
+  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResults();
+}
+
+//===----------------------------------------------------------------------===//
+// Counts and sets of lanes
+//===----------------------------------------------------------------------===//
+
+Value Device::count(Value condition) {
   return arith::ExtUIOp::create(*this, getI32Type(), condition);
 }
 Value Device::bitAnd(Value a, Value b) {
@@ -237,10 +369,10 @@ Value Device::bitXor(Value a, Value b) {
   return createOrFold<arith::XOrIOp>(a, b);
 }
 Value Device::shiftLeft(Value value, int64_t bits) {
-  return createOrFold<arith::ShLIOp>(value, word(bits));
+  return createOrFold<arith::ShLIOp>(value, i32(bits));
 }
 Value Device::shiftRight(Value value, int64_t bits) {
-  return createOrFold<arith::ShRUIOp>(value, word(bits));
+  return createOrFold<arith::ShRUIOp>(value, i32(bits));
 }
 Value Device::minUnsigned(Value a, Value b) {
   return createOrFold<arith::MinUIOp>(a, b);
@@ -253,8 +385,59 @@ Value Device::countBits(Value value) {
 }
 Value Device::highestBit(Value value) {
   Value asShift = arith::ConstantOp::create(*this, getBoolAttr(false));
-  return LLVM::CallIntrinsicOp::create(*this, getI32Type(),
-                                       getStringAttr("llvm.nvvm.flo.u"),
-                                       ValueRange{value, asShift})
-      .getResult(0);
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.flo.u", {value, asShift});
+}
+
+static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
+  return NVVM::ReduxOp::create(code, value.getType(), value, kind,
+                               code.i32(-1));
+}
+
+Value Device::sumLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::ADD, value);
+}
+Value Device::minLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::UMIN, value);
+}
+
+/// Inline assembly with one result, or none.
+static Value assembly(Device &code, Type result, ValueRange operands,
+                      StringRef text, StringRef constraints) {
+  auto op = LLVM::InlineAsmOp::create(
+      code, result ? TypeRange(result) : TypeRange(), operands, text,
+      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+  return result ? op.getResult(0) : Value();
+}
+
+Value Device::scanLanes(Value value) {
+  // The predicate of the shuffle saves a select in every step.
+  std::string text = "{ .reg .pred p; .reg .b32 t; ";
+  for (int64_t delta = 1; delta < warpSize; delta *= 2)
+    text += "shfl.sync.up.b32 t|p, $0, " + std::to_string(delta) +
+            ", 0, -1; @p add.s32 $0, $0, t; ";
+  return assembly(*this, value.getType(), value, text + "}", "=r,0");
+}
+
+Value Device::matchLanes(Value value) {
+  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value,
+                                   NVVM::MatchSyncKind::any);
+}
+
+Value Device::lanesBelow() {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.read.ptx.sreg.lanemask.lt",
+                   ValueRange());
+}
+
+void Device::countShared(Value address, Value index, int64_t byte) {
+  // As atomicrmw, an address of 64 bits would be made for every word.
+  assembly(*this, Type(), {index, address},
+           "{ .reg .b32 a; mad.lo.u32 a, $0, 4, $1; red.shared.add.u32 [a+" +
+               std::to_string(byte) + "], 1; }",
+           "r,r,~{memory}");
+}
+
+void Device::storeIf(Value condition, Value value, Value pointer) {
+  assembly(*this, Type(), {condition, global(pointer), value},
+           "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
 }

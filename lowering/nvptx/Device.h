@@ -70,19 +70,7 @@ public:
                     llvm::function_ref<Value(Value, Value)> combine);
   Value sumBlock(Value value, Value shared);
   Value maxBlock(Value value, Value shared);
-  /// Of an i32, over the lanes of a warp, the same in all of them: its sum and
-  /// its minimum without a sign.
-  Value sumLanes(Value value);
-  Value minLanes(Value value);
-  /// Of an i32, the sum over the own lane and those below.
-  Value scanLanes(Value value);
-  /// A bit for every lane: where a condition holds, and which have an equal
-  /// i32.
-  Value ballot(Value condition);
-  Value matchLanes(Value value);
-  /// A bit for every lane below the own one.
-  Value lanesBelow();
-  /// bar.warp.sync: orders the shared memory of a warp.
+  /// bar.warp.sync: all threads of the warp.
   void syncWarp();
 
   //===--------------------------------------------------------------------===//
@@ -94,16 +82,6 @@ public:
   Value shared(int64_t byte = 0);
   /// As Code::at, in shared memory.
   Value atShared(Value pointer, Type type, Value index);
-  /// A pointer into shared memory as the i32 that addresses are there.
-  Value sharedAddress(Value pointer);
-  /// words[index] += 1, atomic: words are i32 at `byte` bytes behind the
-  /// address, the index is an i32.
-  void countShared(Value address, Value index, int64_t byte);
-  /// Of a pointer that is aligned to the type's size: one access.
-  Value loadWide(mlir::VectorType type, Value pointer);
-  void storeWide(Value vector, Value pointer);
-  /// Stores an i32 to global memory where a condition holds, without a branch.
-  void storeIf(Value condition, Value value, Value pointer);
 
   /// An f32 as i32 and back.
   Value asInt(Value value);
@@ -113,23 +91,104 @@ public:
   Value widen(Value value);
 
   //===--------------------------------------------------------------------===//
-  // i32, for hot loops: add, sub, min, select ... take them as well
+  // Hot loops: i32 arithmetic, addresses of shared memory as i32
   //===--------------------------------------------------------------------===//
 
-  Value word(int64_t value);
+  Value i32(int64_t value);
+  Value thread32();
+  /// As `value`, but LLVM does not see through it: a base to which constants
+  /// are added stays one register, the constants become immediates.
+  Value opaque(Value value);
+  /// The address of shared(byte) in the window of shared memory.
+  Value sharedAddress(int64_t byte = 0);
+  /// A pointer to `address` + `offset` (null for 0) + `byte`.
+  Value sharedAt(Value address, Value offset, int64_t byte);
+  /// A generic pointer as one to global memory.
+  Value global(Value pointer);
+  /// &pointer[byte], of any address space.
+  Value byteAt(Value pointer, Value byte);
+  Value byteAt(Value pointer, int64_t byte);
+  /// `width` values as vector<width x f32> and back, the whole access aligned
+  /// to its size. `stored` is f32, bf16 or f16; rounds to nearest, ties to
+  /// even.
+  Value loadWide(Type stored, Value pointer, int64_t width);
+  void storeWide(Type stored, Value vector, Value pointer);
+  /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
+  Value packPair(Type stored, Value low, Value high);
+  /// condition ? then() : otherwise; `then` runs only where the condition
+  /// holds.
+  Value valueIf(Value condition, llvm::function_ref<Value()> then,
+                Value otherwise);
+  /// Bit l of the result: the condition in lane l.
+  Value ballot(Value condition);
+
+  //===--------------------------------------------------------------------===//
+  // Asynchronous copies and tensor cores (PTX ISA 9.7.9.25, 9.7.14)
+  //===--------------------------------------------------------------------===//
+
+  /// cp.async.cg of 16 bytes; with `bytes`, an i32, the rest of the 16 is zero.
+  void copyAsync(Value toShared, Value fromGlobal, Value bytes = nullptr);
+  void commitCopies();
+  /// Waits until at most `groups` groups of copies of the thread are pending.
+  void waitCopies(int64_t groups);
+  /// ldmatrix.x4 of b16: four i32.
+  llvm::SmallVector<Value> loadMatrices(Value pointer);
+  /// mma.m16n8k16 of bf16 or f16: `sums`, four f32, + a (four i32) b (two).
+  llvm::SmallVector<Value> multiply(Type stored, ValueRange a, ValueRange b,
+                                    ValueRange sums);
+  /// ldmatrix.x4.trans of b16.
+  llvm::SmallVector<Value> loadMatricesTransposed(Value pointer);
+
+  //===--------------------------------------------------------------------===//
+  // Single numbers
+  //===--------------------------------------------------------------------===//
+
+  /// Of numbers, in one instruction.
+  Value maxNumber(Value a, Value b);
+  /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
+  /// relative error is at most 2^-22.
+  Value exp2(Value x);
+  /// Two bf16 in an i32: the upper halves of two f32.
+  Value upperHalves(Value low, Value high);
+  /// The same in all lanes: whether the condition holds in one of them.
+  Value anyLane(Value condition);
+  /// What `then` gives where the condition holds, else `otherwise`.
+  llvm::SmallVector<Value>
+  choose(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> then);
+
+  //===--------------------------------------------------------------------===//
+  // Counts and sets of lanes, as i32
+  //===--------------------------------------------------------------------===//
+
   /// 1 where a condition holds, else 0.
-  Value toWord(Value condition);
+  Value count(Value condition);
   Value bitAnd(Value a, Value b);
   Value bitOr(Value a, Value b);
   Value bitXor(Value a, Value b);
   Value shiftLeft(Value value, int64_t bits);
-  /// Without a sign.
+  /// Without a sign, as minUnsigned.
   Value shiftRight(Value value, int64_t bits);
   Value minUnsigned(Value a, Value b);
   Value compare(mlir::arith::CmpIPredicate predicate, Value a, Value b);
   Value countBits(Value value);
   /// The number of the highest bit that is set.
   Value highestBit(Value value);
+  /// Over the lanes of a warp, the same in all of them: the sum, and the least
+  /// without a sign.
+  Value sumLanes(Value value);
+  Value minLanes(Value value);
+  /// The sum over the own lane and those below.
+  Value scanLanes(Value value);
+  /// A bit for every lane that has an equal value.
+  Value matchLanes(Value value);
+  /// A bit for every lane below the own one.
+  Value lanesBelow();
+  /// words[index] += 1, atomic: words are i32 at `byte` bytes behind an address
+  /// of shared memory.
+  void countShared(Value address, Value index, int64_t byte);
+  /// Stores an i32 to global memory where a condition holds, without a branch.
+  void storeIf(Value condition, Value value, Value pointer);
 };
 
 } // namespace nestc::nvptx

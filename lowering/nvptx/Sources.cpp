@@ -91,7 +91,7 @@ static Value ofWarps(Device &code, Value room, int64_t otherwise) {
   Value lane = code.lane();
   Value mine = code.load(code.getI32Type(), wordAt(code, room, lane));
   return code.select(code.less(lane, code.threads / warpSize), mine,
-                     code.word(otherwise));
+                     code.i32(otherwise));
 }
 
 // Writes a number of the warp, which the last lane has.
@@ -105,7 +105,7 @@ static Value sumBefore(Device &code, Value room) {
   Value lane = code.lane();
   Value mine = code.load(code.getI32Type(), wordAt(code, room, lane));
   return code.sumLanes(
-      code.select(code.less(lane, code.warp()), mine, code.word(0)));
+      code.select(code.less(lane, code.warp()), mine, code.i32(0)));
 }
 
 static Value sumOfWarps(Device &code, Value room) {
@@ -125,15 +125,15 @@ static Candidates candidatesOf(Kernel::Inside &in, const Outer &outer,
   Value line = code.mul(b, order.sizes[1]);
   SmallVector<Value> found = code.loop(
       code.thread(), in[outer.counts].entry(code, b), code.threads,
-      {code.word(-1), code.word(0)}, [&](Value j, ValueRange carried) {
+      {code.i32(-1), code.i32(0)}, [&](Value j, ValueRange carried) {
         Value row =
             code.load(code.getI32Type(), code.at(order.pointer, order.element(),
                                                  code.add(line, j)));
         row = code.sub(row, low);
         Value inside = code.inside(row, size);
-        row = code.select(inside, row, code.word(-1));
+        row = code.select(inside, row, code.i32(-1));
         return SmallVector<Value>{code.minUnsigned(carried[0], row),
-                                  code.add(carried[1], code.toWord(inside))};
+                                  code.add(carried[1], code.count(inside))};
       });
   Value firsts = code.shared(room), counts = code.shared(room + roomBytes);
   writeOfWarp(code, firsts, code.minLanes(found[0]));
@@ -141,8 +141,8 @@ static Candidates candidatesOf(Kernel::Inside &in, const Outer &outer,
   code.barrier();
   Value first = code.minLanes(ofWarps(code, firsts, -1));
   Value rows = sumOfWarps(code, counts);
-  first = code.select(code.compare(Predicate::eq, rows, code.word(0)),
-                      code.word(0), first);
+  first = code.select(code.compare(Predicate::eq, rows, code.i32(0)),
+                      code.i32(0), first);
   return {code.widen(first), code.widen(rows)};
 }
 
@@ -150,7 +150,7 @@ static Candidates candidatesOf(Kernel::Inside &in, const Outer &outer,
 static Value countsBefore(Device &code, const Buffer &counts, Value b,
                           int64_t room) {
   Value sum =
-      code.loop(code.thread(), b, code.threads, code.word(0),
+      code.loop(code.thread(), b, code.threads, code.i32(0),
                 [&](Value i, ValueRange carried) {
                   Value count =
                       code.load(code.getI32Type(),
@@ -175,9 +175,9 @@ static constexpr int64_t each = 8;
 static Value keyOf(Device &code, Value score) {
   // A difference is never -0, and of NaN it is the one NaN 0x7fffffff.
   Value bits = code.asInt(code.fsub(code.f32(0), score));
-  Value sign = arith::ShRSIOp::create(code, bits, code.word(31));
+  Value sign = arith::ShRSIOp::create(code, bits, code.i32(31));
   constexpr int32_t top = std::numeric_limits<int32_t>::min();
-  return code.bitXor(bits, code.bitOr(sign, code.word(top)));
+  return code.bitXor(bits, code.bitOr(sign, code.i32(top)));
 }
 
 static uint32_t keyOf(float score) {
@@ -185,8 +185,8 @@ static uint32_t keyOf(float score) {
   return bits >> 31 ? ~bits : bits | 0x80000000;
 }
 
-// What an if makes of values.
-static SmallVector<Value> choose(Device &code, Value condition, TypeRange types,
+// What one of two branches makes.
+static SmallVector<Value> either(Device &code, Value condition, TypeRange types,
                                  function_ref<SmallVector<Value>()> then,
                                  function_ref<SmallVector<Value>()> otherwise) {
   auto branch = scf::IfOp::create(code, types, condition, /*else=*/true);
@@ -208,12 +208,12 @@ static SmallVector<Value> loadKeys(Device &code, Value scores, Value index,
   Value isWide =
       code.bitAnd(code.equal(code.bitAnd(address, code.i64(15)), 0),
                   code.compare(Predicate::sle, code.add(index, each), rows));
-  SmallVector<Value> values = choose(
+  SmallVector<Value> values = either(
       code, isWide, SmallVector<Type>(each, f32),
       [&] {
         SmallVector<Value> loaded;
         for (int64_t i = 0; i < each; i += 4) {
-          Value four = code.loadWide(code.f32Vector(4), code.atF32(from, i));
+          Value four = code.loadWide(f32, code.atF32(from, i), 4);
           for (int64_t j = 0; j < 4; ++j)
             loaded.push_back(vector::ExtractOp::create(code, four, j));
         }
@@ -222,15 +222,10 @@ static SmallVector<Value> loadKeys(Device &code, Value scores, Value index,
       [&] {
         SmallVector<Value> loaded;
         for (int64_t i = 0; i < each; ++i)
-          loaded.push_back(choose(
-              code, code.less(code.add(index, i), rows), f32,
-              [&] {
-                return SmallVector<Value>{code.load(f32, code.atF32(from, i))};
-              },
-              [&] {
-                return SmallVector<Value>{
-                    code.f32(std::numeric_limits<float>::quiet_NaN())};
-              })[0]);
+          loaded.push_back(code.valueIf(
+              code.less(code.add(index, i), rows),
+              [&] { return code.load(f32, code.atF32(from, i)); },
+              code.f32(std::numeric_limits<float>::quiet_NaN())));
         return loaded;
       });
   for (Value &value : values)
@@ -289,17 +284,17 @@ static constexpr int64_t selectBytes = roomAt + 3 * roomBytes;
 
 // Sets the histograms to 0.
 static void clearHistograms(Device &code) {
-  Value zeros = code.splatI32(0, 4);
+  Value zeros = code.splat(0, 4);
   auto clear = [&] {
     Value at = code.atShared(code.shared(), zeros.getType(), code.thread());
-    code.storeWide(zeros, at);
+    code.storeWide(code.getF32Type(), zeros, at);
   };
   if (code.threads == binBytes * 4 / 16)
     clear();
   else
     code.when(code.less(code.thread(), binBytes * 4 / 16), clear);
   // All threads write it: cheaper than to choose one.
-  code.store(code.word(0), code.shared(outAt));
+  code.store(code.i32(0), code.shared(outAt));
 }
 
 // Finds the bin of a histogram, which every warp reads by itself, that has the
@@ -307,13 +302,13 @@ static void clearHistograms(Device &code) {
 static std::pair<Value, Value> findBin(Device &code, int64_t byte, Value rest) {
   auto add = [&](Value a, Value b) { return code.add(a, b); };
   Value lane = code.narrow(code.lane());
-  auto four = code.i32Vector(4);
   Value from = code.atShared(code.shared(byte), code.i32Vector(8), code.lane());
   SmallVector<Value> bins;
   for (int64_t i = 0; i < 2; ++i) {
-    Value loaded = code.loadWide(four, code.atShared(from, four, code.i64(i)));
+    Value loaded =
+        code.loadWide(code.getF32Type(), code.byteAt(from, 16 * i), 4);
     for (int64_t j = 0; j < 4; ++j)
-      bins.push_back(vector::ExtractOp::create(code, loaded, j));
+      bins.push_back(code.asInt(vector::ExtractOp::create(code, loaded, j)));
   }
   Value pairs[4];
   for (int64_t i = 0; i < 4; ++i)
@@ -323,13 +318,13 @@ static std::pair<Value, Value> findBin(Device &code, int64_t byte, Value rest) {
   rest = add(code.sub(rest, code.scanLanes(sum)), sum);
   // The last lane that begins at the rank or below.
   Value owner = code.highestBit(
-      code.ballot(code.compare(Predicate::sge, rest, code.word(0))));
+      code.ballot(code.compare(Predicate::sge, rest, code.i32(0))));
   // Its bin, by halves.
   Value bin = code.shiftLeft(lane, 3);
   auto step = [&](Value half, int64_t bins) {
     Value isAbove = code.compare(Predicate::sge, rest, half);
     rest = code.select(isAbove, code.sub(rest, half), rest);
-    bin = code.select(isAbove, code.bitOr(bin, code.word(bins)), bin);
+    bin = code.select(isAbove, code.bitOr(bin, code.i32(bins)), bin);
     return isAbove;
   };
   Value above = step(low, 4);
@@ -355,8 +350,8 @@ struct Bound {
 static Bound
 boundOf(Device &code, Value wanted,
         function_ref<void(function_ref<void(ValueRange keys)>)> forKeys) {
-  Value base = code.sharedAddress(code.shared());
-  Value prefix = code.word(0), rest = code.sub(wanted, code.word(1));
+  Value base = code.sharedAddress();
+  Value prefix = code.i32(0), rest = code.sub(wanted, code.i32(1));
   for (int64_t round = 0; round < 4; ++round) {
     int64_t shift = 24 - 8 * round, byte = histogramAt[round];
     forKeys([&](ValueRange keys) {
@@ -367,7 +362,7 @@ boundOf(Device &code, Value wanted,
         if (shift)
           key = code.shiftRight(key, shift);
         if (round)
-          key = code.minUnsigned(key, code.word(256));
+          key = code.minUnsigned(key, code.i32(256));
         code.countShared(base, key, byte);
       }
     });
@@ -376,7 +371,7 @@ boundOf(Device &code, Value wanted,
     prefix = code.add(prefix, code.shiftLeft(bin, shift));
     rest = inBin;
   }
-  return {prefix, code.add(rest, code.word(1))};
+  return {prefix, code.add(rest, code.i32(1))};
 }
 
 namespace {
@@ -393,14 +388,14 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
                             Value row, Value to, const Progress &before,
                             bool last) {
   // Two numbers in a word: a chunk has at most 8192 keys.
-  Value count = code.word(0);
+  Value count = code.i32(0);
   for (Value key : keys) {
-    Value one = code.word(0);
+    Value one = code.i32(0);
     if (bound.equals)
       one = code.select(code.compare(Predicate::eq, key, bound.key),
-                        code.word(1 << 16), one);
-    one = code.select(code.compare(Predicate::ult, key, bound.key),
-                      code.word(1), one);
+                        code.i32(1 << 16), one);
+    one = code.select(code.compare(Predicate::ult, key, bound.key), code.i32(1),
+                      one);
     count = code.add(count, one);
   }
   Value room = code.shared(roomAt);
@@ -408,8 +403,8 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
   writeOfWarp(code, room, scanned);
   code.barrier();
   Value start = code.add(code.sub(scanned, count), sumBefore(code, room));
-  Value belowStart = code.bitAnd(start, code.word(0xffff));
-  Value limit = code.sub(bound.key, code.word(1));
+  Value belowStart = code.bitAnd(start, code.i32(0xffff));
+  Value limit = code.sub(bound.key, code.i32(1));
   SmallVector<Value> chosen(keys);
   if (before.below)
     belowStart = code.add(belowStart, before.below);
@@ -425,22 +420,19 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
     limit = code.select(code.compare(Predicate::sge, left, equals), bound.key,
                         limit);
     Value some = code.bitAnd(code.compare(Predicate::slt, left, equals),
-                             code.compare(Predicate::sgt, left, code.word(0)));
-    chosen = choose(
-        code, some, keys.getTypes(),
-        [&] {
-          SmallVector<Value> changed;
-          Value rest = left;
-          for (Value key : keys) {
-            Value isEqual = code.compare(Predicate::eq, key, bound.key);
-            Value taken = code.bitAnd(
-                isEqual, code.compare(Predicate::sgt, rest, code.word(0)));
-            changed.push_back(code.select(taken, code.word(0), key));
-            rest = code.sub(rest, code.toWord(isEqual));
-          }
-          return changed;
-        },
-        [&] { return SmallVector<Value>(keys); });
+                             code.compare(Predicate::sgt, left, code.i32(0)));
+    chosen = code.choose(some, keys, [&] {
+      SmallVector<Value> changed;
+      Value rest = left;
+      for (Value key : keys) {
+        Value isEqual = code.compare(Predicate::eq, key, bound.key);
+        Value taken = code.bitAnd(
+            isEqual, code.compare(Predicate::sgt, rest, code.i32(0)));
+        changed.push_back(code.select(taken, code.i32(0), key));
+        rest = code.sub(rest, code.count(isEqual));
+      }
+      return changed;
+    });
   }
   Type word = code.getI32Type();
   Value pointer = code.at(to, word, code.widen(place));
@@ -448,13 +440,13 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
     Value isChosen = code.compare(Predicate::ule, key, limit);
     code.storeIf(isChosen, row, pointer);
     pointer = code.select(isChosen, code.at(pointer, word, 1), pointer);
-    row = code.add(row, code.word(1));
+    row = code.add(row, code.i32(1));
   }
   if (last)
     return {};
   Value all = sumOfWarps(code, room);
   code.barrier();
-  Progress after{code.bitAnd(all, code.word(0xffff)), {}};
+  Progress after{code.bitAnd(all, code.i32(0xffff)), {}};
   if (before.below)
     after.below = code.add(after.below, before.below);
   if (bound.equals)
@@ -541,16 +533,16 @@ static void selectTop(Kernel &kernel, kernel::SelectOp op, int64_t threads,
             writeChosen(code, keys, bound, row, to, {}, /*last=*/true);
             return;
           }
-          code.loop(code.i64(0), own.rows, threads * each,
-                    {code.word(0), code.word(0)},
-                    [&](Value chunk, ValueRange carried) {
-                      SmallVector<Value> keys = loadKeys(
-                          code, scores, code.add(chunk, index), own.rows);
-                      Progress after = writeChosen(
-                          code, keys, bound, code.add(row, code.narrow(chunk)),
-                          to, {carried[0], carried[1]}, /*last=*/false);
-                      return SmallVector<Value>{after.below, after.equals};
-                    });
+          code.loop(
+              code.i64(0), own.rows, threads * each, {code.i32(0), code.i32(0)},
+              [&](Value chunk, ValueRange carried) {
+                SmallVector<Value> keys =
+                    loadKeys(code, scores, code.add(chunk, index), own.rows);
+                Progress after = writeChosen(
+                    code, keys, bound, code.add(row, code.narrow(chunk)), to,
+                    {carried[0], carried[1]}, /*last=*/false);
+                return SmallVector<Value>{after.below, after.equals};
+              });
         });
       });
 }
@@ -580,12 +572,12 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::SelectOp op) {
           if (op.getThreshold()) {
             Value scores = in[op.getScores()].row(code, own.first);
             count = code.loop(
-                code.thread(), own.rows, code.threads, code.word(0),
+                code.thread(), own.rows, code.threads, code.i32(0),
                 [&](Value row, ValueRange carried) {
                   Value score =
                       code.load(code.getF32Type(), code.atF32(scores, row));
                   return SmallVector<Value>{
-                      code.add(carried[0], code.toWord(isChosen(code, score)))};
+                      code.add(carried[0], code.count(isChosen(code, score)))};
                 })[0];
             Value room = code.shared();
             writeOfWarp(code, room, code.sumLanes(count));
@@ -620,9 +612,9 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::SelectOp op) {
         Value row = code.narrow(code.add(own.first, index));
         Value to = code.at(tables.indices.pointer, code.getI32Type(), start);
         uint32_t key = keyOf(op.getThreshold()->convertToFloat());
-        Bound bound{code.word(static_cast<int32_t>(key)), {}};
+        Bound bound{code.i32(static_cast<int32_t>(key)), {}};
         Value count =
-            code.loop(code.i64(0), own.rows, code.threads * each, code.word(0),
+            code.loop(code.i64(0), own.rows, code.threads * each, code.i32(0),
                       [&](Value chunk, ValueRange carried) {
                         SmallVector<Value> keys = loadKeys(
                             code, scores, code.add(chunk, index), own.rows);
@@ -667,7 +659,7 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
       [&](Kernel::Inside &in) {
         Device &code = in.code;
         Tables tables(in, op);
-        Value thread = code.narrow(code.thread()), binCount = code.word(bins);
+        Value thread = code.narrow(code.thread()), binCount = code.i32(bins);
         Value lane = code.lane(), below = code.lanesBelow();
         Value places = code.mul(tables.batch(), tables.tokens());
         // Every warp has a part of the places, and a count of each set.
@@ -676,12 +668,13 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
         Value high = code.min(code.add(low, part), places);
         Value base = code.shared(),
               mine = wordAt(code, base, code.mul(code.warp(), bins));
-        Value mineAddress = code.sharedAddress(mine);
+        Value mineAddress =
+            code.narrow(LLVM::PtrToIntOp::create(code, code.i64Type(), mine));
         Value totals = code.shared(room);
         Value valids = code.shared(room + roomBytes);
         // A packed row waits as what is no set while sets are still read.
         auto encode = [&](Value row) {
-          return sets > bins ? code.sub(code.word(-2), row) : row;
+          return sets > bins ? code.sub(code.i32(-2), row) : row;
         };
         // Calls body(place, set, bin, whether the bin is one, carried) for the
         // places of the warp.
@@ -693,34 +686,33 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
               low, high, warpSize, carried,
               [&](Value first, ValueRange carried) {
                 Value place = code.add(first, lane);
-                Value set = choose(
-                    code, code.less(place, high), code.getI32Type(),
-                    [&] { return SmallVector<Value>{setOf(in, place)}; },
-                    [&] { return SmallVector<Value>{code.word(-1)}; })[0];
+                Value set = code.valueIf(
+                    code.less(place, high), [&] { return setOf(in, place); },
+                    code.i32(-1));
                 Value bin = code.sub(set, window);
                 Value has =
-                    code.bitAnd(code.compare(Predicate::sge, set, code.word(0)),
+                    code.bitAnd(code.compare(Predicate::sge, set, code.i32(0)),
                                 code.inside(bin, binCount));
                 return body(place, set, bin, has, carried);
               });
         };
         Value total = code.loop(
-            code.i64(0), code.i64(sets), bins, code.word(0),
+            code.i64(0), code.i64(sets), bins, code.i32(0),
             [&](Value firstSet, ValueRange packed) {
               Value window = code.narrow(firstSet);
               code.share(code.i64(warps * bins), [&](Value i) {
-                code.store(code.word(0), wordAt(code, base, i));
+                code.store(code.i32(0), wordAt(code, base, i));
               });
               code.barrier();
               SmallVector<Value> seen = forPlaces(
-                  window, code.word(0),
+                  window, code.i32(0),
                   [&](Value, Value set, Value bin, Value has, ValueRange seen) {
                     code.when(has,
                               [&] { code.countShared(mineAddress, bin, 0); });
                     Value known =
-                        code.compare(Predicate::sge, set, code.word(0));
+                        code.compare(Predicate::sge, set, code.i32(0));
                     return SmallVector<Value>{
-                        code.add(seen[0], code.toWord(known))};
+                        code.add(seen[0], code.count(known))};
                   });
               if (isRanked)
                 writeOfWarp(code, valids, code.sumLanes(seen[0]));
@@ -728,8 +720,8 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
               // A thread for each set: its rows of all warps.
               Value isBin = code.inside(thread, binCount);
               auto forWarps = [&](Value start, bool write) {
-                return choose(
-                    code, isBin, code.getI32Type(),
+                return code.valueIf(
+                    isBin,
                     [&] {
                       return code.loop(
                           code.i64(0), code.i64(warps), 1, start,
@@ -741,11 +733,11 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
                             if (write)
                               code.store(sum[0], at);
                             return SmallVector<Value>{code.add(sum[0], count)};
-                          });
+                          })[0];
                     },
-                    [&] { return SmallVector<Value>{code.word(0)}; })[0];
+                    code.i32(0));
               };
-              Value count = forWarps(code.word(0), /*write=*/false);
+              Value count = forWarps(code.i32(0), /*write=*/false);
               Value scanned = code.scanLanes(count);
               writeOfWarp(code, totals, scanned);
               code.barrier();
@@ -758,17 +750,17 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
               code.when(code.bitAnd(isBin, code.less(set, sets)), [&] {
                 tables.offsets.setEntry(code, set, code.widen(start));
               });
-              Value rank = isRanked ? sumBefore(code, valids) : code.word(0);
+              Value rank = isRanked ? sumBefore(code, valids) : code.i32(0);
               code.barrier();
               forPlaces(
                   window, rank,
                   [&](Value place, Value set, Value bin, Value has,
                       ValueRange rank) {
                     Value peers =
-                        code.matchLanes(code.select(has, bin, code.word(-1)));
+                        code.matchLanes(code.select(has, bin, code.i32(-1)));
                     Value before = code.bitAnd(peers, below);
                     Value known =
-                        code.compare(Predicate::sge, set, code.word(0));
+                        code.compare(Predicate::sge, set, code.i32(0));
                     Value row = code.narrow(place), next = rank[0];
                     if (isRanked) {
                       Value all = code.ballot(known);
@@ -777,16 +769,12 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
                       next = code.add(rank[0], code.countBits(all));
                     }
                     Value at = wordAt(code, mine, code.widen(bin));
-                    Value to = choose(
-                        code, has, code.getI32Type(),
-                        [&] {
-                          return SmallVector<Value>{
-                              code.load(code.getI32Type(), at)};
-                        },
-                        [&] { return SmallVector<Value>{code.word(0)}; })[0];
+                    Value to = code.valueIf(
+                        has, [&] { return code.load(code.getI32Type(), at); },
+                        code.i32(0));
                     code.syncWarp();
                     Value isFirst = code.bitAnd(
-                        has, code.compare(Predicate::eq, before, code.word(0)));
+                        has, code.compare(Predicate::eq, before, code.i32(0)));
                     code.when(isFirst, [&] {
                       code.store(code.add(to, code.countBits(peers)), at);
                     });
@@ -834,16 +822,15 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
     Device &code = in.code;
     // The runtime refuses such ids; never read outside all the same.
     Value id = in[op.getIds()].entry(code, row);
-    return choose(
-        code, code.inside(id, code.i64(size)), word,
+    return code.valueIf(
+        code.inside(id, code.i64(size)),
         [&] {
           auto pointer =
               LLVM::LLVMPointerType::get(code.getContext(), globalSpace);
           Value table = LLVM::AddressOfOp::create(code, pointer, name);
-          return SmallVector<Value>{
-              code.load(word, code.atShared(table, word, id))};
+          return code.load(word, code.atShared(table, word, id));
         },
-        [&] { return SmallVector<Value>{code.word(-1)}; })[0];
+        code.i32(-1));
   };
   sortRows(kernel, op, /*isRanked=*/false, setOf);
   // Closes the gaps of rows that have no set, and counts the others.
@@ -855,21 +842,17 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
         Value line = code.mul(b, tokens), room = code.shared();
         Value below = code.lanesBelow();
         Value count = code.loop(
-            code.i64(0), tokens, code.threads, code.word(0),
+            code.i64(0), tokens, code.threads, code.i32(0),
             [&](Value chunk, ValueRange carried) {
               Value j = code.add(chunk, code.thread());
               Value place = code.add(line, j);
-              SmallVector<Value> found = choose(
-                  code, code.less(j, tokens), {word, word},
-                  [&] {
+              SmallVector<Value> found = code.choose(
+                  code.less(j, tokens), {code.i32(-1), code.i32(-1)}, [&] {
                     return SmallVector<Value>{
                         setOf(in, place),
                         code.narrow(tables.order.entry(code, place))};
-                  },
-                  [&] {
-                    return SmallVector<Value>{code.word(-1), code.word(-1)};
                   });
-              Value has = code.compare(Predicate::sge, found[0], code.word(0));
+              Value has = code.compare(Predicate::sge, found[0], code.i32(0));
               Value all = code.ballot(has);
               writeOfWarp(code, room, code.countBits(all));
               code.barrier();
@@ -949,7 +932,7 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AssignOp op) {
                   Value key = code.minLanes(high);
                   Value slot =
                       code.select(code.compare(Predicate::eq, high, key),
-                                  code.narrow(best), code.word(-1));
+                                  code.narrow(best), code.i32(-1));
                   slot = code.minLanes(slot);
                   Value found = arith::ShLIOp::create(
                       code, arith::ExtUIOp::create(code, code.i64Type(), key),
@@ -958,14 +941,11 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AssignOp op) {
                                                 code, code.i64Type(), slot));
                   return SmallVector<Value>{code.add(found, 1)};
                 })[0];
-            return SmallVector<Value>{code.narrow(code.sub(behind, 1))};
+            return code.narrow(code.sub(behind, 1));
           };
-          Value set;
-          if (outer.offsets)
-            set = choose(code, code.less(j, own.rows), code.getI32Type(), setOf,
-                         [&] { return SmallVector<Value>{code.word(-1)}; })[0];
-          else
-            set = setOf()[0];
+          Value set = outer.offsets ? code.valueIf(code.less(j, own.rows),
+                                                   setOf, code.i32(-1))
+                                    : setOf();
           code.when(code.equal(code.lane(), 0), [&] {
             Value at = code.add(code.mul(b, tokens), j);
             tables.order.setEntry(code, at, code.widen(set));
