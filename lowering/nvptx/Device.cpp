@@ -400,12 +400,12 @@ Value Device::minLanes(Value value) {
   return redux(*this, NVVM::ReduxKind::UMIN, value);
 }
 
-/// Inline assembly with one result, or none.
+/// Inline assembly with one result, or else with effects.
 static Value assembly(Device &code, Type result, ValueRange operands,
                       StringRef text, StringRef constraints) {
   auto op = LLVM::InlineAsmOp::create(
       code, result ? TypeRange(result) : TypeRange(), operands, text,
-      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      constraints, /*has_side_effects=*/!result, /*is_align_stack=*/false,
       LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
   return result ? op.getResult(0) : Value();
 }
@@ -437,7 +437,23 @@ void Device::countShared(Value address, Value index, int64_t byte) {
            "r,r,~{memory}");
 }
 
-void Device::storeIf(Value condition, Value value, Value pointer) {
-  assembly(*this, Type(), {condition, global(pointer), value},
+static Value changeIf(Device &code, StringRef name, Value condition,
+                      Value value, Value amount) {
+  bool isWord = value.getType().isInteger(32);
+  return assembly(
+      code, value.getType(), {value, condition, amount},
+      ("@$2 " + name + (isWord ? ".s32" : ".s64") + " $0, $0, $3;").str(),
+      isWord ? "=r,0,b,r" : "=l,0,b,l");
+}
+
+Value Device::addIf(Value condition, Value value, Value amount) {
+  return changeIf(*this, "add", condition, value, amount);
+}
+Value Device::subIf(Value condition, Value value, Value amount) {
+  return changeIf(*this, "sub", condition, value, amount);
+}
+
+void Device::storeIf(Value condition, Value value, Value address) {
+  assembly(*this, Type(), {condition, address, value},
            "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
 }

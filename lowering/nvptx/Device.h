@@ -187,8 +187,13 @@ public:
   /// words[index] += 1, atomic: words are i32 at `byte` bytes behind an address
   /// of shared memory.
   void countShared(Value address, Value index, int64_t byte);
-  /// Stores an i32 to global memory where a condition holds, without a branch.
-  void storeIf(Value condition, Value value, Value pointer);
+  /// value + amount or value - amount where a condition holds, else value, in
+  /// one instruction. i32 or i64.
+  Value addIf(Value condition, Value value, Value amount);
+  Value subIf(Value condition, Value value, Value amount);
+  /// Stores an i32 to an address of global memory, an i64, where a condition
+  /// holds, without a branch.
+  void storeIf(Value condition, Value value, Value address);
 };
 
 } // namespace nestc::nvptx

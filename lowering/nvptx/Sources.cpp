@@ -208,26 +208,34 @@ static SmallVector<Value> loadKeys(Device &code, Value scores, Value index,
   Value isWide =
       code.bitAnd(code.equal(code.bitAnd(address, code.i64(15)), 0),
                   code.compare(Predicate::sle, code.add(index, each), rows));
-  SmallVector<Value> values = either(
-      code, isWide, SmallVector<Type>(each, f32),
+  // As vectors: of single numbers LLVM would load the last one once more.
+  SmallVector<Value> halves = either(
+      code, isWide, SmallVector<Type>(2, code.f32Vector(4)),
       [&] {
-        SmallVector<Value> loaded;
-        for (int64_t i = 0; i < each; i += 4) {
-          Value four = code.loadWide(f32, code.atF32(from, i), 4);
-          for (int64_t j = 0; j < 4; ++j)
-            loaded.push_back(vector::ExtractOp::create(code, four, j));
-        }
-        return loaded;
+        return SmallVector<Value>{code.loadWide(f32, from, 4),
+                                  code.loadWide(f32, code.atF32(from, 4), 4)};
       },
       [&] {
         SmallVector<Value> loaded;
-        for (int64_t i = 0; i < each; ++i)
-          loaded.push_back(code.valueIf(
-              code.less(code.add(index, i), rows),
-              [&] { return code.load(f32, code.atF32(from, i)); },
-              code.f32(std::numeric_limits<float>::quiet_NaN())));
+        Value none = code.f32(std::numeric_limits<float>::quiet_NaN());
+        for (int64_t half = 0; half < each; half += 4) {
+          Value vector = code.splat(0, 4);
+          for (int64_t i = 0; i < 4; ++i) {
+            Value place = code.add(index, half + i);
+            Value score = code.valueIf(
+                code.less(place, rows),
+                [&] { return code.load(f32, code.atF32(scores, place)); },
+                none);
+            vector = vector::InsertOp::create(code, score, vector, i);
+          }
+          loaded.push_back(vector);
+        }
         return loaded;
       });
+  SmallVector<Value> values;
+  for (Value half : halves)
+    for (int64_t i = 0; i < 4; ++i)
+      values.push_back(vector::ExtractOp::create(code, half, i));
   for (Value &value : values)
     value = keyOf(code, value);
   return values;
@@ -321,18 +329,19 @@ static std::pair<Value, Value> findBin(Device &code, int64_t byte, Value rest) {
       code.ballot(code.compare(Predicate::sge, rest, code.i32(0))));
   // Its bin, by halves.
   Value bin = code.shiftLeft(lane, 3);
-  auto step = [&](Value half, int64_t bins) {
-    Value isAbove = code.compare(Predicate::sge, rest, half);
-    rest = code.select(isAbove, code.sub(rest, half), rest);
-    bin = code.select(isAbove, code.bitOr(bin, code.i32(bins)), bin);
-    return isAbove;
-  };
-  Value above = step(low, 4);
+  Value above = code.compare(Predicate::sge, rest, low);
+  rest = code.subIf(above, rest, low);
+  bin = code.select(above, code.bitOr(bin, code.i32(4)), bin);
   Value pair = code.select(above, pairs[2], pairs[0]);
   Value first = code.select(above, bins[4], bins[0]);
   Value second = code.select(above, bins[6], bins[2]);
-  above = step(pair, 2);
-  step(code.select(above, second, first), 1);
+  above = code.compare(Predicate::sge, rest, pair);
+  rest = code.subIf(above, rest, pair);
+  bin = code.addIf(above, bin, code.i32(2));
+  first = code.select(above, second, first);
+  above = code.compare(Predicate::sge, rest, first);
+  rest = code.subIf(above, rest, first);
+  bin = code.addIf(above, bin, code.i32(1));
   owner = code.widen(owner);
   return {code.shuffleFrom(bin, owner), code.shuffleFrom(rest, owner)};
 }
@@ -390,13 +399,11 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
   // Two numbers in a word: a chunk has at most 8192 keys.
   Value count = code.i32(0);
   for (Value key : keys) {
-    Value one = code.i32(0);
+    count = code.addIf(code.compare(Predicate::ult, key, bound.key), count,
+                       code.i32(1));
     if (bound.equals)
-      one = code.select(code.compare(Predicate::eq, key, bound.key),
-                        code.i32(1 << 16), one);
-    one = code.select(code.compare(Predicate::ult, key, bound.key), code.i32(1),
-                      one);
-    count = code.add(count, one);
+      count = code.addIf(code.compare(Predicate::eq, key, bound.key), count,
+                         code.i32(1 << 16));
   }
   Value room = code.shared(roomAt);
   Value scanned = code.scanLanes(count);
@@ -435,11 +442,12 @@ static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
     });
   }
   Type word = code.getI32Type();
-  Value pointer = code.at(to, word, code.widen(place));
+  Value address = LLVM::PtrToIntOp::create(
+      code, code.i64Type(), code.global(code.at(to, word, code.widen(place))));
   for (Value key : chosen) {
     Value isChosen = code.compare(Predicate::ule, key, limit);
-    code.storeIf(isChosen, row, pointer);
-    pointer = code.select(isChosen, code.at(pointer, word, 1), pointer);
+    code.storeIf(isChosen, row, address);
+    address = code.addIf(isChosen, address, code.i64(4));
     row = code.add(row, code.i32(1));
   }
   if (last)
@@ -710,7 +718,7 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
                     code.when(has,
                               [&] { code.countShared(mineAddress, bin, 0); });
                     Value known =
-                        code.compare(Predicate::sge, set, code.i32(0));
+                        code.compare(Predicate::ne, set, code.i32(-1));
                     return SmallVector<Value>{
                         code.add(seen[0], code.count(known))};
                   });
@@ -760,7 +768,7 @@ sortRows(Kernel &kernel, SourceOp op, bool isRanked,
                         code.matchLanes(code.select(has, bin, code.i32(-1)));
                     Value before = code.bitAnd(peers, below);
                     Value known =
-                        code.compare(Predicate::sge, set, code.i32(0));
+                        code.compare(Predicate::ne, set, code.i32(-1));
                     Value row = code.narrow(place), next = rank[0];
                     if (isRanked) {
                       Value all = code.ballot(known);
