@@ -46,8 +46,17 @@ public:
   Value lane() { return rem(thread(), warpSize); }
   Value warp() { return div(thread(), warpSize); }
 
+  /// The same as i32, which hot code counts in.
+  Value thread32();
+  Value block32(unsigned dimension = 0);
+  Value i32(int64_t value);
+
   /// for (index = thread; index < count; index += threads): the block's share.
   void share(Value count, llvm::function_ref<void(Value index)> body);
+  /// What `then` gives where the condition holds, else `otherwise`.
+  llvm::SmallVector<Value>
+  choose(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> then);
 
   //===--------------------------------------------------------------------===//
   // What threads do together
@@ -87,6 +96,35 @@ public:
   /// An i64 as i32 and back, of values that fit.
   Value narrow(Value value);
   Value widen(Value value);
+
+  //===--------------------------------------------------------------------===//
+  // Memory in wide accesses. On a GPU every buffer starts at a multiple of 64
+  // bytes: an allocation of its own, or an offset of the memory plan.
+  //===--------------------------------------------------------------------===//
+
+  /// The pointer, as many bytes on as an i32, not below 0, and a constant say.
+  Value atByte(Value pointer, Value bytes, int64_t more = 0);
+  /// &pointer[row] of rows of `bytes`, of an i32 not below 0.
+  Value atRow(Value pointer, Value row, int64_t bytes);
+  /// As Code::loadVector and storeVector, aligned to what is moved: at most 16
+  /// bytes in one access.
+  Value loadWide(Type stored, Value pointer, int64_t width);
+  void storeWide(Type stored, Value vector, Value pointer);
+  void storeVector(Type stored, Value vector, Value pointer) override;
+
+  //===--------------------------------------------------------------------===//
+  // f32 vectors
+  //===--------------------------------------------------------------------===//
+
+  /// Of numbers, in one instruction.
+  Value maxNumber(Value a, Value b);
+  /// At most 2 units in the last place off (div.full, or times 1 / b).
+  Value divide(Value a, Value b) override;
+  Value rsqrt(Value x) override;
+  /// By ex2.approx.
+  Value exp(Value x) override;
+  /// Intrinsic of LLVM from f32 to f32, for every element.
+  Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
 };
 
 } // namespace nestc::nvptx

@@ -20,10 +20,6 @@ LogicalResult nvptx::generate(Kernel &, kernel::ChosenOp op) {
   return op.emitOpError("has no GPU code yet");
 }
 
-LogicalResult nvptx::generate(Kernel &, kernel::SoftmaxOp op) {
-  return op.emitOpError("has no GPU code yet");
-}
-
 LogicalResult nvptx::generate(Kernel &, kernel::AdvanceOp op) {
   return op.emitOpError("has no GPU code yet");
 }
