@@ -189,10 +189,11 @@ TEST_P(CpuRowwise, SoftmaxOfLongRows) {
         expected[r * columns + j] = std::exp(double(x[r * columns + j])) / sum;
     }
     code->run({x.data(), y.data()}, 2, 1);
-    // Relative, since most are far below 1; sums of positive numbers lose a
+    // Relative, since most are far below 1. The difference to the maximum, up
+    // to 40, is rounded; sums of positive numbers lose a
     // rounding for every one that is added in turn.
     for (size_t i = 0; i < y.size(); ++i)
-      ASSERT_NEAR(y[i], expected[i], (1e-6 + 1e-10 * columns) * expected[i])
+      ASSERT_NEAR(y[i], expected[i], (3e-6 + 1e-10 * columns) * expected[i])
           << i;
   }
 }
