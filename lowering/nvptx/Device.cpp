@@ -21,40 +21,12 @@ static constexpr const char *sharedName = "nest_shared";
 // Where a thread is
 //===----------------------------------------------------------------------===//
 
-Value Device::thread32() {
-  return NVVM::ThreadIdXOp::create(*this, getI32Type());
-}
-
-Value Device::block32(unsigned dimension) {
-  if (dimension == 0)
-    return NVVM::BlockIdXOp::create(*this, getI32Type());
-  if (dimension == 1)
-    return NVVM::BlockIdYOp::create(*this, getI32Type());
-  return NVVM::BlockIdZOp::create(*this, getI32Type());
-}
-
 Value Device::thread() {
   return arith::ExtUIOp::create(*this, i64Type(), thread32());
 }
 
 Value Device::block(unsigned dimension) {
   return arith::ExtUIOp::create(*this, i64Type(), block32(dimension));
-}
-
-Value Device::i32(int64_t value) {
-  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
-}
-
-SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
-                                  function_ref<SmallVector<Value>()> then) {
-  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
-                                  /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(*this);
-  setInsertionPointToStart(branch.thenBlock());
-  scf::YieldOp::create(*this, then());
-  setInsertionPointToStart(branch.elseBlock());
-  scf::YieldOp::create(*this, otherwise);
-  return branch.getResults();
 }
 
 void Device::share(Value count, function_ref<void(Value)> body) {
@@ -118,6 +90,8 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
+void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
 //===----------------------------------------------------------------------===//
 // Shared memory
 //===----------------------------------------------------------------------===//
@@ -155,72 +129,253 @@ Value Device::widen(Value value) {
 }
 
 //===----------------------------------------------------------------------===//
-// Memory in wide accesses
+// Hot loops
 //===----------------------------------------------------------------------===//
 
-Value Device::atByte(Value pointer, Value bytes, int64_t more) {
-  pointer =
-      at(pointer, getI8Type(), arith::ExtUIOp::create(*this, i64Type(), bytes));
-  return at(pointer, getI8Type(), more);
+Value Device::i32(int64_t value) {
+  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
+}
+
+Value Device::thread32() {
+  return NVVM::ThreadIdXOp::create(*this, getI32Type());
+}
+
+Value Device::block32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::BlockIdXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::BlockIdYOp::create(*this, getI32Type());
+  return NVVM::BlockIdZOp::create(*this, getI32Type());
+}
+
+Value Device::opaque(Value value) {
+  return LLVM::InlineAsmOp::create(
+             *this, value.getType(), ValueRange{value}, "mov.b32 $0, $1;",
+             "=r,r", /*has_side_effects=*/false, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
+Value Device::sharedAddress(int64_t byte) {
+  Value address = narrow(LLVM::PtrToIntOp::create(*this, i64Type(), shared()));
+  return byte ? add(address, i32(byte)) : address;
+}
+
+Value Device::sharedAt(Value address, Value offset, int64_t byte) {
+  if (offset)
+    address = add(address, offset);
+  auto type = LLVM::LLVMPointerType::get(getContext(), sharedSpace);
+  return byteAt(LLVM::IntToPtrOp::create(*this, type, address), byte);
+}
+
+Value Device::global(Value pointer) {
+  auto type = LLVM::LLVMPointerType::get(getContext(), globalSpace);
+  return LLVM::AddrSpaceCastOp::create(*this, type, pointer);
+}
+
+Value Device::byteAt(Value pointer, Value byte) {
+  return LLVM::GEPOp::create(*this, pointer.getType(), getI8Type(), pointer,
+                             ValueRange{byte});
+}
+
+Value Device::byteAt(Value pointer, int64_t byte) {
+  return byte ? LLVM::GEPOp::create(
+                    *this, pointer.getType(), getI8Type(), pointer,
+                    ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(byte)})
+              : pointer;
+}
+
+Value Device::atByte(Value pointer, Value byte) {
+  return byteAt(pointer, arith::ExtUIOp::create(*this, i64Type(), byte));
 }
 
 Value Device::atRow(Value pointer, Value row, int64_t bytes) {
-  return at(pointer, getI8Type(),
-            mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
-}
-
-static int64_t widthOf(Value vector) {
-  return cast<VectorType>(vector.getType()).getNumElements();
-}
-
-static unsigned bytesOf(Type stored, int64_t width) {
-  return static_cast<unsigned>(stored.getIntOrFloatBitWidth() / 8 * width);
+  return byteAt(pointer,
+                mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
 }
 
 Value Device::loadWide(Type stored, Value pointer, int64_t width) {
-  auto load = [&](Type type) {
-    return Value(LLVM::LoadOp::create(*this, type, pointer,
-                                      std::min(bytesOf(stored, width), 16u)));
-  };
+  unsigned bytes = width * stored.getIntOrFloatBitWidth() / 8;
   if (stored.isF32())
-    return load(f32Vector(width));
-  if (width % 2)
-    return loadVector(stored, pointer, width);
-  if (stored.isF16())
-    return arith::ExtFOp::create(*this, f32Vector(width),
-                                 load(VectorType::get({width}, stored)));
-  // Two in a word: the lower one is a shift away, the upper one is there.
-  Value words = load(i32Vector(width / 2));
-  Value low = arith::ShLIOp::create(*this, words, splatI32(16, width / 2));
-  Value high = arith::AndIOp::create(
-      *this, words, splatI32(static_cast<int32_t>(0xffff0000), width / 2));
-  SmallVector<int64_t> order;
-  for (int64_t i = 0; i < width / 2; ++i)
-    order.append({i, width / 2 + i});
-  return arith::BitcastOp::create(
-      *this, f32Vector(width),
-      vector::ShuffleOp::create(*this, low, high, order));
-}
-
-static Value converted(Device &code, Type stored, Value vector) {
-  if (stored.isF32())
-    return vector;
-  return arith::TruncFOp::create(
-      code, VectorType::get({widthOf(vector)}, stored), vector);
+    return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
+  if (stored.isF16()) {
+    Value half = LLVM::LoadOp::create(*this, VectorType::get({width}, stored),
+                                      pointer, bytes);
+    return arith::ExtFOp::create(*this, f32Vector(width), half);
+  }
+  Value bits = LLVM::LoadOp::create(
+      *this, VectorType::get({width}, getI16Type()), pointer, bytes);
+  bits = arith::ExtUIOp::create(*this, i32Vector(width), bits);
+  bits = arith::ShLIOp::create(*this, bits, splatI32(16, width));
+  return arith::BitcastOp::create(*this, f32Vector(width), bits);
 }
 
 void Device::storeWide(Type stored, Value vector, Value pointer) {
-  LLVM::StoreOp::create(*this, converted(*this, stored, vector), pointer,
-                        std::min(bytesOf(stored, widthOf(vector)), 16u));
+  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
+  if (stored.isF32()) {
+    LLVM::StoreOp::create(*this, vector, pointer, width * 4);
+    return;
+  }
+  if (width == 1)
+    return storeVector(stored, vector, pointer);
+  Value pairs = LLVM::PoisonOp::create(*this, i32Vector(width / 2));
+  for (int64_t i = 0; i < width / 2; ++i) {
+    Value pair =
+        packPair(stored, vector::ExtractOp::create(*this, vector, 2 * i),
+                 vector::ExtractOp::create(*this, vector, 2 * i + 1));
+    pairs = vector::InsertOp::create(*this, pair, pairs, i);
+  }
+  LLVM::StoreOp::create(*this, pairs, pointer, width * 2);
 }
 
-void Device::storeVector(Type stored, Value vector, Value pointer) {
-  store(converted(*this, stored, vector), pointer);
+Value Device::packPair(Type stored, Value low, Value high) {
+  const char *name =
+      stored.isBF16() ? "llvm.nvvm.ff2bf16x2.rn" : "llvm.nvvm.ff2f16x2.rn";
+  auto pair = VectorType::get({2}, stored);
+  Value value = LLVM::CallIntrinsicOp::create(*this, pair, getStringAttr(name),
+                                              ValueRange{high, low})
+                    .getResult(0);
+  return LLVM::BitcastOp::create(*this, getI32Type(), value);
+}
+
+Value Device::valueIf(Value condition, function_ref<Value()> then,
+                      Value otherwise) {
+  auto branch = scf::IfOp::create(*this, otherwise.getType(), condition,
+                                  /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResult(0);
+}
+
+Value Device::ballot(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::ballot);
+}
+
+//===----------------------------------------------------------------------===//
+// Asynchronous copies and tensor cores
+//===----------------------------------------------------------------------===//
+
+void Device::copyAsync(Value toShared, Value fromGlobal, Value bytes) {
+  NVVM::CpAsyncOp::create(*this, toShared, fromGlobal, 16,
+                          NVVM::LoadCacheModifierKind::CG, bytes);
+}
+void Device::commitCopies() { NVVM::CpAsyncCommitGroupOp::create(*this); }
+void Device::waitCopies(int64_t groups) {
+  NVVM::CpAsyncWaitGroupOp::create(*this, static_cast<uint32_t>(groups));
+}
+
+static SmallVector<Value> unpack(Device &code, Value aggregate, int64_t count) {
+  SmallVector<Value> parts;
+  for (int64_t i = 0; i < count; ++i)
+    parts.push_back(LLVM::ExtractValueOp::create(code, aggregate, i));
+  return parts;
+}
+
+static SmallVector<Value> loadFour(Device &code, Value pointer,
+                                   NVVM::MMALayout layout) {
+  auto type = LLVM::LLVMStructType::getLiteral(
+      code.getContext(), SmallVector<Type>(4, code.getI32Type()));
+  auto shape = NVVM::LdStMatrixShapeAttr::get(code.getContext(), 8, 8);
+  Value four = NVVM::LdMatrixOp::create(code, type, pointer, 4, layout, shape,
+                                        NVVM::LdStMatrixEltType::B16);
+  return unpack(code, four, 4);
+}
+
+SmallVector<Value> Device::loadMatrices(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::row);
+}
+
+SmallVector<Value> Device::loadMatricesTransposed(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::col);
+}
+
+SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
+                                    ValueRange sums) {
+  auto type = LLVM::LLVMStructType::getLiteral(
+      getContext(), SmallVector<Type>(4, getF32Type()));
+  auto shape = NVVM::MMAShapeAttr::get(getContext(), 16, 8, 16);
+  if (stored.isBF16()) {
+    auto kind = NVVM::MMATypesAttr::get(getContext(), NVVM::MMATypes::bf16);
+    Value four = NVVM::MmaOp::create(
+        *this, type, shape, NVVM::MMAB1OpAttr(), NVVM::MMAIntOverflowAttr(),
+        NVVM::MMALayout::row, NVVM::MMALayout::col, kind, kind, a, b, sums);
+    return unpack(*this, four, 4);
+  }
+  // NVVM takes f16 as pairs.
+  auto pairs = [&](ValueRange words) {
+    SmallVector<Value> result;
+    for (Value word : words)
+      result.push_back(LLVM::BitcastOp::create(
+          *this, VectorType::get({2}, getF16Type()), word));
+    return result;
+  };
+  auto kind = NVVM::MMATypesAttr::get(getContext(), NVVM::MMATypes::f16);
+  Value four = NVVM::MmaOp::create(*this, type, shape, NVVM::MMAB1OpAttr(),
+                                   NVVM::MMAIntOverflowAttr(),
+                                   NVVM::MMALayout::row, NVVM::MMALayout::col,
+                                   kind, kind, pairs(a), pairs(b), sums);
+  return unpack(*this, four, 4);
+}
+
+//===----------------------------------------------------------------------===//
+// Single numbers
+//===----------------------------------------------------------------------===//
+
+Value Device::maxNumber(Value a, Value b) {
+  return arith::MaxNumFOp::create(*this, a, b);
+}
+
+static Value intrinsic(Device &code, Type type, StringRef name,
+                       ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),
+                                       operands)
+      .getResult(0);
+}
+
+Value Device::exp2(Value x) {
+  return intrinsic(*this, getF32Type(), "llvm.nvvm.ex2.approx.ftz.f", x);
+}
+
+Value Device::upperHalves(Value low, Value high) {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.prmt",
+                   {asInt(low), asInt(high), i32(0x7632)});
+}
+
+Value Device::anyLane(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI1Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::any);
+}
+
+SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
+                                  function_ref<SmallVector<Value>()> then) {
+  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResults();
 }
 
 //===----------------------------------------------------------------------===//
 // f32 vectors
 //===----------------------------------------------------------------------===//
+
+static int64_t widthOf(Value vector) {
+  return cast<VectorType>(vector.getType()).getNumElements();
+}
+
+void Device::storeVector(Type stored, Value vector, Value pointer) {
+  if (!stored.isF32())
+    vector = arith::TruncFOp::create(
+        *this, VectorType::get({widthOf(vector)}, stored), vector);
+  store(vector, pointer);
+}
 
 Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
   auto type = cast<VectorType>(vectors.front().getType());
@@ -236,10 +391,6 @@ Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
     result = vector::InsertOp::create(*this, element, result, i);
   }
   return result;
-}
-
-Value Device::maxNumber(Value a, Value b) {
-  return arith::MaxNumFOp::create(*this, a, b);
 }
 
 Value Device::divide(Value a, Value b) {

@@ -46,17 +46,8 @@ public:
   Value lane() { return rem(thread(), warpSize); }
   Value warp() { return div(thread(), warpSize); }
 
-  /// The same as i32, which hot code counts in.
-  Value thread32();
-  Value block32(unsigned dimension = 0);
-  Value i32(int64_t value);
-
   /// for (index = thread; index < count; index += threads): the block's share.
   void share(Value count, llvm::function_ref<void(Value index)> body);
-  /// What `then` gives where the condition holds, else `otherwise`.
-  llvm::SmallVector<Value>
-  choose(Value condition, ValueRange otherwise,
-         llvm::function_ref<llvm::SmallVector<Value>()> then);
 
   //===--------------------------------------------------------------------===//
   // What threads do together
@@ -79,6 +70,8 @@ public:
                     llvm::function_ref<Value(Value, Value)> combine);
   Value sumBlock(Value value, Value shared);
   Value maxBlock(Value value, Value shared);
+  /// bar.warp.sync: all threads of the warp.
+  void syncWarp();
 
   //===--------------------------------------------------------------------===//
   // Shared memory
@@ -98,32 +91,89 @@ public:
   Value widen(Value value);
 
   //===--------------------------------------------------------------------===//
-  // Memory in wide accesses. On a GPU every buffer starts at a multiple of 64
-  // bytes: an allocation of its own, or an offset of the memory plan.
+  // Hot loops: i32 arithmetic, addresses of shared memory as i32
   //===--------------------------------------------------------------------===//
 
-  /// The pointer, as many bytes on as an i32, not below 0, and a constant say.
-  Value atByte(Value pointer, Value bytes, int64_t more = 0);
-  /// &pointer[row] of rows of `bytes`, of an i32 not below 0.
+  Value i32(int64_t value);
+  Value thread32();
+  Value block32(unsigned dimension = 0);
+  /// As `value`, but LLVM does not see through it: a base to which constants
+  /// are added stays one register, the constants become immediates.
+  Value opaque(Value value);
+  /// The address of shared(byte) in the window of shared memory.
+  Value sharedAddress(int64_t byte = 0);
+  /// A pointer to `address` + `offset` (null for 0) + `byte`.
+  Value sharedAt(Value address, Value offset, int64_t byte);
+  /// A generic pointer as one to global memory.
+  Value global(Value pointer);
+  /// &pointer[byte], of any address space.
+  Value byteAt(Value pointer, Value byte);
+  Value byteAt(Value pointer, int64_t byte);
+  /// &pointer[byte] of an i32 that is not negative, and &pointer[row] of rows
+  /// of `bytes`.
+  Value atByte(Value pointer, Value byte);
   Value atRow(Value pointer, Value row, int64_t bytes);
-  /// As Code::loadVector and storeVector, aligned to what is moved: at most 16
-  /// bytes in one access.
+  /// `width` values as vector<width x f32> and back, the whole access aligned
+  /// to its size. `stored` is f32, bf16 or f16; rounds to nearest, ties to
+  /// even.
   Value loadWide(Type stored, Value pointer, int64_t width);
   void storeWide(Type stored, Value vector, Value pointer);
-  void storeVector(Type stored, Value vector, Value pointer) override;
+  /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
+  Value packPair(Type stored, Value low, Value high);
+  /// condition ? then() : otherwise; `then` runs only where the condition
+  /// holds.
+  Value valueIf(Value condition, llvm::function_ref<Value()> then,
+                Value otherwise);
+  /// Bit l of the result: the condition in lane l.
+  Value ballot(Value condition);
+
+  //===--------------------------------------------------------------------===//
+  // Asynchronous copies and tensor cores (PTX ISA 9.7.9.25, 9.7.14)
+  //===--------------------------------------------------------------------===//
+
+  /// cp.async.cg of 16 bytes; with `bytes`, an i32, the rest of the 16 is zero.
+  void copyAsync(Value toShared, Value fromGlobal, Value bytes = nullptr);
+  void commitCopies();
+  /// Waits until at most `groups` groups of copies of the thread are pending.
+  void waitCopies(int64_t groups);
+  /// ldmatrix.x4 of b16: four i32.
+  llvm::SmallVector<Value> loadMatrices(Value pointer);
+  /// mma.m16n8k16 of bf16 or f16: `sums`, four f32, + a (four i32) b (two).
+  llvm::SmallVector<Value> multiply(Type stored, ValueRange a, ValueRange b,
+                                    ValueRange sums);
+  /// ldmatrix.x4.trans of b16.
+  llvm::SmallVector<Value> loadMatricesTransposed(Value pointer);
+
+  //===--------------------------------------------------------------------===//
+  // Single numbers
+  //===--------------------------------------------------------------------===//
+
+  /// Of numbers, in one instruction.
+  Value maxNumber(Value a, Value b);
+  /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
+  /// relative error is at most 2^-22.
+  Value exp2(Value x);
+  /// Two bf16 in an i32: the upper halves of two f32.
+  Value upperHalves(Value low, Value high);
+  /// The same in all lanes: whether the condition holds in one of them.
+  Value anyLane(Value condition);
+  /// What `then` gives where the condition holds, else `otherwise`.
+  llvm::SmallVector<Value>
+  choose(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> then);
 
   //===--------------------------------------------------------------------===//
   // f32 vectors
   //===--------------------------------------------------------------------===//
 
-  /// Of numbers, in one instruction.
-  Value maxNumber(Value a, Value b);
+  void storeVector(Type stored, Value vector, Value pointer) override;
   /// At most 2 units in the last place off (div.full, or times 1 / b).
   Value divide(Value a, Value b) override;
+  /// At most 2^-22.9 off (rsqrt.approx).
   Value rsqrt(Value x) override;
   /// By ex2.approx.
   Value exp(Value x) override;
-  /// Intrinsic of LLVM from f32 to f32, for every element.
+  /// An intrinsic of LLVM from f32 to f32, for every element.
   Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
 };
 
