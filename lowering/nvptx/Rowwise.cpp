@@ -56,7 +56,6 @@ public:
 
 private:
   void findRows();
-  void body();
   Place place(const RegionInput &input);
   Value pointerOf(const RegionInput &input);
   SmallVector<Value> load(Value column, ArrayRef<Place> places);
@@ -90,17 +89,21 @@ private:
 
 void Rowwise::run() {
   rows = rows32(in, op.getOffsets(), op.getSets(), op.getOut());
-  Value count = shape.perRow == 1
-                    ? rows.count
-                    : code.mul(rows.count, code.i32(shape.perRow));
-  // Of threads that leave here, no shuffle needs anything: teams leave whole.
-  code.when(code.less(columns.item(), count), [&] {
+  auto body = [&] {
     findRows();
     if (team.inRegisters)
       bodyInRegisters();
     else
       bodyInLoops();
-  });
+  };
+  // Without sets blocks of one item are just as many as there are.
+  if (!rows.low && team.perBlock() == 1)
+    return body();
+  Value count = shape.perRow == 1
+                    ? rows.count
+                    : code.mul(rows.count, code.i32(shape.perRow));
+  // Of threads that leave here, no shuffle needs anything: teams leave whole.
+  code.when(code.less(columns.item(), count), body);
 }
 
 void Rowwise::findRows() {

@@ -55,6 +55,7 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
   config.dynamicShared = static_cast<uint32_t>(geometry[4]);
   config.schedule = gpu.schedule;
   config.globalRaces = true;
+  config.profile = gpu.profile;
   config.params.resize(count * 8);
   std::memcpy(config.params.data(), arguments, config.params.size());
   auto result = ptx::launch(gpu.device, program, config);
@@ -62,12 +63,15 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
     gpu.problem = result.takeError().str();
   else if (result->fault)
     gpu.problem = result->fault->str();
+  else
+    gpu.profiles.push_back(std::move(result->profile));
   return !gpu.problem.empty();
 }
 
 std::string EmulatedGpu::call(nest_entry entry, nest_call call,
                               const std::vector<void *> &buffers,
                               unsigned seed) {
+  profiles.clear();
   std::vector<void *> addresses;
   auto map = [&](void *data, const std::string &name) {
     uint64_t address = device.map(data, malloc_usable_size(data), name);

@@ -30,6 +30,11 @@ public:
   std::string call(nest_entry entry, nest_call call,
                    const std::vector<void *> &buffers, unsigned seed);
 
+  /// Whether launches count sectors and bank conflicts as well, and what the
+  /// launches of the last call did, in their order.
+  bool profile = false;
+  std::vector<ptx::Profile> profiles;
+
 private:
   static int32_t launch(void *self, int64_t kernel, const int64_t *geometry,
                         const int64_t *arguments, int64_t count);

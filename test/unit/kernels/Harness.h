@@ -41,6 +41,9 @@ public:
   void run(const std::vector<void *> &buffers, int64_t b, int64_t t,
            int threads = 0, void *arena = nullptr);
 
+  /// What runs the code of a GPU; null for a CPU's.
+  EmulatedGpu *emulator() { return gpu.get(); }
+
 private:
   std::string directory;
   std::unique_ptr<EmulatedGpu> gpu;

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "EmulatedGpu.h"
 #include "Fixture.h"
 
 using namespace nestc::test;
@@ -196,6 +197,84 @@ TEST_P(CpuRowwise, SoftmaxOfLongRows) {
       ASSERT_NEAR(y[i], expected[i], (3e-6 + 1e-10 * columns) * expected[i])
           << i;
   }
+}
+
+//===----------------------------------------------------------------------===//
+// What device code does
+//===----------------------------------------------------------------------===//
+
+namespace {
+class GpuRowwise : public testing::Test {
+protected:
+  /// Compiles, runs with counters, and checks what every kernel promises: whole
+  /// sectors, accesses of 16 bytes, no bank conflicts.
+  nestc::ptx::Profile run(const vector<string> &arguments, const string &body,
+                          const vector<void *> &buffers, int64_t rows) {
+    if (levels().empty())
+      return {};
+    Compiled code(oneKernel(arguments, body), "sm_80");
+    EXPECT_EQ(code.error, "");
+    if (!code.error.empty())
+      return {};
+    code.emulator()->profile = true;
+    code.run(buffers, 1, rows);
+    EXPECT_EQ(code.emulator()->profiles.size(), 1u);
+    if (code.emulator()->profiles.empty())
+      return {};
+    nestc::ptx::Profile profile = code.emulator()->profiles[0];
+    EXPECT_EQ(profile.bankConflicts, 0u);
+    EXPECT_EQ(profile.localBytes[0] + profile.localBytes[1], 0u);
+    // Lanes may read the same.
+    EXPECT_GE(profile.globalBytes[0], profile.globalSectors[0] * 32);
+    EXPECT_EQ(profile.globalBytes[1], profile.globalSectors[1] * 32);
+    return profile;
+  }
+
+  static uint64_t threads(const nestc::ptx::Profile &profile,
+                          const string &opcode) {
+    uint64_t count = 0;
+    for (const auto &[name, counts] : profile.opcodes)
+      if (name.compare(0, opcode.size(), opcode) == 0)
+        count += counts.threads;
+    return count;
+  }
+};
+} // namespace
+
+TEST_F(GpuRowwise, RmsNormReadsOnce) {
+  string s = "memref<?x?x2048xf32>", w = "memref<2048xf32>";
+  string body =
+      "kernel.rowwise ins(%a0, %a1 : " + s + ", " + w +
+      " by [affine_map<(r, c, g) -> (r, c)>, affine_map<(r, c, g) -> (c)>]) "
+      "group 2048 outs(%a2 : " +
+      s +
+      ") {\n^bb0(%x: f32, %w: f32):\n%p = arith.mulf %x, %x : f32\n"
+      "kernel.yield %p : f32\n}, {\n"
+      "^bb0(%x: f32, %w: f32, %s: f32, %o: f32):\n"
+      "%n = arith.constant 2048.0 : f32\n%e = arith.constant 1.0e-5 : f32\n"
+      "%m = arith.divf %s, %n : f32\n%a = arith.addf %m, %e : f32\n"
+      "%q = math.rsqrt %a : f32\n%y = arith.mulf %x, %q : f32\n"
+      "%z = arith.mulf %y, %w : f32\nkernel.yield %z : f32\n}";
+  vector<float> x = Random(1).many(5 * 2048), weight(2048, 1), y(x.size());
+  auto profile = run({s, w, s}, body, {x.data(), weight.data(), y.data()}, 5);
+  EXPECT_EQ(profile.globalBytes[0], 5 * 2 * 2048 * 4u);
+  EXPECT_EQ(profile.globalBytes[1], 5 * 2048 * 4u);
+  EXPECT_EQ(threads(profile, "ld.global.v4"), 5 * 2 * 512u);
+  EXPECT_EQ(threads(profile, "st.global.v4"), 5 * 512u);
+  EXPECT_EQ(profile.barriers, 5 * 4u);
+}
+
+TEST_F(GpuRowwise, RopeReadsOnce) {
+  string table = "memref<?x?x128xf32>", x = "memref<?x?x4096xf32>";
+  vector<float> t = Random(1).many(3 * 128), y = Random(2).many(3 * 4096);
+  auto profile = run({table, x},
+                     "kernel.rope ins(%a0 : " + table +
+                         ") head_dim 128 outs(%a1 : " + x + ")",
+                     {t.data(), y.data()}, 3);
+  // Two heads share what is read of the table.
+  EXPECT_EQ(profile.globalBytes[0], 3 * (4096 + 16 * 128) * 4u);
+  EXPECT_EQ(profile.globalBytes[1], 3 * 4096 * 4u);
+  EXPECT_EQ(threads(profile, "st.global.v4"), 3 * 1024u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, CpuRowwise, testing::ValuesIn(levels()),
