@@ -416,7 +416,10 @@ LogicalResult MatmulOp::verify() {
 
 LogicalResult RowwiseOp::verify() {
   Checker check(*this);
-  if (failed(check.operands()) || failed(check.stream("the output", getOut())))
+  Builder builder(getContext());
+  if (failed(check.operands()) ||
+      failed(check.stream("the output", getOut(),
+                          {builder.getBF16Type(), builder.getF16Type()})))
     return failure();
   int64_t columns = columnsOf(getOut()), group = getGroup();
   if (group < 1 || columns % group != 0)

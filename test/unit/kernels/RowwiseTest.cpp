@@ -148,6 +148,46 @@ TEST_P(CpuRowwise, InPlace) {
   }
 }
 
+// What a product will read, in its type; over what was there, in that type.
+TEST_P(CpuRowwise, NarrowOutputs) {
+  for (string type : {"bf16", "f16"})
+    for (int64_t columns : {5, 6, 40, 2048, 4100, 40000})
+      for (bool sums : {false, true}) {
+        SCOPED_TRACE(type + " " + to_string(columns) + (sums ? " sums" : ""));
+        string s = "memref<?x?x" + to_string(columns) + "xf32>";
+        string out = "memref<?x?x" + to_string(columns) + "x" + type + ">";
+        auto code = compile(
+            {s, out},
+            "kernel.rowwise ins(%a0 : " + s +
+                " by [affine_map<(r, c, g) -> (r, c)>]) group " +
+                to_string(columns) + " outs(%a1 : " + out + ") {\n" +
+                (sums ? "^bb0(%x: f32):\nkernel.yield %x : f32\n}, {\n"
+                        "^bb0(%x: f32, %s: f32, %o: f32):\n"
+                        "%y = arith.addf %x, %s : f32\n"
+                      : "^bb0(%x: f32, %o: f32):\n"
+                        "%y = arith.addf %x, %x : f32\n") +
+                "%r = arith.addf %y, %o : f32\nkernel.yield %r : f32\n}");
+        ASSERT_EQ(code->error, "");
+        Random random(columns);
+        // Sums of these are exact in f32, whatever their order.
+        vector<float> x(3 * columns);
+        for (float &value : x)
+          value = std::floor(random.next() * 8) / 8;
+        Stored y(random.many(x.size()), type);
+        vector<double> expected;
+        for (int64_t r = 0; r < 3; ++r) {
+          float sum = 0;
+          for (int64_t j = 0; j < columns; ++j)
+            sum += x[r * columns + j];
+          for (int64_t j = r * columns; j < (r + 1) * columns; ++j)
+            expected.push_back(
+                roundTo(x[j] + (sums ? sum : x[j]) + y.values[j], type));
+        }
+        code->run({x.data(), y.data()}, 3, 1);
+        EXPECT_EQ(worst(widen(y.bytes, type), expected), 0);
+      }
+}
+
 // Positions of long contexts, and beyond: angles of up to 2^31.
 TEST_P(CpuRowwise, RopeTableFar) {
   string positions = "memref<?x?xi32>", table = "memref<?x?x6xf32>";
