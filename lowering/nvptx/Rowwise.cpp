@@ -14,26 +14,7 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-/// Columns of an item of rows without sums: long rows are cut.
-static constexpr int64_t pieceColumns = 4096;
-
 namespace {
-/// How the columns of the output are cut into items.
-struct Shape {
-  int64_t columns, group;
-  int64_t piece;  ///< columns of an item: a group, if there are sums
-  int64_t perRow; ///< items of a row
-  bool hasRagged; ///< the last item of a row is shorter
-
-  Shape(int64_t columns, int64_t group, bool hasSums)
-      : columns(columns), group(group), piece(group) {
-    if (!hasSums)
-      piece = std::min(columns, pieceColumns);
-    perRow = llvm::divideCeil(columns, piece);
-    hasRagged = columns % piece != 0;
-  }
-};
-
 /// Where a thread finds what it reads and writes of an operand.
 struct Place {
   Type stored;
@@ -48,9 +29,9 @@ struct Place {
 class Rowwise {
 public:
   Rowwise(Kernel::Inside &in, kernel::RowwiseOp op,
-          ArrayRef<RegionInput> inputs, const Shape &shape, const Team &team)
-      : in(in), code(in.code), op(op), inputs(inputs), shape(shape), team(team),
-        columns(in.code, team) {}
+          ArrayRef<RegionInput> inputs, const Cut &cut, const Team &team)
+      : in(in), code(in.code), op(op), inputs(inputs), cut(cut),
+        group(op.getGroup()), team(team), columns(in.code, team) {}
 
   void run();
 
@@ -71,16 +52,15 @@ private:
   Device &code;
   kernel::RowwiseOp op;
   ArrayRef<RegionInput> inputs;
-  const Shape &shape;
+  const Cut &cut;
+  const int64_t group;
   const Team &team;
   Columns columns;
 
   Rows rows;
-  Value row, part;  ///< of the item: its row, and which item of the row
+  Part part;        ///< the item
   Value from, into; ///< rows of the inputs and of the output
   Value set;        ///< of the row, i64
-  Value offset;     ///< the thread's first column in the row
-  Value limit;      ///< columns of the item, if they may be fewer
   SmallVector<Place> places;
   Place out;
   SmallVector<Value> sums;
@@ -99,21 +79,16 @@ void Rowwise::run() {
   // Without sets blocks of one item are just as many as there are.
   if (!rows.low && team.perBlock() == 1)
     return body();
-  Value count = shape.perRow == 1
-                    ? rows.count
-                    : code.mul(rows.count, code.i32(shape.perRow));
+  Value count =
+      cut.perRow == 1 ? rows.count : code.mul(rows.count, code.i32(cut.perRow));
   // Of threads that leave here, no shuffle needs anything: teams leave whole.
   code.when(code.less(columns.item(), count), body);
 }
 
 void Rowwise::findRows() {
-  row = columns.item();
-  if (shape.perRow > 1) {
-    part = code.rem(row, code.i32(shape.perRow));
-    row = code.div(row, code.i32(shape.perRow));
-  }
-  from = into = row;
-  Value packed = rows.low ? code.add(rows.low, row) : row;
+  part = cut.partOf(code, columns);
+  from = into = part.row;
+  Value packed = rows.low ? code.add(rows.low, part.row) : part.row;
   if (op.getIndices()) {
     Value index = entry32(code, in[op.getIndices()], packed);
     from = op.getGathers() ? index : from;
@@ -121,20 +96,13 @@ void Rowwise::findRows() {
   }
   if (llvm::any_of(inputs, [](const RegionInput &i) { return i.perSet; }))
     set = setOf(code, in[op.getOffsets()], *op.getSets(), code.widen(packed));
-  offset = columns.first();
-  if (part) {
-    Value start = code.mul(part, code.i32(shape.piece));
-    offset = code.add(offset, start);
-    if (shape.hasRagged)
-      limit = code.min(code.sub(code.i32(shape.columns), start),
-                       code.i32(shape.piece));
-  }
   for (const RegionInput &input : inputs)
     places.push_back(place(input));
   Type stored = in[op.getOut()].element();
   int64_t bytes = stored.getIntOrFloatBitWidth() / 8;
-  Value to = code.atRow(in[op.getOut()].pointer, into, shape.columns * bytes);
-  out = {stored, code.atByte(to, code.mul(offset, code.i32(bytes))), false};
+  Value to = code.atRow(in[op.getOut()].pointer, into, cut.columns * bytes);
+  out = {stored, code.atByte(to, code.mul(part.column, code.i32(bytes))),
+         false};
 }
 
 Value Rowwise::pointerOf(const RegionInput &input) {
@@ -158,10 +126,9 @@ Place Rowwise::place(const RegionInput &input) {
     return {stored, code.at(pointer, stored, constant.getValue()), true};
   bool inGroup = cast<AffineDimExpr>(last).getPosition() == 2;
   // Items are groups, or rows are: else groups begin anywhere in an item.
-  if (inGroup && shape.group != shape.piece && shape.group != shape.columns)
+  if (inGroup && group != cut.piece && group != cut.columns)
     return {stored, pointer, false, true};
-  Value column =
-      inGroup && shape.group == shape.piece ? columns.first() : offset;
+  Value column = inGroup && group == cut.piece ? columns.first() : part.column;
   return {stored, code.atByte(pointer, code.mul(column, code.i32(bytes))),
           false};
 }
@@ -178,7 +145,7 @@ SmallVector<Value> Rowwise::load(Value column, ArrayRef<Place> places) {
     }
     Value index = column;
     if (place.wraps)
-      index = code.rem(code.add(offset, column), code.i32(shape.group));
+      index = code.rem(code.add(part.column, column), code.i32(group));
     Value pointer =
         code.atByte(place.pointer, code.mul(index, code.i32(bytes)));
     loaded.push_back(code.loadWide(place.stored, pointer, team.width));
@@ -236,7 +203,7 @@ void Rowwise::bodyInRegisters() {
         if (!readsOld)
           loaded[j].push_back(zero);
       },
-      limit);
+      part.limit);
   for (Region &body : op.getBodies().drop_back()) {
     Block &block = body.front();
     SmallVector<Value> vectors(block.getTerminator()->getNumOperands(), zero);
@@ -263,7 +230,7 @@ void Rowwise::bodyInRegisters() {
 // Each round, and the result, reads the columns again.
 void Rowwise::bodyInLoops() {
   Value zero = code.splat(0, team.width);
-  Value end = limit ? limit : code.i32(team.columns);
+  Value end = part.limit ? part.limit : code.i32(team.columns);
   // Columns from the thread's first one.
   Value count = code.widen(code.sub(end, columns.first()));
   auto each = [&](ValueRange carried,
@@ -322,23 +289,23 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::RowwiseOp op) {
   for (const RegionInput &input : *inputs)
     streams += isa<AffineDimExpr>(input.map.getResults().back());
   streams += !op.getOldValue().use_empty();
-  Shape shape(columns, group, op.getBodies().size() > 1);
+  Cut cut(columns, op.getBodies().size() > 1 ? group : 0);
   bool usesGroup = llvm::any_of(*inputs, [](const RegionInput &input) {
     return input.map.getResults().back() ==
            getAffineDimExpr(2, input.map.getContext());
   });
-  int64_t aligned = std::gcd(columns, shape.piece);
+  int64_t aligned = std::gcd(columns, cut.piece);
   if (usesGroup)
     aligned = std::gcd(aligned, group);
-  Team team = Team::of(shape.piece, aligned, streams);
+  Team team = Team::of(cut.piece, aligned, streams);
   unsigned place = kernel.indexOf(op.getOut());
   kernel.stageOver(
       team.threads, team.sharedOf(sums), team.perBlock(),
-      [place, perRow = shape.perRow](Code &host, ArrayRef<Buffer> buffers) {
+      [place, perRow = cut.perRow](Code &host, ArrayRef<Buffer> buffers) {
         return host.mul(buffers[place].rows(host), perRow);
       },
       [&](Kernel::Inside &in, Value) {
-        Rowwise(in, op, *inputs, shape, team).run();
+        Rowwise(in, op, *inputs, cut, team).run();
       });
   return success();
 }

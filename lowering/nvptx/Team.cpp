@@ -18,6 +18,8 @@ using namespace nestc::nvptx;
 
 /// Threads of a block of small teams, and the most of a block.
 static constexpr int64_t smallBlock = 128, largestBlock = 1024;
+/// Columns of an item of rows that are cut at will.
+static constexpr int64_t pieceColumns = 4096;
 /// Values that a thread holds: what leaves registers for the rest.
 static constexpr int64_t mostValues = 64;
 
@@ -136,6 +138,24 @@ SmallVector<Value> Columns::reduce(ArrayRef<Value> values, Combine combine) {
     }
   }
   return results;
+}
+
+Cut::Cut(int64_t columns, int64_t piece)
+    : columns(columns), piece(piece ? piece : std::min(columns, pieceColumns)),
+      perRow(llvm::divideCeil(columns, this->piece)) {}
+
+Part Cut::partOf(Device &code, const Columns &team) const {
+  if (perRow == 1)
+    return {team.item(), {}, team.first(), {}};
+  Part result;
+  result.part = code.rem(team.item(), code.i32(perRow));
+  result.row = code.div(team.item(), code.i32(perRow));
+  Value start = code.mul(result.part, code.i32(piece));
+  result.column = code.add(team.first(), start);
+  if (columns % piece)
+    result.limit =
+        code.min(code.sub(code.i32(columns), start), code.i32(piece));
+  return result;
 }
 
 Value nvptx::entry32(Device &code, const Buffer &table, Value index) {

@@ -69,6 +69,25 @@ private:
   int64_t sharedUsed = 0;
 };
 
+/// Where a team's item is.
+struct Part {
+  Value row;    ///< an i32, as those below
+  Value part;   ///< which item of the row; null if it has one
+  Value column; ///< of the thread's first vector, in the row
+  Value limit;  ///< columns of the item, if they may be fewer than others have
+};
+
+/// How rows are cut into items. Those without sums are cut where they are
+/// longer than a block likes.
+struct Cut {
+  int64_t columns;
+  int64_t piece; ///< columns of an item
+  int64_t perRow;
+
+  explicit Cut(int64_t columns, int64_t piece = 0);
+  Part partOf(Device &code, const Columns &columns) const;
+};
+
 /// The rows of a kernel on sets, as i32 of a stage.
 struct Rows {
   Value low;   ///< the first packed row, null without sets
