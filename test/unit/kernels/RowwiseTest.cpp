@@ -240,6 +240,72 @@ TEST_P(CpuRowwise, SoftmaxOfLongRows) {
 }
 
 //===----------------------------------------------------------------------===//
+// Rows that are moved
+//===----------------------------------------------------------------------===//
+
+TEST_P(CpuRowwise, EmbedOfEverySize) {
+  for (auto [columns, stride] :
+       vector<std::pair<int64_t, int64_t>>{{1, 1},
+                                           {7, 7},
+                                           {10, 12},
+                                           {12, 13},
+                                           {2048, 2048},
+                                           {4100, 4200},
+                                           {10002, 10002},
+                                           {20000, 20000}})
+    for (string type : {"f32", "bf16", "f16"}) {
+      SCOPED_TRACE(type + " " + to_string(columns));
+      string ids = "memref<?x?xi32>";
+      string table = "memref<5x" + to_string(columns) + "x" + type;
+      table += stride == columns ? ">"
+                                 : ", strided<[" + to_string(stride) + ", 1]>>";
+      string out = "memref<?x?x" + to_string(columns) + "xf32>";
+      auto code = compile({ids, table, out},
+                          "kernel.embed ins(%a0, %a1 : " + ids + ", " + table +
+                              ") scale 0.5 outs(%a2 : " + out + ")");
+      ASSERT_EQ(code->error, "");
+      Stored data(Random(columns).many(4 * stride + columns), type);
+      vector<int32_t> tokens{3, 0, 4, 4, 1, 2};
+      vector<float> y(tokens.size() * columns);
+      vector<double> expected;
+      for (int32_t token : tokens)
+        for (int64_t j = 0; j < columns; ++j)
+          expected.push_back(0.5 * data.values[token * stride + j]);
+      code->run({tokens.data(), data.data(), y.data()}, 3, 2);
+      EXPECT_EQ(worst(y, expected), 0);
+    }
+}
+
+TEST_P(CpuRowwise, CacheAppendOfEverySize) {
+  for (auto [heads, width] : vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {3, 5}, {2, 6}, {8, 128}, {65, 80}})
+    for (string type : {"f32", "bf16", "f16"}) {
+      SCOPED_TRACE(type + " " + to_string(heads) + "x" + to_string(width));
+      string rows = "memref<?x?x" + to_string(heads * width) + "xf32>";
+      string lengths = "memref<?xi32>";
+      string cache = "memref<?x" + to_string(heads) + "x6x" + to_string(width) +
+                     "x" + type + ">";
+      auto code = compile({rows, lengths, cache},
+                          "kernel.cache_append ins(%a0, %a1 : " + rows + ", " +
+                              lengths + ") outs(%a2 : " + cache + ")");
+      ASSERT_EQ(code->error, "");
+      Random random(heads);
+      vector<float> x = random.many(2 * 3 * heads * width);
+      Stored memory(random.many(2 * heads * 6 * width), type);
+      vector<int32_t> length{0, 2};
+      vector<double> expected(memory.values.begin(), memory.values.end());
+      for (int64_t b = 0; b < 2; ++b)
+        for (int64_t t = 0; t < 3; ++t)
+          for (int64_t c = 0; c < heads * width; ++c)
+            expected[((b * heads + c / width) * 6 + length[b] + t) * width +
+                     c % width] =
+                roundTo(x[(b * 3 + t) * heads * width + c], type);
+      code->run({x.data(), length.data(), memory.data()}, 2, 3);
+      EXPECT_EQ(worst(widen(memory.bytes, type), expected), 0);
+    }
+}
+
+//===----------------------------------------------------------------------===//
 // What device code does
 //===----------------------------------------------------------------------===//
 
@@ -315,6 +381,29 @@ TEST_F(GpuRowwise, RopeReadsOnce) {
   EXPECT_EQ(profile.globalBytes[0], 3 * (4096 + 16 * 128) * 4u);
   EXPECT_EQ(profile.globalBytes[1], 3 * 4096 * 4u);
   EXPECT_EQ(threads(profile, "st.global.v4"), 3 * 1024u);
+}
+
+TEST_F(GpuRowwise, MovesInWideAccesses) {
+  string ids = "memref<?x?xi32>", table = "memref<4x2048xbf16>";
+  string x = "memref<?x?x2048xf32>";
+  Stored data(Random(1).many(4 * 2048), "bf16");
+  vector<int32_t> tokens{1, 3, 0};
+  vector<float> y(3 * 2048);
+  auto embed = run({ids, table, x},
+                   "kernel.embed ins(%a0, %a1 : " + ids + ", " + table +
+                       ") scale 2.0 outs(%a2 : " + x + ")",
+                   {tokens.data(), data.data(), y.data()}, 3);
+  EXPECT_EQ(threads(embed, "ld.global.v4"), 3 * 512u);
+  EXPECT_EQ(threads(embed, "st.global.v4"), 3 * 512u);
+  string lengths = "memref<?xi32>", cache = "memref<?x16x5x128xbf16>";
+  Stored memory(vector<float>(16 * 5 * 128), "bf16");
+  vector<int32_t> length{2};
+  auto append = run({x, lengths, cache},
+                    "kernel.cache_append ins(%a0, %a1 : " + x + ", " + lengths +
+                        ") outs(%a2 : " + cache + ")",
+                    {y.data(), length.data(), memory.data()}, 3);
+  EXPECT_EQ(threads(append, "ld.global.v4"), 3 * 512u);
+  EXPECT_EQ(threads(append, "st.global.v2"), 3 * 512u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, CpuRowwise, testing::ValuesIn(levels()),
