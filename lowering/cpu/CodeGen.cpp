@@ -120,6 +120,8 @@ translate(mlir::ModuleOp module, LLVMContext &context,
     function.addFnAttr(Attribute::NoUnwind);
     if (function.isDeclaration())
       continue;
+    // No loop becomes a call of memset or memcpy: a package links no libc.
+    function.addFnAttr("no-builtins");
     function.addFnAttr("target-cpu", target.cpu);
     function.addFnAttr("tune-cpu", target.tune);
     if (!target.features.empty())

@@ -431,3 +431,109 @@ Value Device::exp(Value x) {
       arith::ShLIOp::create(*this, bits, splatI32(23, width)));
   return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
 }
+
+//===----------------------------------------------------------------------===//
+// Counts and sets of lanes
+//===----------------------------------------------------------------------===//
+
+Value Device::count(Value condition) {
+  return arith::ExtUIOp::create(*this, getI32Type(), condition);
+}
+Value Device::bitAnd(Value a, Value b) {
+  return createOrFold<arith::AndIOp>(a, b);
+}
+Value Device::bitOr(Value a, Value b) {
+  return createOrFold<arith::OrIOp>(a, b);
+}
+Value Device::bitXor(Value a, Value b) {
+  return createOrFold<arith::XOrIOp>(a, b);
+}
+Value Device::shiftLeft(Value value, int64_t bits) {
+  return createOrFold<arith::ShLIOp>(value, i32(bits));
+}
+Value Device::shiftRight(Value value, int64_t bits) {
+  return createOrFold<arith::ShRUIOp>(value, i32(bits));
+}
+Value Device::minUnsigned(Value a, Value b) {
+  return createOrFold<arith::MinUIOp>(a, b);
+}
+Value Device::compare(arith::CmpIPredicate predicate, Value a, Value b) {
+  return createOrFold<arith::CmpIOp>(predicate, a, b);
+}
+Value Device::countBits(Value value) {
+  return LLVM::CtPopOp::create(*this, value.getType(), value);
+}
+Value Device::highestBit(Value value) {
+  Value asShift = arith::ConstantOp::create(*this, getBoolAttr(false));
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.flo.u", {value, asShift});
+}
+
+static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
+  return NVVM::ReduxOp::create(code, value.getType(), value, kind,
+                               code.i32(-1));
+}
+
+Value Device::sumLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::ADD, value);
+}
+Value Device::minLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::UMIN, value);
+}
+
+/// Inline assembly with one result, or else with effects.
+static Value assembly(Device &code, Type result, ValueRange operands,
+                      StringRef text, StringRef constraints) {
+  auto op = LLVM::InlineAsmOp::create(
+      code, result ? TypeRange(result) : TypeRange(), operands, text,
+      constraints, /*has_side_effects=*/!result, /*is_align_stack=*/false,
+      LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+  return result ? op.getResult(0) : Value();
+}
+
+Value Device::scanLanes(Value value) {
+  // The predicate of the shuffle saves a select in every step.
+  std::string text = "{ .reg .pred p; .reg .b32 t; ";
+  for (int64_t delta = 1; delta < warpSize; delta *= 2)
+    text += "shfl.sync.up.b32 t|p, $0, " + std::to_string(delta) +
+            ", 0, -1; @p add.s32 $0, $0, t; ";
+  return assembly(*this, value.getType(), value, text + "}", "=r,0");
+}
+
+Value Device::matchLanes(Value value) {
+  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value,
+                                   NVVM::MatchSyncKind::any);
+}
+
+Value Device::lanesBelow() {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.read.ptx.sreg.lanemask.lt",
+                   ValueRange());
+}
+
+void Device::countShared(Value address, Value index, int64_t byte) {
+  // As atomicrmw, an address of 64 bits would be made for every word.
+  assembly(*this, Type(), {index, address},
+           "{ .reg .b32 a; mad.lo.u32 a, $0, 4, $1; red.shared.add.u32 [a+" +
+               std::to_string(byte) + "], 1; }",
+           "r,r,~{memory}");
+}
+
+static Value changeIf(Device &code, StringRef name, Value condition,
+                      Value value, Value amount) {
+  bool isWord = value.getType().isInteger(32);
+  return assembly(
+      code, value.getType(), {value, condition, amount},
+      ("@$2 " + name + (isWord ? ".s32" : ".s64") + " $0, $0, $3;").str(),
+      isWord ? "=r,0,b,r" : "=l,0,b,l");
+}
+
+Value Device::addIf(Value condition, Value value, Value amount) {
+  return changeIf(*this, "add", condition, value, amount);
+}
+Value Device::subIf(Value condition, Value value, Value amount) {
+  return changeIf(*this, "sub", condition, value, amount);
+}
+
+void Device::storeIf(Value condition, Value value, Value address) {
+  assembly(*this, Type(), {condition, address, value},
+           "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
+}

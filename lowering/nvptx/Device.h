@@ -175,6 +175,44 @@ public:
   Value exp(Value x) override;
   /// An intrinsic of LLVM from f32 to f32, for every element.
   Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
+
+  //===--------------------------------------------------------------------===//
+  // Counts and sets of lanes, as i32
+  //===--------------------------------------------------------------------===//
+
+  /// 1 where a condition holds, else 0.
+  Value count(Value condition);
+  Value bitAnd(Value a, Value b);
+  Value bitOr(Value a, Value b);
+  Value bitXor(Value a, Value b);
+  Value shiftLeft(Value value, int64_t bits);
+  /// Without a sign, as minUnsigned.
+  Value shiftRight(Value value, int64_t bits);
+  Value minUnsigned(Value a, Value b);
+  Value compare(mlir::arith::CmpIPredicate predicate, Value a, Value b);
+  Value countBits(Value value);
+  /// The number of the highest bit that is set.
+  Value highestBit(Value value);
+  /// Over the lanes of a warp, the same in all of them: the sum, and the least
+  /// without a sign.
+  Value sumLanes(Value value);
+  Value minLanes(Value value);
+  /// The sum over the own lane and those below.
+  Value scanLanes(Value value);
+  /// A bit for every lane that has an equal value.
+  Value matchLanes(Value value);
+  /// A bit for every lane below the own one.
+  Value lanesBelow();
+  /// words[index] += 1, atomic: words are i32 at `byte` bytes behind an address
+  /// of shared memory.
+  void countShared(Value address, Value index, int64_t byte);
+  /// value + amount or value - amount where a condition holds, else value, in
+  /// one instruction. i32 or i64.
+  Value addIf(Value condition, Value value, Value amount);
+  Value subIf(Value condition, Value value, Value amount);
+  /// Stores an i32 to an address of global memory, an i64, where a condition
+  /// holds, without a branch.
+  void storeIf(Value condition, Value value, Value address);
 };
 
 } // namespace nestc::nvptx

@@ -41,8 +41,8 @@ public:
   void run(const std::vector<void *> &buffers, int64_t b, int64_t t,
            int threads = 0, void *arena = nullptr);
 
-  /// What runs the code of a GPU; null for a CPU's.
-  EmulatedGpu *emulator() { return gpu.get(); }
+  /// Of a GPU's code; else null.
+  EmulatedGpu *device() { return gpu.get(); }
 
 private:
   std::string directory;

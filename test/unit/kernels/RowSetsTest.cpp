@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "EmulatedGpu.h"
 #include "Fixture.h"
 
 #include "dialect/Nest.h"
@@ -145,6 +146,115 @@ TEST_P(CpuRowSets, Select) {
     }
 }
 
+namespace {
+/// select of a capacity, without another family.
+struct Select {
+  static string text(const string &how) {
+    return "kernel.select ins(%a0 : memref<?x?x1xf32>) " + how +
+           " outs(%a1, %a2, %a3, %a4 : " + table2 + ", " + offsetsOf(1) + ", " +
+           table2 + ", " + table1 + ")";
+  }
+  static vector<string> arguments() {
+    return {"memref<?x?x1xf32>", table2, offsetsOf(1), table2, table1};
+  }
+  /// Runs it on `values` and compares.
+  static void check(Compiled &code, vector<float> &values, int64_t batch,
+                    int64_t tokens, int64_t count, int threads = 0) {
+    vector<vector<int>> chosen(batch, vector<int>(tokens, -1));
+    for (int64_t b = 0; b < batch; ++b) {
+      vector<int64_t> ranked = rankingOf(&values[b * tokens], tokens);
+      for (int64_t i = 0; i < count; ++i)
+        chosen[b][ranked[i]] = 0;
+    }
+    Family got(batch, tokens, 1);
+    code.run({values.data(), got.indices.data(), got.offsets.data(),
+              got.order.data(), got.counts.data()},
+             batch, tokens, threads);
+    Family(batch, tokens, 1, chosen).expect(got);
+  }
+};
+} // namespace
+
+TEST_P(CpuRowSets, SelectOfLongSequences) {
+  auto code = compile(Select::arguments(), Select::text("top <1/8, ceil>"));
+  if (!code->error.empty())
+    return;
+  // What a block of a GPU holds at once ends at 2048 and at 8192 rows.
+  int seed = 0;
+  for (auto [batch, tokens] : vector<std::pair<int64_t, int64_t>>{
+           {2, 2047}, {1, 2048}, {3, 2049}, {1, 8192}, {2, 8193}, {1, 20000}})
+    for (int kind = 0; kind < 3; ++kind) {
+      SCOPED_TRACE(to_string(batch) + "x" + to_string(tokens) + " of kind " +
+                   to_string(kind));
+      vector<float> values = scoresFor(batch * tokens, kind);
+      Select::check(*code, values, batch, tokens, (tokens + 7) / 8, seed++);
+    }
+}
+
+TEST_P(CpuRowSets, SelectWithinLongSequences) {
+  const string scores = "memref<?x?x1xf32>";
+  for (bool isTop : {false, true}) {
+    auto code = compile({scores, offsetsOf(2), table2, table1, table2,
+                         offsetsOf(1), table2, table1},
+                        "kernel.select ins(%a0 : " + scores +
+                            ") within(%a1, %a2, %a3 : " + offsetsOf(2) + ", " +
+                            table2 + ", " + table1 + ") sets [1, 2] " +
+                            (isTop ? "top <1/3>" : "above 0.25") +
+                            " outs(%a4, %a5, %a6, %a7 : " + table2 + ", " +
+                            offsetsOf(1) + ", " + table2 + ", " + table1 + ")");
+    if (!code->error.empty())
+      return;
+    for (int64_t tokens : {3000, 9000})
+      for (int kind = 0; kind < 2; ++kind) {
+        SCOPED_TRACE(to_string(tokens) + " of kind " + to_string(kind));
+        const int64_t batch = 3;
+        vector<int64_t> rows;
+        Family outer = outerFamily(batch, tokens, rows);
+        vector<float> values = scoresFor(batch * tokens, kind);
+        vector<vector<int>> chosen(batch);
+        int64_t first = 0;
+        for (int64_t b = 0; b < batch; ++b) {
+          vector<int64_t> ranked = rankingOf(&values[first], rows[b]);
+          chosen[b].assign(rows[b], -1);
+          for (int64_t i = 0; i < rows[b]; ++i)
+            if (isTop ? i < rows[b] / 3 : values[first + ranked[i]] > 0.25f)
+              chosen[b][ranked[i]] = 0;
+          first += rows[b];
+        }
+        Family got(batch, tokens, 1);
+        code->run({values.data(), outer.offsets.data(), outer.order.data(),
+                   outer.counts.data(), got.indices.data(), got.offsets.data(),
+                   got.order.data(), got.counts.data()},
+                  batch, tokens, kind);
+        Family(batch, tokens, 1, chosen).expect(got);
+      }
+  }
+}
+
+// Top 256 of 2048 by 8 warps: what one executes, of the instructions of PTX,
+// does not depend on the scores.
+TEST_P(CpuRowSets, SelectCounts) {
+  auto code = compile(Select::arguments(), Select::text("top <1/8>"));
+  if (!code->error.empty() || !code->device())
+    return;
+  code->device()->profile = true;
+  for (int kind = 0; kind < 3; ++kind) {
+    SCOPED_TRACE(kind);
+    auto &profiles = code->device()->profiles;
+    profiles.clear();
+    vector<float> values = scoresFor(2048, kind);
+    Select::check(*code, values, 1, 2048, 256);
+    ASSERT_EQ(profiles.size(), 1u);
+    const nestc::ptx::Profile &profile = profiles[0].second;
+    EXPECT_EQ(profile.barriers, 8u * 6);
+    EXPECT_LE(profile.warpInstructions, 8u * 525);
+    RecordProperty("instructions_a_warp_" + to_string(kind),
+                   to_string(profile.warpInstructions / 8.0));
+    // Scores are read once.
+    EXPECT_EQ(profile.globalBytes[0], 2048u * 4);
+  }
+}
+
 TEST_P(CpuRowSets, Partition) {
   auto code = compile({table2, table2, offsetsOf(4), table2, table1},
                       "kernel.partition ins(%a0 : " + table2 +
@@ -237,6 +347,87 @@ TEST_P(CpuRowSets, Assign) {
             Family(batch, tokens, slots, setOf).expect(got);
           }
       }
+}
+
+// More sets than a block of a GPU counts at a time, and more rows than it has
+// threads; of a choice that is not the first, and within another family.
+TEST_P(CpuRowSets, ManySets) {
+  const int64_t slots = 300, batch = 3, tokens = 430;
+  string scores = "memref<?x?x300xf32>";
+  auto assignOf = [&](bool within) {
+    vector<string> arguments{scores};
+    string text = "kernel.assign ins(%a0 : " + scores + ") ";
+    if (within) {
+      arguments.insert(arguments.end(), {offsetsOf(2), table2, table1});
+      text += "within(%a1, %a2, %a3 : " + offsetsOf(2) + ", " + table2 + ", " +
+              table1 + ") sets [1, 2] ";
+    }
+    size_t out = arguments.size();
+    arguments.insert(arguments.end(),
+                     {table2, offsetsOf(slots), table2, table1});
+    text += "choice 2 outs(";
+    for (size_t i = 0; i < 4; ++i)
+      text += (i ? ", %a" : "%a") + to_string(out + i);
+    return compile(arguments, text + " : " + table2 + ", " + offsetsOf(slots) +
+                                  ", " + table2 + ", " + table1 + ")");
+  };
+  for (bool within : {false, true}) {
+    auto code = assignOf(within);
+    if (!code->error.empty())
+      return;
+    for (int kind = 0; kind < 3; ++kind) {
+      SCOPED_TRACE((within ? "within, of kind " : "of kind ") +
+                   to_string(kind));
+      vector<int64_t> rows(batch, tokens);
+      Family outer;
+      if (within)
+        outer = outerFamily(batch, tokens, rows);
+      vector<float> values = scoresFor(batch * tokens * slots, kind);
+      vector<vector<int>> setOf(batch);
+      const float *row = values.data();
+      for (int64_t b = 0; b < batch; ++b)
+        for (int64_t j = 0; j < rows[b]; ++j, row += slots)
+          setOf[b].push_back(rankingOf(row, slots)[2]);
+      Family got(batch, tokens, slots);
+      vector<void *> buffers{values.data()};
+      if (within)
+        buffers.insert(buffers.end(), {outer.offsets.data(), outer.order.data(),
+                                       outer.counts.data()});
+      buffers.insert(buffers.end(), {got.indices.data(), got.offsets.data(),
+                                     got.order.data(), got.counts.data()});
+      code->run(buffers, batch, tokens, kind);
+      Family(batch, tokens, slots, setOf).expect(got);
+    }
+  }
+  // 600 values, two for each set; the last one is not accepted.
+  string list;
+  vector<int> sets(600);
+  for (int i = 0; i < 600; ++i) {
+    sets[i] = i == 599 ? -1 : i * 7 % slots;
+    list += (i ? ", " : "") + to_string(sets[i]);
+  }
+  auto code =
+      compile({table2, table2, offsetsOf(slots), table2, table1},
+              "kernel.partition ins(%a0 : " + table2 + ") sets [" + list +
+                  "] outs(%a1, %a2, %a3, %a4 : " + table2 + ", " +
+                  offsetsOf(slots) + ", " + table2 + ", " + table1 + ")");
+  if (!code->error.empty())
+    return;
+  Random random(3);
+  vector<int32_t> ids;
+  vector<vector<int>> setOf(batch);
+  for (int64_t r = 0; r < batch * tokens; ++r) {
+    ids.push_back(r % 9 == 4 ? 599
+                             : static_cast<int>((random.next() + 1) * 300));
+    setOf[r / tokens].push_back(sets[ids.back()]);
+  }
+  for (int seed = 0; seed < 3; ++seed) {
+    Family got(batch, tokens, slots);
+    code->run({ids.data(), got.indices.data(), got.offsets.data(),
+               got.order.data(), got.counts.data()},
+              batch, tokens, seed);
+    Family(batch, tokens, slots, setOf).expect(got);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, CpuRowSets, testing::ValuesIn(levels()),

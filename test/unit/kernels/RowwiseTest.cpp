@@ -322,12 +322,12 @@ protected:
     EXPECT_EQ(code.error, "");
     if (!code.error.empty())
       return {};
-    code.emulator()->profile = true;
+    code.device()->profile = true;
     code.run(buffers, 1, rows);
-    EXPECT_EQ(code.emulator()->profiles.size(), 1u);
-    if (code.emulator()->profiles.empty())
+    EXPECT_EQ(code.device()->profiles.size(), 1u);
+    if (code.device()->profiles.empty())
       return {};
-    nestc::ptx::Profile profile = code.emulator()->profiles[0];
+    nestc::ptx::Profile profile = code.device()->profiles[0].second;
     EXPECT_EQ(profile.bankConflicts, 0u);
     EXPECT_EQ(profile.localBytes[0] + profile.localBytes[1], 0u);
     // Lanes may read the same.
