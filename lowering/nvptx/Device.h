@@ -106,9 +106,9 @@ public:
   /// &pointer[byte], of any address space.
   Value byteAt(Value pointer, Value byte);
   Value byteAt(Value pointer, int64_t byte);
-  /// `width` values as vector<width x f32> and back, the whole access aligned
-  /// to its size. `stored` is f32, bf16 or f16; rounds to nearest, ties to
-  /// even.
+  /// `width` values as vector<width x f32> and back, aligned to the
+  /// size of the access, at most 16. `stored` is f32, bf16 or f16; rounds to
+  /// nearest, ties to even.
   Value loadWide(Type stored, Value pointer, int64_t width);
   void storeWide(Type stored, Value vector, Value pointer);
   /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
