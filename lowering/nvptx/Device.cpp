@@ -194,8 +194,13 @@ Value Device::atRow(Value pointer, Value row, int64_t bytes) {
                 mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
 }
 
+// Of an access, in bytes: its size, or 16 if it takes several instructions.
+static unsigned wideAlignment(Type stored, int64_t width) {
+  return std::min<int64_t>(16, width * stored.getIntOrFloatBitWidth() / 8);
+}
+
 Value Device::loadWide(Type stored, Value pointer, int64_t width) {
-  unsigned bytes = width * stored.getIntOrFloatBitWidth() / 8;
+  unsigned bytes = wideAlignment(stored, width);
   if (stored.isF32())
     return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
   if (stored.isF16()) {
@@ -213,7 +218,7 @@ Value Device::loadWide(Type stored, Value pointer, int64_t width) {
 void Device::storeWide(Type stored, Value vector, Value pointer) {
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
   if (stored.isF32()) {
-    LLVM::StoreOp::create(*this, vector, pointer, width * 4);
+    LLVM::StoreOp::create(*this, vector, pointer, wideAlignment(stored, width));
     return;
   }
   if (width == 1)
@@ -225,7 +230,7 @@ void Device::storeWide(Type stored, Value vector, Value pointer) {
                  vector::ExtractOp::create(*this, vector, 2 * i + 1));
     pairs = vector::InsertOp::create(*this, pair, pairs, i);
   }
-  LLVM::StoreOp::create(*this, pairs, pointer, width * 2);
+  LLVM::StoreOp::create(*this, pairs, pointer, wideAlignment(stored, width));
 }
 
 Value Device::packPair(Type stored, Value low, Value high) {

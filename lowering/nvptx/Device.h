@@ -113,9 +113,9 @@ public:
   /// of `bytes`.
   Value atByte(Value pointer, Value byte);
   Value atRow(Value pointer, Value row, int64_t bytes);
-  /// `width` values as vector<width x f32> and back, the whole access aligned
-  /// to its size. `stored` is f32, bf16 or f16; rounds to nearest, ties to
-  /// even.
+  /// `width` values as vector<width x f32> and back, aligned to the
+  /// size of the access, at most 16. `stored` is f32, bf16 or f16; rounds to
+  /// nearest, ties to even.
   Value loadWide(Type stored, Value pointer, int64_t width);
   void storeWide(Type stored, Value vector, Value pointer);
   /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
