@@ -164,14 +164,21 @@ public:
     return success();
   }
 
-  /// [K4] A stream: f32, two dimensions or more, columns known.
-  LogicalResult stream(StringRef name, Value value) {
-    if (rankOf(value) >= 2 && elementOf(value).isF32() &&
+  /// [K4] A stream: f32, or of one of the types `narrow`, two dimensions or
+  /// more, columns known.
+  LogicalResult stream(StringRef name, Value value,
+                       ArrayRef<Type> narrow = {}) {
+    Type element = elementOf(value);
+    if (rankOf(value) >= 2 &&
+        (element.isF32() || llvm::is_contained(narrow, element)) &&
         !ShapedType::isDynamic(columnsOf(value)) && columnsOf(value) > 0)
       return success();
-    return refuse(4) << name << " is " << value.getType()
-                     << "; a stream is f32, of rank 2 or more, with a static "
-                        "last dimension";
+    InFlightDiagnostic diag = refuse(4);
+    diag << name << " is " << value.getType() << "; a stream is f32";
+    for (Type type : narrow)
+      if (!type.isF32())
+        diag << " or " << type;
+    return diag << ", of rank 2 or more, with a static last dimension";
   }
 
   /// [K5] Tokens, positions, lengths.
@@ -346,9 +353,15 @@ LogicalResult EmbedOp::verify() {
 
 LogicalResult MatmulOp::verify() {
   Checker check(*this);
-  if (failed(check.operands(getWeights())) ||
-      failed(check.stream("a", getA())) ||
-      failed(check.stream("the output", getOut())) ||
+  if (failed(check.operands(getWeights())))
+    return failure();
+  SmallVector<Type> weightType;
+  if (!getWeights().empty() && isMatrixElement(elementOf(getWeights().front())))
+    weightType.push_back(elementOf(getWeights().front()));
+  Builder builder(getContext());
+  if (failed(check.stream("a", getA(), weightType)) ||
+      failed(check.stream("the output", getOut(),
+                          {builder.getBF16Type(), builder.getF16Type()})) ||
       failed(check.rows("a", getA(), shapeOf(getOut()).drop_back())))
     return failure();
   int64_t n = columnsOf(getOut()), k = columnsOf(getA());

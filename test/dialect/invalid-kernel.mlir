@@ -48,6 +48,30 @@ func.func @k4_1(%z: tensor<?x?x?xf32>, %x: tensor<?x?x8xf32>) {
 
 // -----
 
+// K4: a matmul reads f32 or what its weights are.
+func.func @k4_2(%z: tensor<?x?x8xf16>, %w: tensor<8x8xbf16>, %x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K4] a is 'tensor<?x?x8xf16>'; a stream is f32 or 'bf16', of rank 2 or more}}
+  %0 = kernel.matmul ins(%z : tensor<?x?x8xf16>) weights(%w : tensor<8x8xbf16>) by [] outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K4: and writes no integers.
+func.func @k4_3(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %z: tensor<?x?x8xi32>) {
+  // expected-error @below {{[K4] the output is 'tensor<?x?x8xi32>'; a stream is f32 or 'bf16' or 'f16', of rank 2 or more}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by [] outs(%z : tensor<?x?x8xi32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xi32>
+  return
+}
+
+// -----
+
 // K5: ids are i32.
 func.func @k5(%I: tensor<?x?xi64>, %a: tensor<32x8xbf16>, %x: tensor<?x?x8xf32>) {
   // expected-error @below {{[K5] ids is 'tensor<?x?xi64>'; legal is i32 of rank 2}}

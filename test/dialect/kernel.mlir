@@ -16,7 +16,8 @@
 
 // CHECK-LABEL: func.func @dense(
 func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %s: tensor<?x?x1xf32>,
-                 %t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x32xi32>, %l: tensor<?x1x8xf32>) {
+                 %t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x32xi32>, %l: tensor<?x1x8xf32>,
+                 %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>) {
   // CHECK: kernel.embed ins(%{{.*}}, %{{.*}} : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.000000e+00 outs(%{{.*}} : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   %0 = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.0 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
@@ -29,6 +30,12 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
     %sum = arith.addf %old, %acc : f32
     kernel.yield %sum : f32
   } -> tensor<?x?x8xf32>
+  // Narrow streams.
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xbf16>) weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf16>) {
+  %narrow = kernel.matmul ins(%na : tensor<?x?x8xbf16>) weights(%w : tensor<8x8xbf16>) by [] outs(%no : tensor<?x?x8xf16>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf16>
   // Two products, and three operands of the epilogue.
   // CHECK: kernel.matmul {{.*}} weights(%{{.*}}, %{{.*}} : tensor<8x8xbf16>, tensor<8x8xbf16>) epilogue(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8xf32>, tensor<?x?x1xf32>) by [#{{.*}}, #{{.*}}, #{{.*}}] outs
   %2 = kernel.matmul ins(%1 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>)

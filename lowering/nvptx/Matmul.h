@@ -1,0 +1,109 @@
+//===- Matmul.h - pieces of matmul kernels ----------------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A matmul kernel is several stages of which the host lets one run: it knows
+// the bound of the rows and how buffers are aligned. A block computes one tile
+// of the output: rows of one set, some columns of every product. Sums go
+// through shared memory to the epilogue, which is one for all of them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_NVPTX_MATMUL_H
+#define NESTC_LOWERING_NVPTX_MATMUL_H
+
+#include "lowering/nvptx/Generator.h"
+
+namespace nestc::nvptx {
+
+/// A kernel.matmul that was checked.
+struct Matmul {
+  kernel::MatmulOp op;
+  llvm::SmallVector<RegionInput> inputs;
+  Type stored;      ///< of weights
+  Type streamed;    ///< of a: f32, or `stored`
+  int64_t columns;  ///< of the output
+  int64_t depth;    ///< of the sums
+  int64_t products; ///< 1 or 2
+  int64_t groups;
+
+  int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
+};
+
+/// What a block computes, and by how many threads.
+struct Tile {
+  int64_t rows;
+  int64_t columns; ///< of the output
+  int64_t threads;
+
+  int64_t columnTiles(const Matmul &matmul) const {
+    return llvm::divideCeil(matmul.columns, columns);
+  }
+  /// At most how many tiles of rows there are, of `rows` rows in all sets.
+  Value rowTiles(Code &code, const Matmul &matmul, Value rows) const;
+};
+
+/// Where a block's tile is. All i32 but `low`.
+struct Place {
+  Value low;    ///< i64: packed row 0 of the kernel, an index of `indices`
+  Value row;    ///< first row, of packed streams
+  Value rows;   ///< of the tile; 0 when the block has nothing to do
+  Value set;    ///< counted from the first; null with one group
+  Value column; ///< first column of the output
+};
+/// The tile of this block; `offsets` are read here.
+Place findPlace(Kernel::Inside &in, const Matmul &matmul, const Tile &tile);
+/// The row of `a` or of the output, as i64, of row `row` (i32) of packed
+/// streams.
+Value streamRow(Kernel::Inside &in, const Matmul &matmul, const Place &place,
+                Value row, bool indexed);
+/// One of the operands, for the set of the block, as a global pointer.
+Value pointerOf(Kernel::Inside &in, const Place &place,
+                mlir::OperandRange operands);
+
+/// Sums of a tile in shared memory: of product p, row r and column c at
+/// [(p * tile.rows + r) * pitch + c], f32. The pitch makes accesses of
+/// accumulators (8 bytes a lane, four lanes a row) and of the epilogue (16
+/// bytes a lane) free of bank conflicts.
+struct Sums {
+  int64_t pitch, bytes;
+  Sums(const Matmul &matmul, const Tile &tile)
+      : pitch(tile.columns + 8),
+        bytes(matmul.products * tile.rows * pitch * 4) {}
+};
+/// Applies the region to the sums at the start of shared memory. `wide`: the
+/// host found streams aligned to 16 bytes.
+void epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
+              const Place &place, bool wide);
+/// Whether wide accesses divide the rows of the output and of streams.
+bool mayBeWide(const Matmul &matmul);
+
+/// Products in f32 by fused multiply and add.
+struct FmaTile : Tile {
+  int64_t threadRows, threadColumns; ///< of all products
+  bool wide;
+  int64_t sharedBytes(const Matmul &matmul) const;
+};
+void multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
+                   const FmaTile &tile);
+
+/// Products of bf16 or f16 by tensor cores.
+struct TensorTile : Tile {
+  int64_t warpsDown, warpsAcross; ///< how warps share the tile
+  int64_t stages;                 ///< of the pipeline
+  bool wide;                      ///< streams and weights by 16 bytes
+  int64_t tileColumns(const Matmul &matmul) const {
+    return columns * matmul.products;
+  }
+  int64_t sharedBytes(const Matmul &matmul) const;
+};
+void multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
+                           const TensorTile &tile);
+
+} // namespace nestc::nvptx
+
+#endif // NESTC_LOWERING_NVPTX_MATMUL_H
