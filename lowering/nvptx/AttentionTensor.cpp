@@ -48,9 +48,11 @@ struct Sizes {
         llvm::alignTo(queryAt + rowWarps * steps * parts * fragmentBytes, 128);
     stageBytes = 2 * keys * rowBytes;
     shared = stageAt + keyWarps * 2 * stageBytes;
-    mergeStride = shape.headDim + 4;
-    assert(!narrow ||
-           keyWarps * 16 * 4 * (mergeStride + 2) <= keyWarps * 2 * stageBytes);
+    // Behind a row its maximum and its sum. Four rows lie in different banks.
+    mergeStride = shape.headDim + 2;
+    while (mergeStride % 16 != 8)
+      ++mergeStride;
+    assert(!narrow || 4 * 16 * mergeStride <= 2 * stageBytes);
   }
   bool narrow;
   int64_t parts;    ///< of an f32
@@ -545,14 +547,15 @@ private:
     for (int64_t h = 0; h < 2; ++h) {
       Value factor = code.fdiv(code.f32(1), sumOf(state[2 + h]));
       code.when(code.less(code.i64(-1), places[h]), [&] {
-        Value to = code.global(code.atF32(out.pointer, places[h]));
-        to = code.byteAt(to, code.widen(mul(quad, 8)));
+        Type type = out.element();
+        int64_t bytes = type.getIntOrFloatBitWidth() / 8;
+        Value to = code.global(code.at(out.pointer, type, places[h]));
+        to = code.byteAt(to, code.widen(mul(quad, 2 * bytes)));
         for (int64_t i = 0; i < sizes.tiles; ++i) {
           Value pair =
               pairOf(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]);
-          code.storeWide(code.getF32Type(),
-                         code.fmul(pair, code.broadcast(factor, 2)),
-                         code.byteAt(to, 32 * i));
+          code.storeWide(type, code.fmul(pair, code.broadcast(factor, 2)),
+                         code.byteAt(to, 8 * bytes * i));
         }
       });
     }
@@ -611,8 +614,9 @@ private:
           y = code.fma(code.broadcast(factor, 4), x, y);
         }
         y = code.fmul(y, code.broadcast(code.fdiv(code.f32(1), sum), 4));
-        Value to = code.atF32(out.pointer, code.add(place, code.mul(chunk, 4)));
-        code.storeWide(f32, y, code.global(to));
+        Value to = code.at(out.pointer, out.element(),
+                           code.add(place, code.mul(chunk, 4)));
+        code.storeWide(out.element(), y, code.global(to));
       });
     });
   }
@@ -666,6 +670,7 @@ void nvptx::addTensorStages(Kernel &kernel, kernel::AttentionOp op) {
                       {}};
         },
         [&](Kernel::Inside &in) {
+          preferRegisters(in.code);
           RowTile(in, op, sizes.rows, 0, [&](RowTile &tile) {
             in.code.when(in.code.less(in.code.i64(0), tile.endKey),
                          [&] { TensorAttention(in, op, tile, sizes).run(); });
