@@ -99,6 +99,53 @@ Value Device::maxBlock(Value value, Value shared) {
 
 void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
+static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
+  return NVVM::ReduxOp::create(code, value.getType(), value, kind,
+                               code.i32(-1));
+}
+
+Value Device::sumLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::ADD, value);
+}
+Value Device::minLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::UMIN, value);
+}
+
+/// Inline assembly with one result, or none.
+static Value assembly(Device &code, Type result, ValueRange operands,
+                      StringRef text, StringRef constraints) {
+  auto op = LLVM::InlineAsmOp::create(
+      code, result ? TypeRange(result) : TypeRange(), operands, text,
+      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+      ArrayAttr());
+  return result ? op.getResult(0) : Value();
+}
+
+Value Device::scanLanes(Value value) {
+  // The predicate of the shuffle saves a select in every step.
+  std::string text = "{ .reg .pred p; .reg .b32 t; ";
+  for (int64_t delta = 1; delta < warpSize; delta *= 2)
+    text += "shfl.sync.up.b32 t|p, $0, " + std::to_string(delta) +
+            ", 0, -1; @p add.s32 $0, $0, t; ";
+  return assembly(*this, value.getType(), value, text + "}", "=r,0");
+}
+
+Value Device::ballot(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1),
+                                  condition, NVVM::VoteSyncKind::ballot);
+}
+Value Device::matchLanes(Value value) {
+  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value,
+                                   NVVM::MatchSyncKind::any);
+}
+Value Device::lanesBelow() {
+  return LLVM::CallIntrinsicOp::create(
+             *this, getI32Type(),
+             getStringAttr("llvm.nvvm.read.ptx.sreg.lanemask.lt"), ValueRange())
+      .getResult(0);
+}
+
 //===----------------------------------------------------------------------===//
 // Shared memory
 //===----------------------------------------------------------------------===//
@@ -120,6 +167,37 @@ Value Device::shared(int64_t byte) {
 Value Device::atShared(Value pointer, Type type, Value index) {
   return LLVM::GEPOp::create(*this, pointer.getType(), type, pointer,
                              ValueRange{index});
+}
+
+Value Device::sharedAddress(Value pointer) {
+  return narrow(LLVM::PtrToIntOp::create(*this, i64Type(), pointer));
+}
+
+void Device::countShared(Value address, Value index, int64_t byte) {
+  // As atomicrmw, an address of 64 bits would be made for every word.
+  assembly(*this, Type(), {index, address},
+           "{ .reg .b32 a; mad.lo.u32 a, $0, 4, $1; red.shared.add.u32 [a+" +
+               std::to_string(byte) + "], 1; }",
+           "r,r,~{memory}");
+}
+
+Value Device::loadWide(VectorType type, Value pointer) {
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  return LLVM::LoadOp::create(*this, type, pointer, bytes);
+}
+
+void Device::storeWide(Value vector, Value pointer) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  LLVM::StoreOp::create(*this, vector, pointer, bytes);
+}
+
+void Device::storeIf(Value condition, Value value, Value pointer) {
+  auto global = LLVM::LLVMPointerType::get(getContext(), globalSpace);
+  if (pointer.getType() != global)
+    pointer = LLVM::AddrSpaceCastOp::create(*this, global, pointer);
+  assembly(*this, Type(), {condition, pointer, value},
+           "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
 }
 
 Value Device::asInt(Value value) {
@@ -350,4 +428,46 @@ SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
   setInsertionPointToStart(branch.elseBlock());
   scf::YieldOp::create(*this, otherwise);
   return branch.getResults();
+}
+
+// i32
+//===----------------------------------------------------------------------===//
+
+Value Device::word(int64_t value) {
+  return arith::ConstantOp::create(
+      *this, getI32IntegerAttr(static_cast<int32_t>(value)));
+}
+Value Device::toWord(Value condition) {
+  return arith::ExtUIOp::create(*this, getI32Type(), condition);
+}
+Value Device::bitAnd(Value a, Value b) {
+  return createOrFold<arith::AndIOp>(a, b);
+}
+Value Device::bitOr(Value a, Value b) {
+  return createOrFold<arith::OrIOp>(a, b);
+}
+Value Device::bitXor(Value a, Value b) {
+  return createOrFold<arith::XOrIOp>(a, b);
+}
+Value Device::shiftLeft(Value value, int64_t bits) {
+  return createOrFold<arith::ShLIOp>(value, word(bits));
+}
+Value Device::shiftRight(Value value, int64_t bits) {
+  return createOrFold<arith::ShRUIOp>(value, word(bits));
+}
+Value Device::minUnsigned(Value a, Value b) {
+  return createOrFold<arith::MinUIOp>(a, b);
+}
+Value Device::compare(arith::CmpIPredicate predicate, Value a, Value b) {
+  return createOrFold<arith::CmpIOp>(predicate, a, b);
+}
+Value Device::countBits(Value value) {
+  return LLVM::CtPopOp::create(*this, value.getType(), value);
+}
+Value Device::highestBit(Value value) {
+  Value asShift = arith::ConstantOp::create(*this, getBoolAttr(false));
+  return LLVM::CallIntrinsicOp::create(*this, getI32Type(),
+                                       getStringAttr("llvm.nvvm.flo.u"),
+                                       ValueRange{value, asShift})
+      .getResult(0);
 }

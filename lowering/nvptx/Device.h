@@ -71,6 +71,20 @@ public:
   Value sumBlock(Value value, Value shared);
   Value maxBlock(Value value, Value shared);
   /// bar.warp.sync: all threads of the warp.
+
+  /// Of an i32, over the lanes of a warp, the same in all of them: its sum and
+  /// its minimum without a sign.
+  Value sumLanes(Value value);
+  Value minLanes(Value value);
+  /// Of an i32, the sum over the own lane and those below.
+  Value scanLanes(Value value);
+  /// A bit for every lane: where a condition holds, and which have an equal
+  /// i32.
+  Value ballot(Value condition);
+  Value matchLanes(Value value);
+  /// A bit for every lane below the own one.
+  Value lanesBelow();
+  /// bar.warp.sync: orders the shared memory of a warp.
   void syncWarp();
 
   //===--------------------------------------------------------------------===//
@@ -82,6 +96,16 @@ public:
   Value shared(int64_t byte = 0);
   /// As Code::at, in shared memory.
   Value atShared(Value pointer, Type type, Value index);
+  /// A pointer into shared memory as the i32 that addresses are there.
+  Value sharedAddress(Value pointer);
+  /// words[index] += 1, atomic: words are i32 at `byte` bytes behind the
+  /// address, the index is an i32.
+  void countShared(Value address, Value index, int64_t byte);
+  /// Of a pointer that is aligned to the type's size: one access.
+  Value loadWide(mlir::VectorType type, Value pointer);
+  void storeWide(Value vector, Value pointer);
+  /// Stores an i32 to global memory where a condition holds, without a branch.
+  void storeIf(Value condition, Value value, Value pointer);
 
   /// An f32 as i32 and back.
   Value asInt(Value value);
@@ -156,6 +180,25 @@ public:
   llvm::SmallVector<Value>
   choose(Value condition, ValueRange otherwise,
          llvm::function_ref<llvm::SmallVector<Value>()> then);
+
+  //===--------------------------------------------------------------------===//
+  // i32, for hot loops: add, sub, min, select ... take them as well
+  //===--------------------------------------------------------------------===//
+
+  Value word(int64_t value);
+  /// 1 where a condition holds, else 0.
+  Value toWord(Value condition);
+  Value bitAnd(Value a, Value b);
+  Value bitOr(Value a, Value b);
+  Value bitXor(Value a, Value b);
+  Value shiftLeft(Value value, int64_t bits);
+  /// Without a sign.
+  Value shiftRight(Value value, int64_t bits);
+  Value minUnsigned(Value a, Value b);
+  Value compare(mlir::arith::CmpIPredicate predicate, Value a, Value b);
+  Value countBits(Value value);
+  /// The number of the highest bit that is set.
+  Value highestBit(Value value);
 };
 
 } // namespace nestc::nvptx
