@@ -9,6 +9,7 @@
 #include "lowering/nvptx/Device.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nestc::nvptx;
@@ -20,20 +21,40 @@ static constexpr const char *sharedName = "nest_shared";
 // Where a thread is
 //===----------------------------------------------------------------------===//
 
+Value Device::thread32() {
+  return NVVM::ThreadIdXOp::create(*this, getI32Type());
+}
+
+Value Device::block32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::BlockIdXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::BlockIdYOp::create(*this, getI32Type());
+  return NVVM::BlockIdZOp::create(*this, getI32Type());
+}
+
 Value Device::thread() {
-  return arith::ExtUIOp::create(*this, i64Type(),
-                                NVVM::ThreadIdXOp::create(*this, getI32Type()));
+  return arith::ExtUIOp::create(*this, i64Type(), thread32());
 }
 
 Value Device::block(unsigned dimension) {
-  Value index;
-  if (dimension == 0)
-    index = NVVM::BlockIdXOp::create(*this, getI32Type());
-  else if (dimension == 1)
-    index = NVVM::BlockIdYOp::create(*this, getI32Type());
-  else
-    index = NVVM::BlockIdZOp::create(*this, getI32Type());
-  return arith::ExtUIOp::create(*this, i64Type(), index);
+  return arith::ExtUIOp::create(*this, i64Type(), block32(dimension));
+}
+
+Value Device::i32(int64_t value) {
+  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
+}
+
+SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
+                                  function_ref<SmallVector<Value>()> then) {
+  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResults();
 }
 
 void Device::share(Value count, function_ref<void(Value)> body) {
@@ -132,8 +153,8 @@ Value Device::scanLanes(Value value) {
 }
 
 Value Device::ballot(Value condition) {
-  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1),
-                                  condition, NVVM::VoteSyncKind::ballot);
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::ballot);
 }
 Value Device::matchLanes(Value value) {
   return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value,
@@ -217,14 +238,6 @@ Value Device::widen(Value value) {
 // Hot loops
 //===----------------------------------------------------------------------===//
 
-Value Device::i32(int64_t value) {
-  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
-}
-
-Value Device::thread32() {
-  return NVVM::ThreadIdXOp::create(*this, getI32Type());
-}
-
 Value Device::opaque(Value value) {
   return LLVM::InlineAsmOp::create(
              *this, value.getType(), ValueRange{value}, "mov.b32 $0, $1;",
@@ -262,40 +275,6 @@ Value Device::byteAt(Value pointer, int64_t byte) {
               : pointer;
 }
 
-Value Device::loadWide(Type stored, Value pointer, int64_t width) {
-  unsigned bytes = width * stored.getIntOrFloatBitWidth() / 8;
-  if (stored.isF32())
-    return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
-  if (stored.isF16()) {
-    Value half = LLVM::LoadOp::create(*this, VectorType::get({width}, stored),
-                                      pointer, bytes);
-    return arith::ExtFOp::create(*this, f32Vector(width), half);
-  }
-  Value bits = LLVM::LoadOp::create(
-      *this, VectorType::get({width}, getI16Type()), pointer, bytes);
-  bits = arith::ExtUIOp::create(*this, i32Vector(width), bits);
-  bits = arith::ShLIOp::create(*this, bits, splatI32(16, width));
-  return arith::BitcastOp::create(*this, f32Vector(width), bits);
-}
-
-void Device::storeWide(Type stored, Value vector, Value pointer) {
-  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
-  if (stored.isF32()) {
-    LLVM::StoreOp::create(*this, vector, pointer, width * 4);
-    return;
-  }
-  if (width == 1)
-    return storeVector(stored, vector, pointer);
-  Value pairs = LLVM::PoisonOp::create(*this, i32Vector(width / 2));
-  for (int64_t i = 0; i < width / 2; ++i) {
-    Value pair =
-        packPair(stored, vector::ExtractOp::create(*this, vector, 2 * i),
-                 vector::ExtractOp::create(*this, vector, 2 * i + 1));
-    pairs = vector::InsertOp::create(*this, pair, pairs, i);
-  }
-  LLVM::StoreOp::create(*this, pairs, pointer, width * 2);
-}
-
 Value Device::packPair(Type stored, Value low, Value high) {
   const char *name =
       stored.isBF16() ? "llvm.nvvm.ff2bf16x2.rn" : "llvm.nvvm.ff2f16x2.rn";
@@ -316,11 +295,6 @@ Value Device::valueIf(Value condition, function_ref<Value()> then,
   setInsertionPointToStart(branch.elseBlock());
   scf::YieldOp::create(*this, otherwise);
   return branch.getResult(0);
-}
-
-Value Device::ballot(Value condition) {
-  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
-                                  NVVM::VoteSyncKind::ballot);
 }
 
 //===----------------------------------------------------------------------===//
@@ -393,6 +367,89 @@ SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
 // Single numbers
 //===----------------------------------------------------------------------===//
 
+//===----------------------------------------------------------------------===//
+// Memory in wide accesses
+//===----------------------------------------------------------------------===//
+
+Value Device::atByte(Value pointer, Value bytes, int64_t more) {
+  pointer =
+      at(pointer, getI8Type(), arith::ExtUIOp::create(*this, i64Type(), bytes));
+  return at(pointer, getI8Type(), more);
+}
+
+Value Device::atRow(Value pointer, Value row, int64_t bytes) {
+  return at(pointer, getI8Type(),
+            mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
+}
+
+static int64_t widthOf(Value vector) {
+  return cast<VectorType>(vector.getType()).getNumElements();
+}
+
+static unsigned bytesOf(Type stored, int64_t width) {
+  return static_cast<unsigned>(stored.getIntOrFloatBitWidth() / 8 * width);
+}
+
+Value Device::loadWide(Type stored, Value pointer, int64_t width) {
+  auto load = [&](Type type) {
+    return Value(LLVM::LoadOp::create(*this, type, pointer,
+                                      std::min(bytesOf(stored, width), 16u)));
+  };
+  if (stored.isF32())
+    return load(f32Vector(width));
+  if (width % 2)
+    return loadVector(stored, pointer, width);
+  if (stored.isF16())
+    return arith::ExtFOp::create(*this, f32Vector(width),
+                                 load(VectorType::get({width}, stored)));
+  // Two in a word: the lower one is a shift away, the upper one is there.
+  Value words = load(i32Vector(width / 2));
+  Value low = arith::ShLIOp::create(*this, words, splatI32(16, width / 2));
+  Value high = arith::AndIOp::create(
+      *this, words, splatI32(static_cast<int32_t>(0xffff0000), width / 2));
+  SmallVector<int64_t> order;
+  for (int64_t i = 0; i < width / 2; ++i)
+    order.append({i, width / 2 + i});
+  return arith::BitcastOp::create(
+      *this, f32Vector(width),
+      vector::ShuffleOp::create(*this, low, high, order));
+}
+
+static Value converted(Device &code, Type stored, Value vector) {
+  if (stored.isF32())
+    return vector;
+  return arith::TruncFOp::create(
+      code, VectorType::get({widthOf(vector)}, stored), vector);
+}
+
+void Device::storeWide(Type stored, Value vector, Value pointer) {
+  LLVM::StoreOp::create(*this, converted(*this, stored, vector), pointer,
+                        std::min(bytesOf(stored, widthOf(vector)), 16u));
+}
+
+void Device::storeVector(Type stored, Value vector, Value pointer) {
+  store(converted(*this, stored, vector), pointer);
+}
+
+//===----------------------------------------------------------------------===//
+// f32 vectors
+//===----------------------------------------------------------------------===//
+
+Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
+  auto type = cast<VectorType>(vectors.front().getType());
+  Value result = splat(0, type.getNumElements());
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    SmallVector<Value> arguments;
+    for (Value vector : vectors)
+      arguments.push_back(vector::ExtractOp::create(*this, vector, i));
+    Value element =
+        LLVM::CallIntrinsicOp::create(*this, getF32Type(),
+                                      getStringAttr(intrinsic), arguments)
+            .getResult(0);
+    result = vector::InsertOp::create(*this, element, result, i);
+  }
+  return result;
+}
 Value Device::maxNumber(Value a, Value b) {
   return arith::MaxNumFOp::create(*this, a, b);
 }
@@ -416,18 +473,6 @@ Value Device::upperHalves(Value low, Value high) {
 Value Device::anyLane(Value condition) {
   return NVVM::VoteSyncOp::create(*this, getI1Type(), i32(-1), condition,
                                   NVVM::VoteSyncKind::any);
-}
-
-SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
-                                  function_ref<SmallVector<Value>()> then) {
-  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
-                                  /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(*this);
-  setInsertionPointToStart(branch.thenBlock());
-  scf::YieldOp::create(*this, then());
-  setInsertionPointToStart(branch.elseBlock());
-  scf::YieldOp::create(*this, otherwise);
-  return branch.getResults();
 }
 
 // i32
@@ -470,4 +515,42 @@ Value Device::highestBit(Value value) {
                                        getStringAttr("llvm.nvvm.flo.u"),
                                        ValueRange{value, asShift})
       .getResult(0);
-}
+
+  Value Device::divide(Value a, Value b) {
+    DenseFPElementsAttr constant;
+    if (matchPattern(b, m_Constant(&constant)) && constant.isSplat()) {
+      APFloat inverse = APFloat::getOne(APFloat::IEEEsingle());
+      inverse.divide(constant.getSplatValue<APFloat>(),
+                     APFloat::rmNearestTiesToEven);
+      if (inverse.isNormal())
+        return fmul(a, splat(inverse.convertToFloat(), widthOf(a)));
+    }
+    return eachElement("llvm.nvvm.div.full", {a, b});
+  }
+
+  Value Device::rsqrt(Value x) {
+    return eachElement("llvm.nvvm.rsqrt.approx.f", {x});
+  }
+
+  Value Device::exp(Value x) {
+    int64_t width = widthOf(x);
+    auto min = [&](Value a, Value b) {
+      return Value(arith::MinNumFOp::create(*this, a, b));
+    };
+    // n = round(x / ln 2), kept to where 2^n is normal, in the low bits of a
+    // sum; biased by 127, so that a shift makes 2^n of it. What is then left of
+    // an x beyond goes to 0 or infinity, and NaN stays NaN.
+    float zero = 12582912.0f + 127;
+    Value biased = fma(x, splat(1.44269502f, width), splat(zero, width));
+    biased = min(maxNumber(biased, splat(zero - 126, width)),
+                 splat(zero + 127, width));
+    Value n = fsub(splat(zero, width), biased);
+    // 1 / ln 2 in two parts: x / ln 2 - n without its rounding error.
+    Value rest = fma(x, splat(1.44269502f, width), n);
+    rest = fma(x, splat(1.92596303e-8f, width), rest);
+    Value bits = arith::BitcastOp::create(*this, i32Vector(width), biased);
+    Value power = arith::BitcastOp::create(
+        *this, f32Vector(width),
+        arith::ShLIOp::create(*this, bits, splatI32(23, width)));
+    return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
+  }
