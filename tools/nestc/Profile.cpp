@@ -96,6 +96,7 @@ rt::Expected<std::string> LaunchProfile::table() const {
     }
   }
   std::vector<Sums> rows;
+  rows.reserve(kernels.size() + 1);
   for (auto &[name, row] : kernels)
     rows.push_back(row);
   std::sort(rows.begin(), rows.end(), [](const Sums &a, const Sums &b) {
@@ -103,6 +104,7 @@ rt::Expected<std::string> LaunchProfile::table() const {
                                       : a.kernel < b.kernel;
   });
   rows.push_back(all);
+
   size_t width = 6;
   for (const Sums &row : rows)
     width = std::max(width, row.kernel.size());

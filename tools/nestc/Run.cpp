@@ -41,8 +41,7 @@ static const CommandSpec kSpec = {
      {"--threads", "N", "threads (default: all cores)"},
      {"--entry", "NAME", "run this entry as it is"},
      {"--in", "NAME=FILE.npy",
-      "an input of the entry; modality=FILE.npy beside tokens: int32, their "
-      "shape",
+      "an input of the entry, or modality beside tokens",
       /*repeated=*/true},
      {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
