@@ -562,11 +562,13 @@ LogicalResult CacheAppendOp::verify() {
 
 LogicalResult AttentionOp::verify() {
   Checker check(*this);
+  Builder builder(getContext());
   if (failed(check.operands()) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())) ||
       failed(check.stream("q", getQ())) ||
-      failed(check.stream("the output", getOut())) ||
+      failed(check.stream("the output", getOut(),
+                          {builder.getBF16Type(), builder.getF16Type()})) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
   Shape q = shapeOf(getQ()), k = shapeOf(getK());
