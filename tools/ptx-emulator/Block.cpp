@@ -18,6 +18,8 @@ static constexpr uint64_t quantum = 64;
 /// The same in reverse order, where each warp runs until it waits.
 static constexpr uint64_t turnOfReverse = 1 << 20;
 
+static constexpr unsigned mostTimeOuts = 64;
+
 /// splitmix64: the same on every machine.
 static uint64_t nextRandom(uint64_t &state) {
   uint64_t z = (state += 0x9e3779b97f4a7c15);
@@ -55,7 +57,10 @@ void Block::start(uint64_t blockIndex) {
     b = Barrier();
   cluster = ClusterBarrier();
   flags.clear();
-  extension.reset();
+  mbarriers.clear();
+  timeOuts = 0;
+  fenced.clear();
+  warpGroups.clear();
   for (auto &warp : warps) {
     unsigned rest = threads - warp->id * laneCount;
     warp->start(rest >= laneCount ? ~0u : (1u << rest) - 1);
@@ -103,6 +108,17 @@ Block::State Block::run(uint64_t budget) {
       over &= each->done();
     if (over)
       return State::Done;
+    // Waits with a limit of time end before anybody is stuck, and begin again
+    // as a rule: when that has happened often enough, it is a deadlock.
+    bool ended = false;
+    if (timeOuts < mostTimeOuts)
+      for (auto &each : warps)
+        ended |= each->timeOut();
+    if (ended) {
+      ++timeOuts;
+      idle = 0;
+      continue;
+    }
     for (auto &each : warps)
       if (!each->done() && each->explain())
         return State::Fault;

@@ -33,7 +33,8 @@ opcodes() {
     for (OpcodeTable table :
          {integerTable(), floatTable(), moveTable(), convertTable(),
           compareTable(), memoryTable(), controlTable(), warpTable(),
-          atomicTable(), matrixTable(), asyncTable()})
+          atomicTable(), matrixTable(), asyncTable(), mbarrierTable(),
+          warpGroupTable()})
       for (size_t i = 0; i < table.count; ++i)
         all->emplace(table.rows[i].opcode, table.rows[i].decode);
     return all;
@@ -235,6 +236,14 @@ void Decoder::makeMeeting() {
   m.d = allocate(4);
   for (Slot *flag : {&m.votes, &m.verdict, &m.e})
     *flag = allocate(0);
+}
+
+uint32_t Decoder::groupRegister(Slot slot) {
+  auto [it, isNew] =
+      groupNumbers.try_emplace(slot.index, program.groupRegisters.size());
+  if (isNew)
+    program.groupRegisters.push_back(slot);
+  return it->second;
 }
 
 Slot Decoder::carryFlag() {
@@ -801,6 +810,8 @@ void Decoder::finishSlots() {
   for (Slot *slot :
        {&m.s[0], &m.s[1], &m.s[2], &m.s[3], &m.votes, &m.d, &m.verdict, &m.e})
     fix(*slot);
+  for (Slot &slot : program.groupRegisters)
+    fix(slot);
   program.definedSlots.push_back({0, constantCount});
   program.slots = constantCount + registerCount - 1;
   program.fileBytes = (base + registerBytesUsed + 63) & ~63u;

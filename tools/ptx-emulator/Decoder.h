@@ -58,6 +58,8 @@ NEST_PTX_TABLE(warpTable);
 NEST_PTX_TABLE(atomicTable);
 NEST_PTX_TABLE(matrixTable);
 NEST_PTX_TABLE(asyncTable);
+NEST_PTX_TABLE(mbarrierTable);
+NEST_PTX_TABLE(warpGroupTable);
 #undef NEST_PTX_TABLE
 
 /// Where a variable lies.
@@ -134,6 +136,8 @@ public:
   Slot temporary(unsigned bytes);
   /// Makes room for Warp::meet.
   void makeMeeting();
+  /// The number of a register in Program::groupRegisters.
+  uint32_t groupRegister(Slot slot);
   /// The flag of add.cc and its kin, a predicate that no text names.
   Slot carryFlag();
 
@@ -210,6 +214,7 @@ private:
   std::map<std::pair<uint64_t, unsigned>, Slot> constants;
   std::map<std::pair<unsigned, unsigned>, Slot> specials;
   std::map<std::string, uint32_t> opcodeIds;
+  std::map<uint32_t, uint32_t> groupNumbers;
   std::map<const Variable *, Place> modulePlaces;
   uint32_t registerBytesUsed = 0, registerCount = 0, constantCount = 0;
   uint64_t localUsed = 0;

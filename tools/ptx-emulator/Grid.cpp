@@ -123,6 +123,10 @@ static rt::Status check(const Program &program, const LaunchConfig &config) {
       if (kernel.required[i] != config.block[i])
         return Error(program.name, "block " + triple(config.block),
                      "the kernel has .reqntid " + triple(kernel.required));
+  if (kernel.cluster[0] > 1 || kernel.cluster[1] > 1 || kernel.cluster[2] > 1)
+    return Error(program.name, "the kernel has .reqnctapercluster " +
+                                   triple(kernel.cluster),
+                 "clusters of more than one block are not supported");
   if (kernel.most[0] &&
       threads > uint64_t(kernel.most[0]) * kernel.most[1] * kernel.most[2])
     return Error(program.name,

@@ -23,6 +23,7 @@
 #include "tools/ptx-emulator/Races.h"
 
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -36,7 +37,12 @@ class Block;
 constexpr unsigned laneCount = 32;
 
 /// State of a byte of shared or local memory.
-enum ByteState : uint8_t { Defined = 0, Undefined = 1, Pending = 2 };
+enum ByteState : uint8_t {
+  Defined = 0,
+  Undefined = 1,
+  Pending = 2, ///< an asynchronous copy is under way to it
+  Object = 3   ///< of an mbarrier
+};
 
 /// Calls `f(lane)` for each lane of a mask, in ascending order.
 template <typename F>
@@ -52,9 +58,43 @@ struct AsyncCopies {
   uint32_t group; ///< number of the lanes' group
   uint32_t line;
   uint8_t bytes;
+  uint64_t number;   ///< in the order of the warp
+  uint32_t recorded; ///< lanes whose store is in Block::races already
   uint32_t address[laneCount]; ///< in shared memory
   uint8_t data[laneCount][16];
   uint16_t undefined[laneCount]; ///< bits of bytes
+};
+
+/// A bulk copy out of shared memory that has not been waited for: until then
+/// its source must stay as it is.
+struct BulkRead {
+  unsigned lane;
+  uint32_t group; ///< number of the lane's bulk group
+  uint32_t line;
+  uint32_t address; ///< in shared memory
+  std::vector<uint8_t> data;
+};
+
+/// A copy that an mbarrier counts. Its bytes become visible to those who wait
+/// for the phase in which it completed: either those of a bulk copy, or all
+/// that a lane has begun with cp.async before.
+struct Landing {
+  uint64_t phase;
+  uint32_t address = 0, bytes = 0;
+  std::vector<uint32_t> undefined; ///< offsets of undefined bytes
+  Warp *warp = nullptr;
+  unsigned lane = 0;
+  uint64_t before = 0; ///< AsyncCopies::number
+};
+
+/// PTX ISA 9.7.13.15: an mbarrier object.
+struct Mbarrier {
+  uint32_t expected = 0; ///< arrivals of a phase
+  uint32_t pending = 0;  ///< that the open phase lacks
+  int64_t bytes = 0;     ///< the tx-count: expected of copies and not come yet
+  uint64_t phase = 0;    ///< the open one
+  Knowledge arriving, completed; ///< of the open phase; of those before
+  std::vector<Landing> landings;
 };
 
 struct Group {
@@ -68,9 +108,12 @@ struct Group {
   uint32_t lanes = 0;
   State state = State::Ready;
   uint8_t barrier = 0;
+  bool mayTimeOut = false; ///< of Poll: the wait ends when nothing else can go on
+  bool timedOut = false;
 };
 
 struct Barrier;
+struct WarpGroup;
 
 class Warp {
 public:
@@ -138,6 +181,8 @@ public:
   /// Sets groups that wait at a barrier free; they go on behind it, with the
   /// result of bar.red.
   void release(unsigned barrier, const Barrier &b);
+  /// Lets waits end whose time is limited; true if there are any.
+  bool timeOut();
   /// Why a warp that cannot run is stuck. False when it can run.
   bool explain();
 
@@ -151,12 +196,18 @@ public:
   unsigned groupCount = 0;
   unsigned current = 0;               ///< index of the group that runs
   std::vector<AsyncCopies> copies;    ///< in the order they were begun
+  uint64_t copyNumber = 0;
   uint32_t openGroup[laneCount] = {}; ///< groups that the lane has committed
+  std::vector<BulkRead> bulkReads;    ///< in the order they were begun
+  uint32_t openBulkGroup[laneCount] = {};
   std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
 
 private:
   /// Writes the result of bar.red, if `op` is one (Cooperative.cpp).
   void takeReduction(const Op &op, uint32_t lanes, const Barrier &b);
+  /// What a wait at an mbarrier lacks; empty for other operations
+  /// (Mbarrier.cpp).
+  std::string missingAt(const Op &op, unsigned lane) const;
   bool pick();
   void merge();
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
@@ -250,12 +301,19 @@ public:
   GlobalRaces *globalRaces = nullptr; ///< of the launch, if it looks for them
   Barrier barriers[16];
   ClusterBarrier cluster;
+  std::map<uint32_t, Mbarrier> mbarriers; ///< by offset in shared memory
+  /// Times that waits have ended unfulfilled since a phase was completed.
+  unsigned timeOuts = 0;
+  /// What wgmma has under way, of four warps each; made when first needed
+  /// (WarpGroup.cpp).
+  std::vector<std::shared_ptr<WarpGroup>> warpGroups;
+  /// What fences have shown to the asynchronous proxy: stores that wgmma and
+  /// bulk copies may read.
+  Knowledge fenced;
   /// What those who released at an address knew, by generic address.
   std::unordered_map<uint64_t, Knowledge> flags;
   Fault fault;
   bool faulted = false;
-  /// Extensions of instruction files: mbarriers, tensor cores' groups.
-  std::shared_ptr<void> extension;
 
 private:
   void complete(unsigned id);

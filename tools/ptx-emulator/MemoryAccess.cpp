@@ -235,8 +235,13 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
         races.writeAsync(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
     break;
   }
-  if (!found)
-    return true;
+  if (found)
+    failRace(warp, op, race);
+  return !found;
+}
+
+void nestc::ptx::failRace(Warp &warp, const Op &op, const Race &race) {
+  const Block &block = warp.block;
   unsigned other = race.otherWarp * laneCount + race.otherLane;
   const uint32_t *extent = block.config.block;
   char text[256];
@@ -248,7 +253,6 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
                 other / (extent[0] * extent[1]),
                 race.otherWrote ? "wrote" : "read", race.otherTag);
   warp.fail(op, race.lane, text);
-  return false;
 }
 
 bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,

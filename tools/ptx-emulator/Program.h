@@ -163,6 +163,10 @@ struct Program {
   };
   std::vector<SpecialPlace> specials;
   Meeting meeting;
+  /// Registers of wgmma, numbered; and the numbers of its D and A, by
+  /// Op::target.
+  std::vector<Slot> groupRegisters;
+  std::vector<std::vector<uint32_t>> groupNumbers;
 
   std::vector<ParamPlace> params;
   uint32_t paramBytes = 0;

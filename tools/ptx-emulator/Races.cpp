@@ -211,7 +211,7 @@ bool Races::report(Race &race, uint32_t granule, unsigned lane, uint32_t other,
   race.lane = lane;
   race.otherWarp = other >> 5 & 31;
   race.otherLane = other & 31;
-  race.otherTag = tag;
+  race.otherTag = tag & ~copyTag;
   race.otherWrote = otherWrote;
   race.thisWrites = thisWrites;
   return true;
@@ -331,6 +331,31 @@ bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
   return false;
 }
 
+bool Races::readMany(unsigned w, unsigned lane, const uint32_t *address,
+                     size_t count, unsigned size, bool remember, Race &race) {
+  need(reads);
+  const uint32_t *all = warps[w].base.all.data();
+  for (const uint32_t *at = address; at != address + count; ++at) {
+    uint32_t first = *at >> shift;
+    for (uint32_t granule = first; granule < first + (size >> shift);
+         ++granule) {
+      uint32_t rec = writes[granule];
+      if (__builtin_expect((rec >> 10) > all[rec >> 5 & 31], 0) &&
+          behindWrite(w, lane, granule, race))
+        return true;
+      if (__builtin_expect(atomics.used, 0) &&
+          conflict(atomics, w, lane, granule, race)) {
+        race.otherWrote = true;
+        race.thisWrites = false;
+        return true;
+      }
+      if (remember)
+        add(reads, w, granule, 1u << lane, lane);
+    }
+  }
+  return false;
+}
+
 /// A plain store. `isSilent(lane, granule)` says whether an earlier store of
 /// the same bytes is what it meets.
 template <typename Silent>
@@ -411,6 +436,19 @@ bool Races::writeAsync(unsigned w, uint32_t lanes, const uint32_t *address,
                        unsigned size, Race &race) {
   return store(
       w, lanes, address, size, [](unsigned, uint32_t) { return false; }, race);
+}
+
+bool Races::unfenced(const Knowledge &fenced, uint32_t address, unsigned size,
+                     Race &race) const {
+  uint32_t first = address >> shift;
+  for (uint32_t granule = first; granule < first + (size >> shift); ++granule) {
+    uint32_t rec = writes[granule];
+    unsigned warp = rec >> 5 & 31, lane = rec & 31;
+    if (rec && !(writeTags[granule] & copyTag) &&
+        fenced.of(warp, lane) < rec >> 10)
+      return report(race, granule, lane, rec, writeTags[granule], true, false);
+  }
+  return false;
 }
 
 void Races::landAsync(unsigned w, unsigned lane, uint32_t address,

@@ -56,13 +56,13 @@ public:
     all.fill(0);
     some.clear();
   }
+  void join(const Knowledge &other);
 
 private:
   friend class Races;
 
   uint32_t of(unsigned warp, unsigned lane) const;
   void raise(unsigned warp, unsigned lane, uint32_t clock);
-  void join(const Knowledge &other);
 
   std::array<uint32_t, 32> all{};
   std::vector<std::pair<uint16_t, uint32_t>> some; ///< thread, clock; sorted
@@ -98,6 +98,10 @@ public:
   /// What is at each lane's address is read by all live lanes (ldmatrix).
   bool readAll(unsigned warp, uint32_t lanes, const uint32_t *address,
                unsigned size, Race &race);
+  /// One lane reads `size` bytes at each of these addresses; with `remember`
+  /// false it is only looked whether it may.
+  bool readMany(unsigned warp, unsigned lane, const uint32_t *address,
+                size_t count, unsigned size, bool remember, Race &race);
   /// Strong accesses, which do not race with each other: read-modify-write and
   /// stores, and loads.
   bool atomic(unsigned warp, uint32_t lanes, const uint32_t *address,
@@ -123,6 +127,13 @@ public:
   /// Each of the lanes gives what it knows and has done, or takes it.
   void release(Knowledge &to, unsigned warp, uint32_t lanes);
   void acquire(const Knowledge &from, unsigned warp, uint32_t lanes);
+
+  /// The last plain store of a byte there is one that those whose fences are in
+  /// `fenced` did not know, and not of an asynchronous copy.
+  bool unfenced(const Knowledge &fenced, uint32_t address, unsigned size,
+                Race &race) const;
+  /// Set in the tag of a store that an asynchronous copy makes.
+  static constexpr uint32_t copyTag = 1u << 31;
 
   /// The clock of a thread now, and whether what it did at such a clock
   /// happened before what `lane` does now.

@@ -42,7 +42,10 @@ void Warp::start(uint32_t lanes) {
   undef[0] = 0;
   std::memset(localState.data(), Undefined, localState.size());
   copies.clear();
+  copyNumber = 0;
   std::memset(openGroup, 0, sizeof openGroup);
+  bulkReads.clear();
+  std::memset(openBulkGroup, 0, sizeof openBulkGroup);
   live = present = lanes;
   clock = 0;
   groupCount = 1;
@@ -396,6 +399,14 @@ void Warp::release(unsigned barrier, const Barrier &b) {
     }
 }
 
+bool Warp::timeOut() {
+  bool any = false;
+  for (unsigned i = 0; i < groupCount; ++i)
+    if (groups[i].state == Group::State::Poll && groups[i].mayTimeOut)
+      any = groups[i].timedOut = true;
+  return any;
+}
+
 bool Warp::explain() {
   for (unsigned i = 0; i < groupCount; ++i) {
     Group &group = groups[i];
@@ -441,7 +452,8 @@ bool Warp::explain() {
     if (group.state == Group::State::Poll) {
       fail(op, lane,
            "deadlock: " + program.opcodes[op.opcode] +
-               " waits for what no thread of the block will do");
+               " waits for what no thread of the block will do" +
+               missingAt(op, lane));
       return true;
     }
   }
@@ -619,6 +631,14 @@ uint64_t Warp::run(uint64_t budget) {
           goto next;
         }
         case OpKind::Exit:
+          for (const BulkRead &read : bulkReads)
+            if (exec >> read.lane & 1) {
+              group->pc = pc;
+              fail(op, read.lane,
+                   "the thread exits while its bulk copy of line " +
+                       std::to_string(read.line) + " may still read");
+              return budget - left;
+            }
           live &= ~exec;
           lanes &= ~exec;
           if (exec) {

@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "tools/ptx-emulator/Instructions/Atomic.h"
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Lanes.h"
 #include "tools/ptx-emulator/MemoryAccess.h"
@@ -17,19 +18,6 @@
 using namespace nestc::ptx;
 
 namespace {
-enum AtomicKind : uint8_t {
-  AtomicAdd,
-  AtomicMin,
-  AtomicMax,
-  AtomicAnd,
-  AtomicOr,
-  AtomicXor,
-  AtomicExch,
-  AtomicCas,
-  AtomicInc,
-  AtomicDec
-};
-
 /// Two halves of one word.
 template <typename T>
 struct Pair {
@@ -126,6 +114,41 @@ static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global) {
     if (__atomic_compare_exchange_n(word, &seen, bits, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED))
       return old;
+  }
+}
+
+template <typename T>
+static void reduce(uint8_t *to, const uint8_t *from, uint32_t count,
+                   AtomicKind kind, bool global) {
+  for (uint32_t i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, from + i * sizeof(T), sizeof(T));
+    exchange<T>(to + i * sizeof(T), kind, value, T(), global);
+  }
+}
+
+ReduceFn nestc::ptx::reduction(Type type) {
+  switch (type) {
+  case Type::U32:
+  case Type::B32:
+    return reduce<uint32_t>;
+  case Type::S32:
+    return reduce<int32_t>;
+  case Type::U64:
+  case Type::B64:
+    return reduce<uint64_t>;
+  case Type::S64:
+    return reduce<int64_t>;
+  case Type::F16:
+    return reduce<Half>;
+  case Type::BF16:
+    return reduce<Bf16>;
+  case Type::F32:
+    return reduce<float>;
+  case Type::F64:
+    return reduce<double>;
+  default:
+    return nullptr;
   }
 }
 

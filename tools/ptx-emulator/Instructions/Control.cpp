@@ -72,7 +72,18 @@ static void decodeHint(Decoder &d) {
     d.needOneOf({"aligned"});
     d.type({Type::U32});
     d.require(80, 90);
+    if (d.loaded.module->sm == 90 && !d.loaded.module->archSpecific)
+      d.error("needs sm_90a");
     d.finish(1);
+    std::optional<int64_t> count = d.immediate(0);
+    if (!count || *count < 24 || *count > 256 || *count % 8)
+      d.error("the number of registers is not legal",
+              "24 to 256, a multiple of 8");
+  } else if (d.instruction().opcode == "griddepcontrol") {
+    // There is no grid that another one waits for.
+    d.needOneOf({"launch_dependents", "wait"});
+    d.require(78, 90);
+    d.finish(0);
   } else if (d.instruction().opcode == "pmevent") {
     d.take("mask");
     d.finish(1);
@@ -105,15 +116,11 @@ OpcodeTable nestc::ptx::controlTable() {
       {"nanosleep", decodeHint},
       {"pmevent", decodeHint},
       {"setmaxnreg", decodeHint},
-      {"mbarrier", decodeMissing},
-      {"wgmma", decodeMissing},
+      {"griddepcontrol", decodeHint},
       {"tcgen05", decodeMissing},
-      {"mapa", decodeMissing},
-      {"getctarank", decodeMissing},
       {"tensormap", decodeMissing},
       {"multimem", decodeMissing},
       {"clusterlaunchcontrol", decodeMissing},
-      {"griddepcontrol", decodeMissing},
       {"tex", decodeMissing},
       {"tld4", decodeMissing},
       {"txq", decodeMissing},

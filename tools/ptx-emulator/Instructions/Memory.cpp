@@ -376,15 +376,24 @@ static void decodeCreatePolicy(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// fence.proxy.async: what the lanes know may be read by the asynchronous
+/// proxy.
+static Step fenceProxy(Warp &warp, const Op &, uint32_t lanes) {
+  warp.block.races.release(warp.block.fenced, warp.id, lanes);
+  return Step::Done;
+}
+
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
+  bool isProxy = false;
   if (d.instruction().opcode == "membar") {
     if (d.take("proxy"))
       d.needOneOf({"alias"});
     else
       d.needOneOf({"cta", "gl", "sys", "gpu"});
   } else if (d.take("proxy")) {
+    isProxy = d.has("async") && !d.has("global");
     d.needOneOf({"alias", "async", "async.global", "async::generic",
                  "tensormap::generic"});
     for (std::string_view each :
@@ -400,9 +409,9 @@ static void decodeFence(Decoder &d) {
     d.needOneOf({"cta", "cluster", "gpu", "sys"});
   }
   d.finish(0, 2);
-  d.program.hasFences = true;
+  d.program.hasFences |= !isProxy;
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
-  op.effect = noEffect;
+  op.effect = isProxy ? fenceProxy : noEffect;
   d.emit(std::move(op));
 }
 

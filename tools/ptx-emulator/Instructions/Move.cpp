@@ -263,8 +263,68 @@ static void decodeIsSpace(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// The address of a variable of another block of the cluster, which has this
+/// one alone.
+template <typename T>
+static Step mapAddress(Warp &warp, const Op &op, uint32_t lanes) {
+  if (!warp.demand(op, op.s[1], lanes, "the rank of the block"))
+    return Step::Fault;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    if (uint32_t rank = warp.at<uint32_t>(op.s[1])[lane])
+      return warp.fail(op, lane,
+                       "there is no block " + std::to_string(rank) +
+                           " in a cluster of one");
+    warp.at<T>(op.d)[lane] = warp.at<T>(op.s[0])[lane];
+    warp.setShadow(op.d, lane, sizeof(T),
+                   warp.shadow(op.s[0], lane, sizeof(T)));
+  }
+  return Step::Done;
+}
+
+static void decodeMapAddress(Decoder &d) {
+  bool shared = d.take("shared::cluster");
+  Type type = d.type({Type::U32, Type::U64});
+  d.require(78, 90);
+  d.finish(3);
+  if (!shared && type == Type::U32)
+    return d.error("generic addresses have 64 bits");
+  Op op = d.start(OpKind::Effect, OpClass::Integer);
+  op.d = d.result(0, type);
+  const Operand &from = d.operand(1);
+  if (from.kind == Operand::Kind::Symbol) {
+    Place at = d.place(*from.variable);
+    if (at.space != Space::Shared)
+      d.error("the variable is not in .shared");
+    op.s[0] = d.constant(at.address + from.bits + (shared ? 0 : sharedWindow),
+                         typeBytes(type));
+  } else {
+    op.s[0] = d.source(1, type);
+  }
+  op.s[1] = d.source(2, Type::U32);
+  op.effect = type == Type::U32 ? mapAddress<uint32_t> : mapAddress<uint64_t>;
+  d.emit(std::move(op));
+}
+
+static void decodeBlockRank(Decoder &d) {
+  d.take("shared::cluster");
+  Type type = d.type({Type::U32, Type::U64});
+  d.require(78, 90);
+  d.finish(2);
+  Op op = d.start(OpKind::Lane, OpClass::Integer);
+  op.d = d.result(0, Type::U32);
+  op.resultBytes = 4;
+  if (d.operand(1).kind != Operand::Kind::Symbol)
+    op.s[0] = d.source(1, type);
+  op.lane = [](Warp &warp, const Op &op, uint32_t lanes) {
+    forLanes(lanes, [&](unsigned lane) { warp.at<uint32_t>(op.d)[lane] = 0; });
+  };
+  d.emit(std::move(op));
+}
+
 OpcodeTable nestc::ptx::moveTable() {
   static constexpr OpcodeRow rows[] = {
-      {"mov", decodeMove}, {"cvta", decodeCvta}, {"isspacep", decodeIsSpace}};
+      {"mov", decodeMove}, {"cvta", decodeCvta}, {"isspacep", decodeIsSpace},
+      {"mapa", decodeMapAddress}, {"getctarank", decodeBlockRank}};
   return {rows, std::size(rows)};
 }
