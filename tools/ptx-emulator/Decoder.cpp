@@ -505,8 +505,11 @@ Op Decoder::start(OpKind kind, OpClass opClass) {
     op.guard = frame->registers[inst->guard];
   }
   std::string name(inst->opcode);
-  for (std::string_view modifier : inst->modifiers)
+  for (std::string_view modifier : inst->modifiers) {
     name += "." + std::string(modifier);
+    if (modifier == "shared::cta")
+      require(78, 30);
+  }
   auto [it, isNew] = opcodeIds.try_emplace(std::move(name), opcodeIds.size());
   if (isNew) {
     program.opcodes.push_back(it->first);

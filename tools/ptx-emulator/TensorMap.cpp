@@ -16,6 +16,8 @@ using namespace nestc::ptx;
 using rt::Error;
 using rt::Status;
 
+static constexpr uint64_t mostBoxBytes = 228 << 10;
+
 const char *const nestc::ptx::elementNames[] = {
     "u8",  "u16", "u32",  "i32",    "u64",  "i64",    "f16",
     "f32", "f64", "bf16", "f32ftz", "tf32", "tf32ftz"};
@@ -56,6 +58,12 @@ Status TensorMap::check() const {
   if (rowBytes() % 16)
     return bad("a row of the box has " + text(rowBytes()) + " bytes",
                "a multiple of 16");
+  uint64_t all = rowBytes();
+  for (unsigned i = 1; i < rank; ++i)
+    all *= copied(i);
+  if (all > mostBoxBytes)
+    return bad("the box has " + text(all) + " bytes",
+               "at most 228 KiB, which shared memory has");
   if (swizzle > 3)
     return bad("an unknown swizzle", "none, 32B, 64B or 128B");
   if (swizzle && rowBytes() > 16u << swizzle)

@@ -534,15 +534,46 @@ static Step prefetch(Warp &, const Op &, uint32_t) { return Step::Done; }
 // Decoding
 //===----------------------------------------------------------------------===//
 
-/// .shared::cluster, .shared::cta or .global.
-static std::optional<Space> takeSide(Decoder &d) {
-  int side = d.takeOneOf({"shared::cluster", "shared::cta", "global"});
-  if (side < 0) {
-    d.error("a state space is missing", ".shared::cluster, .shared::cta or "
-                                        ".global");
-    return std::nullopt;
+namespace {
+struct Side {
+  std::string_view name;
+  Space space() const {
+    return name == "global" ? Space::Global : Space::Shared;
   }
-  return side == 2 ? Space::Global : Space::Shared;
+};
+} // namespace
+
+/// .shared::cluster, .shared::cta or .global.
+static Side takeSide(Decoder &d) {
+  static constexpr std::string_view names[] = {"shared::cluster", "shared::cta",
+                                               "global"};
+  return {names[d.needOneOf({names[0], names[1], names[2]})]};
+}
+
+/// Which way a copy goes, if there is one.
+static BulkKind wayOf(Decoder &d, Side to, Side from, bool isTensor,
+                      bool isReduction) {
+  bool toGlobal = to.name == "global", fromGlobal = from.name == "global";
+  if (toGlobal && from.name == "shared::cta")
+    return SharedToGlobal;
+  if (!toGlobal && fromGlobal && !isReduction) {
+    if (to.name == "shared::cta")
+      d.require(86, 90);
+    return GlobalToShared;
+  }
+  if (to.name == "shared::cluster" && from.name == "shared::cta" && !isTensor)
+    return SharedToShared;
+  d.error("there is no copy from ." + std::string(from.name) + " to ." +
+          std::string(to.name));
+  return SharedToGlobal;
+}
+
+/// The size of a copy of a range.
+static Slot sizeOperand(Decoder &d, unsigned i) {
+  if (std::optional<int64_t> bytes = d.immediate(i);
+      bytes && (*bytes % 16 || *bytes < 0 || *bytes >= 1 << 20))
+    d.error("the size is not legal", "a multiple of 16 below 2^20");
+  return d.source(i, Type::U32);
 }
 
 static unsigned takeRank(Decoder &d) {
@@ -558,6 +589,8 @@ static void tensorOperand(Decoder &d, Op &op, const Operand &operand,
       parts[1].elements.size() != rank)
     return d.error("an operand is no tensor coordinate",
                    "[map, {" + std::to_string(rank) + " coordinates}]");
+  if (operand.bits || parts[0].kind != Operand::Kind::Register)
+    return d.error("the address of a tensor map is not a register");
   Operand base = operand;
   base.elements.resize(1);
   addAddress(d, op, base, Space::Generic);
@@ -580,9 +613,7 @@ static void decodePrefetch(Decoder &d) {
   } else {
     d.finish(2 + hint);
     addAddress(d, op, d.operand(0), Space::Global);
-    d.source(1, Type::U32);
-    if (std::optional<int64_t> bytes = d.immediate(1); bytes && *bytes % 16)
-      d.error("the size is no multiple of 16");
+    sizeOperand(d, 1);
   }
   if (hint)
     d.source(d.operandCount() - 1, Type::B64);
@@ -650,16 +681,10 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
     return decodePrefetch(d);
   bool isTensor = d.take("tensor");
   unsigned rank = isTensor ? takeRank(d) : 0;
-  std::optional<Space> to = takeSide(d), from = takeSide(d);
-  if (!to || !from)
-    return;
-  if (*to == Space::Global && *from == Space::Global)
-    return d.error("copies from global to global memory are not there");
+  Side to = takeSide(d), from = takeSide(d);
   Op op = d.start(OpKind::Effect, OpClass::AsyncCopy);
   op.effect = copyBulk;
-  op.variant = *to == Space::Global     ? SharedToGlobal
-               : *from == Space::Global ? GlobalToShared
-                                        : SharedToShared;
+  op.variant = wayOf(d, to, from, isTensor, isReduction);
   op.access.count = static_cast<uint8_t>(rank);
   bool loads = op.variant != SharedToGlobal;
   if (isTensor) {
@@ -671,10 +696,9 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
     d.take("tile");
   }
   d.needOneOf({loads ? "mbarrier::complete_tx::bytes" : "bulk_group"});
-  bool multicast = loads && d.take("multicast::cluster");
-  bool hint = d.take("L2::cache_hint");
-  if (isReduction && op.variant == GlobalToShared)
-    return d.error("there are no reductions from global to shared memory");
+  bool multicast = op.variant == GlobalToShared &&
+                   to.name == "shared::cluster" && d.take("multicast::cluster");
+  bool hint = op.variant != SharedToShared && d.take("L2::cache_hint");
   if (isReduction)
     decodeReduction(d, op, isTensor);
   unsigned least = (loads ? 3 : 2) + !isTensor;
@@ -684,15 +708,13 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
   if (isTensor && !loads)
     tensorOperand(d, op, d.operand(0), rank, coordinates);
   else
-    addAddress(d, op, d.operand(0), *to);
+    addAddress(d, op, d.operand(0), to.space());
   if (isTensor && loads)
     tensorOperand(d, op, d.operand(1), rank, coordinates);
   else
-    addAddress(d, op, d.operand(1), *from);
+    addAddress(d, op, d.operand(1), from.space());
   if (!isTensor) {
-    op.s[1] = d.source(2, Type::U32);
-    if (std::optional<int64_t> bytes = d.immediate(2); bytes && *bytes % 16)
-      d.error("the size is no multiple of 16");
+    op.s[1] = sizeOperand(d, 2);
   }
   if (loads)
     addAddress(d, op, d.operand(least - 1), Space::Shared);

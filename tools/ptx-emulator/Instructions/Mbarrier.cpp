@@ -426,6 +426,11 @@ static Step arriveForCopies(Warp &warp, const Op &op, uint32_t lanes) {
 // Decoding
 //===----------------------------------------------------------------------===//
 
+static Space takeOwnShared(Decoder &d) {
+  return d.takeOneOf({"shared", "shared::cta"}) < 0 ? Space::Generic
+                                                    : Space::Shared;
+}
+
 static Space takeShared(Decoder &d) {
   return d.takeOneOf({"shared", "shared::cta", "shared::cluster"}) < 0
              ? Space::Generic
@@ -436,12 +441,13 @@ static Space takeShared(Decoder &d) {
 static bool takeOrder(Decoder &d, std::string_view strong) {
   int order = d.takeOneOf({strong, "relaxed"});
   int scope = d.takeOneOf({"cta", "cluster"});
-  if (scope >= 0 && order < 0)
-    d.error("a scope without semantics", "." + std::string(strong) + ".cta");
+  if ((scope >= 0) != (order >= 0))
+    d.error(scope < 0 ? "the scope is missing" : "a scope without semantics",
+            "." + std::string(strong) + ".cta and the like");
   if (order >= 0)
     d.require(80, scope == 1 ? 90 : 80);
   if (order == 1)
-    d.require(80, 90);
+    d.require(86, 90);
   return order == 1;
 }
 
@@ -450,8 +456,10 @@ static void decodeArrive(Decoder &d, Op &op) {
   d.needOneOf({"arrive", "arrive_drop"});
   op.effect = arrive;
   bool expect = d.take("expect_tx"), noComplete = d.take("noComplete");
-  bool relaxed = takeOrder(d, "release");
+  bool wide = d.has("cluster"), relaxed = takeOrder(d, "release");
   bool isCluster = d.has("shared::cluster");
+  if (noComplete && (relaxed || isCluster || wide))
+    d.error(".noComplete is for .release.cta in shared memory of the block");
   Space space = takeShared(d);
   op.variant = (drop ? Drop : 0) | (expect ? Expect : 0) |
                (noComplete ? NoComplete : 0) | (relaxed ? Relaxed : 0);
@@ -461,8 +469,8 @@ static void decodeArrive(Decoder &d, Op &op) {
   bool hasCount = expect || noComplete;
   d.finish(hasCount ? 3 : 2, 3);
   if (d.operand(0).kind == Operand::Kind::Sink) {
-    if (!isCluster)
-      d.require(80, 80);
+    if (!drop)
+      d.require(71, 80);
   } else {
     if (isCluster)
       d.error("there is no state of an mbarrier in .shared::cluster", "_");
@@ -471,7 +479,7 @@ static void decodeArrive(Decoder &d, Op &op) {
   d.address(d.operand(1), op, space);
   if (d.operandCount() == 3) {
     if (!hasCount)
-      d.require(78, 80);
+      d.require(78, 90);
     op.s[1] = d.source(2, Type::U32);
   } else {
     op.s[1] = d.constant(1, 4);
@@ -482,7 +490,7 @@ static void decodeWait(Decoder &d, Op &op) {
   bool tries = d.needOneOf({"test_wait", "try_wait"}) == 1;
   bool parity = d.take("parity");
   bool relaxed = takeOrder(d, "acquire");
-  Space space = takeShared(d);
+  Space space = takeOwnShared(d);
   op.effect = wait;
   op.variant = (tries ? MayTimeOut : 0) | (parity ? Parity : 0) |
                (relaxed ? Relaxed : 0);
@@ -517,8 +525,7 @@ static void decodeMbarrier(Decoder &d) {
   } else if (d.has("test_wait") || d.has("try_wait")) {
     decodeWait(d, op);
   } else if (d.take("inval")) {
-    Space space = d.takeOneOf({"shared", "shared::cta"}) < 0 ? Space::Generic
-                                                             : Space::Shared;
+    Space space = takeOwnShared(d);
     d.type({Type::B64});
     d.finish(1);
     d.address(d.operand(0), op, space);
@@ -526,14 +533,11 @@ static void decodeMbarrier(Decoder &d) {
   } else {
     int kind = d.needOneOf({"init", "expect_tx", "complete_tx"});
     if (kind) {
-      d.take("relaxed");
-      d.takeOneOf({"cta", "cluster"});
+      if (d.take("relaxed"))
+        d.needOneOf({"cta", "cluster"});
       d.require(80, 90);
     }
-    Space space =
-        kind ? takeShared(d)
-             : (d.takeOneOf({"shared", "shared::cta"}) < 0 ? Space::Generic
-                                                           : Space::Shared);
+    Space space = kind ? takeShared(d) : takeOwnShared(d);
     d.type({Type::B64});
     d.finish(2);
     d.address(d.operand(0), op, space);
@@ -549,8 +553,7 @@ void nestc::ptx::decodeCopyArrival(Decoder &d) {
   d.needOneOf({"arrive"});
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
   op.variant = d.take("noinc") ? NoIncrement : 0;
-  Space space = d.takeOneOf({"shared", "shared::cta"}) < 0 ? Space::Generic
-                                                           : Space::Shared;
+  Space space = takeOwnShared(d);
   d.type({Type::B64});
   d.finish(1);
   d.address(d.operand(0), op, space);

@@ -741,6 +741,8 @@ static void decodeProduct(Decoder &d) {
       return d.error("A does not have 4 registers");
     for (const Operand &each : a.elements) {
       op.list2.push_back(d.source(each, Type::B32));
+      if (std::optional<Type> type = d.registerType(each); type && isFloat(*type))
+        d.error("A lies in registers of bits", "%r1 and the like");
       numbers.push_back(d.groupRegister(op.list2.back()));
     }
   } else {
@@ -779,7 +781,7 @@ static void decodeWarpGroup(Decoder &d) {
     d.error("needs sm_90a");
   int kind = d.needOneOf({"mma_async", "fence", "commit_group", "wait_group"});
   d.needOneOf({"sync"});
-  d.needOneOf({"aligned"});
+  d.take("aligned"); // which it is in any case
   if (kind == 0)
     return decodeProduct(d);
   d.finish(kind == 3);
@@ -787,8 +789,8 @@ static void decodeWarpGroup(Decoder &d) {
   op.aligned = true;
   if (kind == 3) {
     std::optional<int64_t> pending = d.immediate(0);
-    if (!pending || *pending < 0 || *pending > 7)
-      d.error("the number of groups is not legal", "0 to 7");
+    if (!pending || *pending < 0 || *pending > UINT32_MAX)
+      d.error("the number of groups is not a constant");
     op.imm = pending.value_or(0);
   }
   op.effect = kind == 1 ? fence : kind == 2 ? commitGroup : waitGroup;
