@@ -58,6 +58,7 @@ void Block::start(uint64_t blockIndex) {
   cluster = ClusterBarrier();
   flags.clear();
   mbarriers.clear();
+  bulkWrites.clear();
   timeOuts = 0;
   fenced.clear();
   warpGroups.clear();
@@ -207,8 +208,18 @@ void Block::complete(unsigned id) {
   b = Barrier();
 }
 
-void Block::exited(Warp &warp, uint32_t lanes) {
+void Block::exited(Warp &warp, const Op &op, uint32_t lanes) {
   races.exitLanes(warp.id, lanes);
+  bool over = true;
+  for (auto &each : warps)
+    over &= !each->live;
+  for (auto it = mbarriers.begin(); over && it != mbarriers.end(); ++it)
+    for (const Landing &landing : it->second.landings)
+      if (landing.bytes)
+        setFault(op, warp, __builtin_ctz(lanes),
+                 "the block ends and nobody has waited for the bulk copy of "
+                 "line " +
+                     std::to_string(landing.line) + " to its shared memory");
   recheck();
 }
 

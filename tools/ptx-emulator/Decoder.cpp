@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/ptx-emulator/Decoder.h"
+#include "tools/ptx-emulator/Instructions/WarpGroup.h"
 #include "tools/ptx-emulator/Machine.h"
 #include "tools/ptx-emulator/Order.h"
 
@@ -389,7 +390,10 @@ Slot Decoder::result(const Operand &operand, Type type, bool relaxed,
   if (!accepts(have, type, relaxed))
     error("register '" + std::string(operand.name) + "' is " + typeName(have),
           std::string(typeName(type)) + " is expected");
-  return frame->registers[operand.index];
+  Slot slot = frame->registers[operand.index];
+  if (watched.count(slot.index))
+    written.push_back(slot);
+  return slot;
 }
 
 static void notPredicate(Warp &warp, const Op &op, uint32_t lanes) {
@@ -405,6 +409,7 @@ Slot Decoder::predicate(const Operand &operand) {
     return slot;
   Op op = start(OpKind::Lane, OpClass::Compare);
   op.guarded = false;
+  op.hidden = true;
   op.hasResultPredicate = true;
   op.s[0] = slot;
   op.d = slot = temporary(0);
@@ -564,6 +569,27 @@ void Decoder::leave(bool exit) {
   emit(std::move(op));
 }
 
+void Decoder::watch(const Function &f) {
+  for (const Instruction &each : f.body)
+    if (each.opcode == "wgmma")
+      for (const Operand &operand : each.operands)
+        for (const Operand &element : operand.elements)
+          if (element.kind == Operand::Kind::Register)
+            watched.insert(frame->registers[element.index].index);
+}
+
+void Decoder::noteWrites() {
+  if (inst->opcode != "wgmma")
+    for (Slot slot : written) {
+      Op op = start(OpKind::Effect, OpClass::Other);
+      op.hidden = true;
+      op.target = groupRegister(slot);
+      op.effect = noteGroupWrite;
+      emit(std::move(op));
+    }
+  written.clear();
+}
+
 void Decoder::function(Frame &callee) {
   Frame *caller = frame;
   const Instruction *callInst = inst;
@@ -575,6 +601,8 @@ void Decoder::function(Frame &callee) {
       break;
     callee.registers.push_back(allocate(storageBytes(reg.type)));
   }
+  if (!failed())
+    watch(f);
   for (const Variable &v : f.variables) {
     if (callee.places.count(&v))
       continue;
@@ -609,6 +637,7 @@ void Decoder::function(Frame &callee) {
       break;
     }
     it->second(*this);
+    noteWrites();
   }
   // What runs off the end returns.
   if (!failed()) {

@@ -24,6 +24,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace nestc {
 namespace ptx {
@@ -197,6 +198,9 @@ private:
   };
 
   void layout(const Function &kernel);
+  /// Finds the registers of wgmma; says where others write them.
+  void watch(const Function &f);
+  void noteWrites();
   void function(Frame &frame);
   void finishSlots();
   Slot allocate(unsigned bytes);
@@ -215,6 +219,8 @@ private:
   std::map<std::pair<unsigned, unsigned>, Slot> specials;
   std::map<std::string, uint32_t> opcodeIds;
   std::map<uint32_t, uint32_t> groupNumbers;
+  std::set<uint32_t> watched; ///< registers of wgmma, by Slot::index
+  std::vector<Slot> written;  ///< those that the instruction at hand writes
   std::map<const Variable *, Place> modulePlaces;
   uint32_t registerBytesUsed = 0, registerCount = 0, constantCount = 0;
   uint64_t localUsed = 0;

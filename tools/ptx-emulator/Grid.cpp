@@ -72,7 +72,7 @@ static Profile summarize(const Program &program, const Counters &c) {
   Profile p;
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op &op = program.ops[i];
-    if (!c.ops[i].warps)
+    if (!c.ops[i].warps || op.hidden)
       continue;
     auto &row = p.opcodes[program.opcodes[op.opcode]];
     row.opClass = op.opClass;
@@ -124,8 +124,8 @@ static rt::Status check(const Program &program, const LaunchConfig &config) {
         return Error(program.name, "block " + triple(config.block),
                      "the kernel has .reqntid " + triple(kernel.required));
   if (kernel.cluster[0] > 1 || kernel.cluster[1] > 1 || kernel.cluster[2] > 1)
-    return Error(program.name, "the kernel has .reqnctapercluster " +
-                                   triple(kernel.cluster),
+    return Error(program.name,
+                 "the kernel has .reqnctapercluster " + triple(kernel.cluster),
                  "clusters of more than one block are not supported");
   if (kernel.most[0] &&
       threads > uint64_t(kernel.most[0]) * kernel.most[1] * kernel.most[2])

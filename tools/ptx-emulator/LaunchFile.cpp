@@ -104,16 +104,14 @@ readTensorMap(const JsonReader &reader, const std::string &path, size_t number,
                    readBuffer(reader, path, number, device, launch));
   }
   NEST_RT_ASSIGN(JsonReader type, reader.get("type"));
-  NEST_RT_ASSIGN(size_t element,
-                 type.asOneOf({std::begin(elementNames),
-                               std::end(elementNames)}));
+  NEST_RT_ASSIGN(size_t element, type.asOneOf({std::begin(elementNames),
+                                               std::end(elementNames)}));
   map.element = static_cast<TensorMap::Element>(element);
   NEST_RT_ASSIGN(JsonReader dims, reader.get("dims"));
   NEST_RT_ASSIGN(std::vector<int64_t> extents,
                  dims.asIntList(1, int64_t(1) << 32));
   if (extents.empty() || extents.size() > TensorMap::mostRank)
-    return dims.error(std::to_string(extents.size()) + " dimensions",
-                      "1 to 5");
+    return dims.error(std::to_string(extents.size()) + " dimensions", "1 to 5");
   map.rank = static_cast<unsigned>(extents.size());
   std::copy(extents.begin(), extents.end(), map.extent);
   if (map.rank > 1)
@@ -134,8 +132,7 @@ readTensorMap(const JsonReader &reader, const std::string &path, size_t number,
   if (reader.hasValue("interleave")) {
     NEST_RT_ASSIGN(std::string kind, reader.getString("interleave"));
     if (kind != "none")
-      return reader.error("interleave '" + kind + "' is not supported",
-                          "none");
+      return reader.error("interleave '" + kind + "' is not supported", "none");
   }
   if (reader.hasValue("oob")) {
     NEST_RT_ASSIGN(JsonReader oob, reader.get("oob"));

@@ -58,8 +58,8 @@ struct AsyncCopies {
   uint32_t group; ///< number of the lanes' group
   uint32_t line;
   uint8_t bytes;
-  uint64_t number;   ///< in the order of the warp
-  uint32_t recorded; ///< lanes whose store is in Block::races already
+  uint64_t number;             ///< in the order of the warp
+  uint32_t recorded;           ///< lanes whose store is in Block::races already
   uint32_t address[laneCount]; ///< in shared memory
   uint8_t data[laneCount][16];
   uint16_t undefined[laneCount]; ///< bits of bytes
@@ -75,11 +75,22 @@ struct BulkRead {
   std::vector<uint8_t> data;
 };
 
+/// Global memory that a bulk copy writes and that has not been waited for.
+struct BulkWrite {
+  unsigned warp, lane;
+  uint32_t group; ///< number of the lane's bulk group
+  uint32_t line;
+  bool reduces;
+  uint64_t first = ~uint64_t(0), last = 0;           ///< all of it lies between
+  std::vector<std::pair<uint64_t, uint32_t>> ranges; ///< addresses and bytes
+};
+
 /// A copy that an mbarrier counts. Its bytes become visible to those who wait
 /// for the phase in which it completed: either those of a bulk copy, or all
 /// that a lane has begun with cp.async before.
 struct Landing {
   uint64_t phase;
+  uint32_t line = 0;
   uint32_t address = 0, bytes = 0;
   std::vector<uint32_t> undefined; ///< offsets of undefined bytes
   Warp *warp = nullptr;
@@ -108,7 +119,8 @@ struct Group {
   uint32_t lanes = 0;
   State state = State::Ready;
   uint8_t barrier = 0;
-  bool mayTimeOut = false; ///< of Poll: the wait ends when nothing else can go on
+  bool mayTimeOut =
+      false; ///< of Poll: the wait ends when nothing else can go on
   bool timedOut = false;
 };
 
@@ -194,8 +206,8 @@ public:
   uint64_t clock = 0;   ///< operations executed
   Group groups[laneCount];
   unsigned groupCount = 0;
-  unsigned current = 0;               ///< index of the group that runs
-  std::vector<AsyncCopies> copies;    ///< in the order they were begun
+  unsigned current = 0;            ///< index of the group that runs
+  std::vector<AsyncCopies> copies; ///< in the order they were begun
   uint64_t copyNumber = 0;
   uint32_t openGroup[laneCount] = {}; ///< groups that the lane has committed
   std::vector<BulkRead> bulkReads;    ///< in the order they were begun
@@ -282,7 +294,7 @@ public:
   Step barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
                unsigned count, bool waits);
   /// Lanes of a warp have exited.
-  void exited(Warp &warp, uint32_t lanes);
+  void exited(Warp &warp, const Op &op, uint32_t lanes);
 
   void setFault(const Op &op, const Warp &warp, unsigned lane,
                 std::string what);
@@ -301,6 +313,7 @@ public:
   GlobalRaces *globalRaces = nullptr; ///< of the launch, if it looks for them
   Barrier barriers[16];
   ClusterBarrier cluster;
+  std::vector<BulkWrite> bulkWrites;
   std::map<uint32_t, Mbarrier> mbarriers; ///< by offset in shared memory
   /// Times that waits have ended unfulfilled since a phase was completed.
   unsigned timeOuts = 0;

@@ -70,6 +70,28 @@ static Space windowOf(uint64_t address) {
   return Space::Global;
 }
 
+/// A fault if a bulk copy that was not waited for writes there.
+static bool checkBulkWrites(Warp &warp, const Op &op, unsigned lane,
+                            uint64_t address, unsigned bytes, Touch touch) {
+  for (const BulkWrite &write : warp.block.bulkWrites) {
+    if (address >= write.last || address + bytes <= write.first ||
+        (touch == Touch::Atomic && write.reduces))
+      continue;
+    for (auto [first, size] : write.ranges)
+      if (address < first + size && first < address + bytes) {
+        warp.fail(op, lane,
+                  std::string(touchName(touch)) + " at global address " +
+                      hex(address) +
+                      ", which the asynchronous bulk copy of line " +
+                      std::to_string(write.line) +
+                      " may still write: it was not waited for "
+                      "(cp.async.bulk.wait_group without .read)");
+        return false;
+      }
+  }
+  return true;
+}
+
 bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
                         const uint64_t *address, unsigned bytes, unsigned align,
                         Touch touch, Pointers &p) {
@@ -157,6 +179,9 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
                   : "outside every allocation");
         }
       }
+      if (!block.bulkWrites.empty() &&
+          !checkBulkWrites(warp, op, lane, at, bytes, touch))
+        return false;
       uint64_t offset = at - last->address;
       if (last->bytes - offset < bytes)
         return outside(warp, op, lane, at, bytes, touch, "global",
@@ -191,6 +216,12 @@ bool nestc::ptx::checkState(Warp &warp, const Op &op, uint32_t lanes,
         warp.fail(op, lane,
                   "the destination of an asynchronous copy is used before the "
                   "copy was waited for");
+        return false;
+      }
+      if (state == Object) {
+        warp.fail(op, lane,
+                  "an mbarrier is used as memory: only mbarrier instructions "
+                  "touch it before mbarrier.inval");
         return false;
       }
       if (definedOnly) {

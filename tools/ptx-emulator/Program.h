@@ -110,9 +110,10 @@ struct Op {
   bool aligned = false;            ///< all lanes of the warp have to be there
   bool hasResultPredicate = false; ///< d is a predicate
   bool flag = false;               ///< for the instruction's own use
-  uint8_t variant = 0;             ///< for the instruction's own use
-  uint8_t resultBytes = 0;         ///< of a lane of d, for shadows
-  uint8_t sourceBytes = 0;         ///< of s[0] in an exchange; 0: a predicate
+  bool hidden = false;     ///< not of the text: the profile leaves it out
+  uint8_t variant = 0;     ///< for the instruction's own use
+  uint8_t resultBytes = 0; ///< of a lane of d, for shadows
+  uint8_t sourceBytes = 0; ///< of s[0] in an exchange; 0: a predicate
   Slot guard;
   Slot d;
   Slot e; ///< a second result: the predicate of shfl, the carry

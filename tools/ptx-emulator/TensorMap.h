@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// CUDA driver API, cuTensorMapEncodeTiled: a tensor in global memory and the box
-// of it that one instruction copies. The 128 bytes that a kernel gets are opaque
-// to it; their layout here is our own.
+// CUDA driver API, cuTensorMapEncodeTiled: a tensor in global memory and the
+// box of it that one instruction copies. The 128 bytes that a kernel gets are
+// opaque to it; their layout here is our own.
 //
 //===----------------------------------------------------------------------===//
 
@@ -50,7 +50,8 @@ struct TensorMap {
   uint64_t extent[mostRank] = {1, 1, 1, 1, 1}; ///< innermost first
   uint64_t stride[mostRank] = {};              ///< bytes; [0] is not read
   uint32_t box[mostRank] = {1, 1, 1, 1, 1};    ///< elements
-  uint32_t step[mostRank] = {1, 1, 1, 1, 1}; ///< of the elements that are copied
+  uint32_t step[mostRank] = {1, 1, 1, 1,
+                             1}; ///< of the elements that are copied
   /// Chunks of 16 bytes change places within 16 << swizzle bytes; 0: none.
   unsigned swizzle = 0;
   bool fillNaN = false; ///< what lies outside the tensor is NaN, not zero

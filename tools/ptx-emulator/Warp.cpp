@@ -651,7 +651,7 @@ uint64_t Warp::run(uint64_t budget) {
               groups[current] = groups[--groupCount];
               current = 0;
             }
-            block.exited(*this, exec);
+            block.exited(*this, op, exec);
             if (!lanes) {
               --left;
               ++clock;

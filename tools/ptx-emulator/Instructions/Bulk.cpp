@@ -13,8 +13,9 @@
 //  - What leaves it is looked at again when its bulk group is waited for: that
 //    is where the thread's reading ends for the race detector, and the bytes
 //    must still be the same.
-//  - The side in global memory is not watched: it counts as done at once.
-// Copies read shared memory through the asynchronous proxy: stores have to be
+//  - What goes to global memory is there at once, and nobody of the block may
+//    touch it until the bulk group is waited for without .read.
+// Copies touch shared memory through the asynchronous proxy: stores have to be
 // fenced (fence.proxy.async) before.
 //
 //===----------------------------------------------------------------------===//
@@ -135,6 +136,7 @@ static bool beginArrival(Warp &warp, const Op &op, unsigned lane, uint32_t at,
   if (!find(warp, op, lane, Space::Shared, at, bytes, 16, Touch::AsyncWrite,
             p) ||
       !checkState(warp, op, 1u << lane, bytes, false, p) ||
+      !checkFenced(warp, op, lane, at, bytes) ||
       !checkRange(warp, op, lane, at, bytes, Touch::AsyncWrite))
     return false;
   std::memset(p.state[lane], Pending, bytes);
@@ -177,7 +179,7 @@ bool nestc::ptx::checkFenced(Warp &warp, const Op &op, unsigned lane,
                 " of shared memory was stored in line " +
                 std::to_string(race.otherTag) +
                 " with no fence.proxy.async before the asynchronous proxy "
-                "reads it");
+                "touches it");
   return false;
 }
 
@@ -187,6 +189,22 @@ static void keepReading(Warp &warp, const Op &op, unsigned lane, uint32_t at,
   const uint8_t *data = warp.block.shared.data() + at;
   warp.bulkReads.push_back({lane, warp.openBulkGroup[lane], op.line, at,
                             std::vector<uint8_t>(data, data + bytes)});
+}
+
+/// And that it writes global memory.
+static BulkWrite writingOf(const Warp &warp, const Op &op, unsigned lane) {
+  BulkWrite write;
+  write.warp = warp.id;
+  write.lane = lane;
+  write.group = warp.openBulkGroup[lane];
+  write.line = op.line;
+  write.reduces = op.flag;
+  return write;
+}
+static void addRange(BulkWrite &write, uint64_t at, uint32_t bytes) {
+  write.first = std::min(write.first, at);
+  write.last = std::max(write.last, at + bytes);
+  write.ranges.emplace_back(at, bytes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -247,6 +265,7 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
     if (!beginArrival(warp, op, lane, to, bytes))
       return Step::Fault;
     std::memcpy(p.data[lane], data.data(), bytes);
+    landing.line = op.line;
     landing.address = to;
     landing.bytes = bytes;
   } else {
@@ -260,6 +279,8 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
   if (!toShared) {
     countGlobal(warp, true, to, bytes);
     keepReading(warp, op, lane, from, bytes);
+    block.bulkWrites.push_back(writingOf(warp, op, lane));
+    addRange(block.bulkWrites.back(), to, bytes);
     return Step::Done;
   }
   return completeBytes(warp, op, lane, *mbarrier, bytes, std::move(landing))
@@ -272,10 +293,10 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
 //===----------------------------------------------------------------------===//
 
 static Type typeOf(TensorMap::Element element) {
-  static constexpr Type types[] = {
-      Type::U8,  Type::U16, Type::U32,  Type::S32, Type::U64, Type::S64,
-      Type::F16, Type::F32, Type::F64,  Type::BF16, Type::F32, Type::F32,
-      Type::F32};
+  static constexpr Type types[] = {Type::U8,  Type::U16,  Type::U32, Type::S32,
+                                   Type::U64, Type::S64,  Type::F16, Type::F32,
+                                   Type::F64, Type::BF16, Type::F32, Type::F32,
+                                   Type::F32};
   return types[static_cast<unsigned>(element)];
 }
 
@@ -328,8 +349,7 @@ static std::vector<Row> rowsOf(const TensorMap &map, const int32_t *at) {
   };
   // The first dimension is dense: its part inside is the same in all rows.
   int64_t first = clamp(-int64_t(at[0]), map.box[0]);
-  int64_t last =
-      clamp(static_cast<int64_t>(map.extent[0]) - at[0], map.box[0]);
+  int64_t last = clamp(static_cast<int64_t>(map.extent[0]) - at[0], map.box[0]);
   uint32_t index[TensorMap::mostRank] = {};
   uint32_t count = map.boxBytes() / map.rowBytes();
   for (uint32_t row = 0; row < count; ++row) {
@@ -361,8 +381,7 @@ static std::optional<TensorMap> mapAt(Warp &warp, const Op &op, unsigned lane,
   if (!map)
     warp.fail(op, lane, "there is no tensor map at the address");
   else if (map->rank != op.access.count)
-    warp.fail(op, lane,
-              "the tensor map has rank " + std::to_string(map->rank));
+    warp.fail(op, lane, "the tensor map has rank " + std::to_string(map->rank));
   else if (p.sharedLanes)
     warp.fail(op, lane, "a tensor map does not lie in shared memory");
   else
@@ -395,9 +414,7 @@ static Step copyBox(Warp &warp, const Op &op, unsigned lane,
   };
   std::vector<uint8_t> box(bytes);
   Landing landing;
-  Touch touch = loads     ? Touch::Read
-                : op.flag ? Touch::Atomic
-                          : Touch::Write;
+  Touch touch = loads ? Touch::Read : op.flag ? Touch::Atomic : Touch::Write;
   if (loads) {
     fill(*map, box.data(), bytes);
   } else {
@@ -414,8 +431,10 @@ static Step copyBox(Warp &warp, const Op &op, unsigned lane,
   Type type = typeOf(map->element);
   ReduceFn reduce = op.flag ? reduction(type) : nullptr;
   if (op.flag && (!reduce || (op.target >= AtomicAnd && isFloat(type))))
-    return warp.fail(op, lane, "there is no such reduction of the tensor's "
-                               "elements");
+    return warp.fail(op, lane,
+                     "there is no such reduction of the tensor's "
+                     "elements");
+  BulkWrite write = writingOf(warp, op, lane);
   for (const Row &row : rows) {
     uint8_t *part = box.data() + row.offset + row.skip;
     Pointers q;
@@ -425,6 +444,7 @@ static Step copyBox(Warp &warp, const Op &op, unsigned lane,
                           touch == Touch::Write ? part : nullptr))
       return Step::Fault;
     countGlobal(warp, !loads, row.address, row.bytes);
+    addRange(write, row.address, row.bytes);
     uint8_t *state = q.state[lane];
     if (loads) {
       std::memcpy(part, q.data[lane], row.bytes);
@@ -446,6 +466,7 @@ static Step copyBox(Warp &warp, const Op &op, unsigned lane,
   block.counters.asyncBytes += bytes;
   if (!loads) {
     keepReading(warp, op, lane, shared, bytes);
+    block.bulkWrites.push_back(std::move(write));
     return Step::Done;
   }
   if (!beginArrival(warp, op, lane, shared, bytes))
@@ -453,6 +474,7 @@ static Step copyBox(Warp &warp, const Op &op, unsigned lane,
   flushElements(*map, box.data(), bytes);
   for (uint32_t i = 0; i < bytes; i += 16)
     std::memcpy(p.data[lane] + placed(i), box.data() + i, 16);
+  landing.line = op.line;
   landing.address = shared;
   landing.bytes = bytes;
   return completeBytes(warp, op, lane, *mbarrier, bytes, std::move(landing))
@@ -504,12 +526,14 @@ static Step commitBulk(Warp &warp, const Op &, uint32_t lanes) {
   return Step::Done;
 }
 
-/// Waits until all but the last op.imm groups of each lane have read.
+/// Waits until all but the last op.imm groups of each lane have read, and
+/// unless op.flag, until they have written.
 static Step waitBulk(Warp &warp, const Op &op, uint32_t lanes) {
   auto &reads = warp.bulkReads;
-  auto ends = [&](const BulkRead &read) {
-    return lanes >> read.lane & 1 && read.group + static_cast<uint64_t>(op.imm) <
-                                         warp.openBulkGroup[read.lane];
+  auto ends = [&](const auto &copy) {
+    return lanes >> copy.lane & 1 &&
+           copy.group + static_cast<uint64_t>(op.imm) <
+               warp.openBulkGroup[copy.lane];
   };
   for (const BulkRead &read : reads) {
     if (!ends(read))
@@ -525,6 +549,13 @@ static Step waitBulk(Warp &warp, const Op &op, uint32_t lanes) {
                            " was changed before the copy was waited for");
   }
   reads.erase(std::remove_if(reads.begin(), reads.end(), ends), reads.end());
+  auto &writes = warp.block.bulkWrites;
+  if (!op.flag)
+    writes.erase(std::remove_if(writes.begin(), writes.end(),
+                                [&](const BulkWrite &write) {
+                                  return write.warp == warp.id && ends(write);
+                                }),
+                 writes.end());
   return Step::Done;
 }
 
@@ -639,15 +670,14 @@ static void decodeReduction(Decoder &d, Op &op, bool isTensor) {
   else if (kind >= AtomicAnd)
     type = toGlobal ? d.type({Type::B32, Type::B64}) : d.type({Type::B32});
   else if (!toGlobal)
-    type = kind == AtomicAdd
-               ? d.type({Type::U32, Type::S32, Type::U64})
-               : d.type({Type::U32, Type::S32});
+    type = kind == AtomicAdd ? d.type({Type::U32, Type::S32, Type::U64})
+                             : d.type({Type::U32, Type::S32});
   else if (kind == AtomicAdd)
     type = d.type({Type::U32, Type::S32, Type::U64, Type::F16, Type::BF16,
                    Type::F32, Type::F64});
   else
-    type = d.type({Type::U32, Type::S32, Type::U64, Type::S64, Type::F16,
-                   Type::BF16});
+    type = d.type(
+        {Type::U32, Type::S32, Type::U64, Type::S64, Type::F16, Type::BF16});
   bool isHalf = type == Type::F16 || type == Type::BF16;
   if (noftz != (isHalf && kind == AtomicAdd))
     d.error(noftz ? ".noftz is for sums of halves" : ".noftz is missing");
@@ -667,12 +697,13 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
     return d.emit(std::move(op));
   }
   if (d.take("wait_group")) {
-    d.take("read");
+    bool reads = d.take("read");
     d.finish(1);
     std::optional<int64_t> pending = d.immediate(0);
     if (!pending || *pending < 0 || *pending > UINT32_MAX)
       return d.error("the number of groups is not a constant");
     Op op = d.start(OpKind::Effect, OpClass::AsyncCopy);
+    op.flag = reads;
     op.imm = *pending;
     op.effect = waitBulk;
     return d.emit(std::move(op));

@@ -201,32 +201,6 @@ private:
 
 } // namespace
 
-/// 8 x 8 elements of 16 bits, transposed.
-NEST_PTX_INLINE void transpose(const uint32_t *from, Halves *to) {
-  Halves v[8];
-  std::memcpy(v, from, sizeof v);
-  Words w[8];
-  for (unsigned i = 0; i < 4; ++i) {
-    Halves x = v[2 * i], y = v[2 * i + 1];
-    w[i] = as<Words>(__builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11));
-    w[i + 4] =
-        as<Words>(__builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15));
-  }
-  // w[i]: elements 0 to 3 of rows 2 i and the next; w[i + 4]: 4 to 7.
-  for (unsigned half = 0; half < 2; ++half) {
-    const Words *q = w + 4 * half;
-    Longs low01 = as<Longs>(__builtin_shufflevector(q[0], q[1], 0, 4, 1, 5));
-    Longs high01 = as<Longs>(__builtin_shufflevector(q[0], q[1], 2, 6, 3, 7));
-    Longs low23 = as<Longs>(__builtin_shufflevector(q[2], q[3], 0, 4, 1, 5));
-    Longs high23 = as<Longs>(__builtin_shufflevector(q[2], q[3], 2, 6, 3, 7));
-    Halves *out = to + 4 * half;
-    out[0] = as<Halves>(__builtin_shufflevector(low01, low23, 0, 2));
-    out[1] = as<Halves>(__builtin_shufflevector(low01, low23, 1, 3));
-    out[2] = as<Halves>(__builtin_shufflevector(high01, high23, 0, 2));
-    out[3] = as<Halves>(__builtin_shufflevector(high01, high23, 1, 3));
-  }
-}
-
 /// The common products, m16n8k8 and m16n8k16 of f16 and bf16. A register of A
 /// is 8 rows of 8 elements in the order of the lanes, one of B 8 columns.
 template <bool fast, bool isHalf>

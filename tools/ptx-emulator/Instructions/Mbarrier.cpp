@@ -6,10 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// PTX ISA 9.7.13.15: mbarrier. The eight bytes in shared memory say only that an
-// mbarrier is there; its counts are in Block::mbarriers. A phase that completes
-// hands on what those who arrived knew, and makes the copies that it counted
-// visible to those who wait for it: for all others they are still under way.
+// PTX ISA 9.7.13.15: mbarrier. The eight bytes in shared memory say only that
+// an mbarrier is there; its counts are in Block::mbarriers. A phase that
+// completes hands on what those who arrived knew, and makes the copies that it
+// counted visible to those who wait for it: for all others they are still under
+// way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -179,8 +180,9 @@ static bool arriveAt(Warp &warp, const Op &op, unsigned lane, Mbarrier &m,
     return false;
   }
   if (how & NoComplete && count == m.pending) {
-    warp.fail(op, lane, "the arrival completes the phase, which .noComplete "
-                        "says it does not");
+    warp.fail(op, lane,
+              "the arrival completes the phase, which .noComplete "
+              "says it does not");
     return false;
   }
   if (orders(warp, how) && !released)
@@ -467,6 +469,8 @@ static void decodeArrive(Decoder &d, Op &op) {
   if (expect || isCluster)
     d.require(80, 90);
   bool hasCount = expect || noComplete;
+  if (expect && noComplete)
+    d.error(".noComplete does not expect bytes");
   d.finish(hasCount ? 3 : 2, 3);
   if (d.operand(0).kind == Operand::Kind::Sink) {
     if (!drop)
@@ -481,6 +485,9 @@ static void decodeArrive(Decoder &d, Op &op) {
     if (!hasCount)
       d.require(78, 90);
     op.s[1] = d.source(2, Type::U32);
+    if (std::optional<int64_t> n = d.immediate(2);
+        n && !expect && (*n < 1 || *n > most))
+      d.error("the count is not legal", "1 to 1048575");
   } else {
     op.s[1] = d.constant(1, 4);
   }
@@ -503,6 +510,8 @@ static void decodeWait(Decoder &d, Op &op) {
   op.d = d.result(0, Type::Pred);
   d.address(d.operand(1), op, space);
   op.s[1] = d.source(2, parity ? Type::U32 : Type::B64);
+  if (std::optional<int64_t> n = d.immediate(2); n && parity && (*n & ~1))
+    d.error("the parity is not legal", "0 or 1");
   if (d.operandCount() == 4)
     d.source(3, Type::U32); // a hint
 }

@@ -392,6 +392,7 @@ static void decodeFence(Decoder &d) {
       d.needOneOf({"alias"});
     else
       d.needOneOf({"cta", "gl", "sys", "gpu"});
+    d.program.hasFences = true;
   } else if (d.take("proxy")) {
     isProxy = d.has("async") && !d.has("global");
     d.needOneOf({"alias", "async", "async.global", "async::generic",
@@ -407,9 +408,9 @@ static void decodeFence(Decoder &d) {
   } else {
     d.takeOneOf({"sc", "acq_rel", "acquire", "release"});
     d.needOneOf({"cta", "cluster", "gpu", "sys"});
+    d.program.hasFences = true;
   }
   d.finish(0, 2);
-  d.program.hasFences |= !isProxy;
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
   op.effect = isProxy ? fenceProxy : noEffect;
   d.emit(std::move(op));

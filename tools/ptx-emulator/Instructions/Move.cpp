@@ -323,8 +323,10 @@ static void decodeBlockRank(Decoder &d) {
 }
 
 OpcodeTable nestc::ptx::moveTable() {
-  static constexpr OpcodeRow rows[] = {
-      {"mov", decodeMove}, {"cvta", decodeCvta}, {"isspacep", decodeIsSpace},
-      {"mapa", decodeMapAddress}, {"getctarank", decodeBlockRank}};
+  static constexpr OpcodeRow rows[] = {{"mov", decodeMove},
+                                       {"cvta", decodeCvta},
+                                       {"isspacep", decodeIsSpace},
+                                       {"mapa", decodeMapAddress},
+                                       {"getctarank", decodeBlockRank}};
   return {rows, std::size(rows)};
 }

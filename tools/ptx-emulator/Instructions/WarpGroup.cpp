@@ -14,13 +14,15 @@
 //    by the wait. The first warp that waits for a group does so for all four,
 //    once they have issued it: there the reading ends for the race detector, as
 //    one of the warp's first lane, which all who wait for the group know of.
-//  - Registers must be as they were at the last wgmma.fence, or at the wait that
+//  - Registers must be as they were at the last wgmma.fence, or at the wait
+//  that
 //    gave them their value.
 //
 // Order of accumulation: as in Matrix.cpp.
 //
 //===----------------------------------------------------------------------===//
 
+#include "tools/ptx-emulator/Instructions/WarpGroup.h"
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Instructions/Async.h"
 #include "tools/ptx-emulator/Instructions/Elements.h"
@@ -69,12 +71,12 @@ namespace {
 /// A register of wgmma in a warp.
 struct GroupRegister {
   bool inFlight = false;
-  uint32_t group = 0; ///< the last that writes it
+  bool written = false; ///< by others, and no fence since
+  uint32_t group = 0;   ///< the last that writes it
   uint32_t line = 0;
   uint64_t shape = 0;
-  uint32_t value[laneCount];  ///< of an accumulator in flight
-  uint32_t lost[laneCount];   ///< bits of it that are undefined
-  uint32_t fenced[laneCount]; ///< as wgmma may read it
+  uint32_t value[laneCount]; ///< of an accumulator in flight
+  uint32_t lost[laneCount];  ///< bits of it that are undefined
 };
 
 /// What a warp's registers have under way.
@@ -82,10 +84,9 @@ struct GroupWarp {
   bool fenced = false;
   uint32_t openGroup = 0;
   std::vector<GroupRegister> registers; ///< as Program::groupRegisters
-  /// Registers of A, and what they hold until the group is waited for.
+  /// A register of A until the group is waited for.
   struct Operand {
     uint32_t group, line, number;
-    std::array<uint32_t, laneCount> value;
   };
   std::vector<Operand> operands;
 };
@@ -95,6 +96,7 @@ struct Reading {
   uint32_t group;
   uint32_t line;
   std::vector<uint32_t> chunks; ///< of 16 bytes
+  std::vector<uint8_t> data;    ///< of all of them
 };
 } // namespace
 
@@ -170,13 +172,14 @@ struct Bytes {
 };
 } // namespace
 
-/// Reads `count` rows from `first` on. Appends where they lie to `chunks`.
-/// False after a fault.
+/// Reads `count` rows from `first` on; `reading` gets where they lie and what
+/// is there. False after a fault.
 static bool readMatrix(Warp &warp, const Op &op, uint64_t descriptor,
                        unsigned first, unsigned count, bool transposed,
-                       Bytes &bytes, std::vector<uint32_t> &chunks) {
+                       Bytes &bytes, Reading &reading) {
   Matrix matrix(descriptor);
   Block &block = warp.block;
+  std::vector<uint32_t> &chunks = reading.chunks;
   size_t begin = chunks.size();
   if (transposed)
     for (unsigned k = 0; k < 16; ++k)
@@ -220,6 +223,7 @@ static bool readMatrix(Warp &warp, const Op &op, uint64_t descriptor,
     }
     if (!checkFenced(warp, op, 0, at, 16))
       return false;
+    reading.data.insert(reading.data.end(), data, data + 16);
   }
   return true;
 }
@@ -260,8 +264,8 @@ NEST_PTX_INLINE void sumFloats(Tile<float> &tile, unsigned n, unsigned k) {
       for (unsigned x = 0; x < k; ++x)
         for (unsigned i = 0; i < 4; ++i)
           for (unsigned j = 0; j < 8; ++j)
-            sums[i][j] = detail::hardwareFma(
-                tile.a[row + i][x], tile.b[x][column + j], sums[i][j]);
+            sums[i][j] = detail::hardwareFma(tile.a[row + i][x],
+                                             tile.b[x][column + j], sums[i][j]);
       for (unsigned i = 0; i < 4; ++i)
         for (unsigned j = 0; j < 8; ++j)
           tile.c[row + i][column + j] = canonical(sums[i][j]);
@@ -309,6 +313,50 @@ static void elementsOf(const uint8_t *row, unsigned count, unsigned bits,
   }
 }
 
+/// The same for f16 and bf16, both matrices at once.
+template <bool fast, bool isHalf>
+NEST_PTX_INLINE void widenPairs(const Product &product, const Bytes &a,
+                                const Bytes &b, Tile<float> &tile) {
+  for (unsigned row = 0; row < warpRows; ++row)
+    for (unsigned half = 0; half < 2; ++half)
+      widen<fast, isHalf>(a.row[row] + 16 * half, &tile.a[row][8 * half]);
+  for (unsigned column = 0; column < product.n; column += 8)
+    for (unsigned half = 0; half < 2; ++half) {
+      uint32_t block[8][4];
+      for (unsigned i = 0; i < 8; ++i)
+        std::memcpy(block[i], b.row[column + i] + 16 * half, 16);
+      Halves rows[8];
+      transpose(block[0], rows);
+      for (unsigned i = 0; i < 8; ++i)
+        widen<fast, isHalf>(&rows[i], &tile.b[8 * half + i][column]);
+    }
+  if (product.has(Product::NegateA) != product.has(Product::NegateB))
+    for (auto &row : tile.a)
+      for (unsigned i = 0; i < 16; ++i)
+        row[i] = -row[i];
+}
+template <bool isHalf>
+NEST_PTX_FAST static void widenPairsFast(const Product &product, const Bytes &a,
+                                         const Bytes &b, Tile<float> &tile) {
+  widenPairs<true, isHalf>(product, a, b, tile);
+}
+
+static bool widenPairs(const Product &product, const Bytes &a, const Bytes &b,
+                       Tile<float> &tile) {
+  if (product.a != Type::F16 && product.a != Type::BF16)
+    return false;
+  bool fast = hasFastLanes(), isHalf = product.a == Type::F16;
+  (fast     ? isHalf ? &widenPairsFast<true> : &widenPairsFast<false>
+   : isHalf ? &widenPairs<false, true>
+            : &widenPairs<false, false>)(product, a, b, tile);
+  return true;
+}
+static bool widenPairs(const Product &, const Bytes &, const Bytes &,
+                       Tile<int32_t> &) {
+  return false;
+}
+
+namespace {
 /// Rows, columns and elements that are undefined.
 struct Lost {
   std::bitset<mostColumns> columns;
@@ -326,6 +374,8 @@ struct Lost {
   }
 };
 
+} // namespace
+
 /// Where register `r` of an accumulator has its element for a lane (the first
 /// of two if `isHalf`).
 static unsigned rowOf(unsigned r, unsigned lane, bool isHalf) {
@@ -340,36 +390,43 @@ static unsigned columnOf(unsigned r, unsigned lane, bool isHalf) {
 // s[1]: the descriptors of A and B; s[2]: "D is added to"
 //===----------------------------------------------------------------------===//
 
-/// A register must not have changed since a fence, or be in flight (but for
-/// accumulators of the same shape). False after a fault.
-static bool checkRegister(Warp &warp, const Op &op, Slot slot,
-                          const GroupRegister &reg, bool isAccumulator) {
+/// A register must not have been written since a fence, nor be in flight (but
+/// for accumulators of the same shape). False after a fault.
+static bool checkRegister(Warp &warp, const Op &op, const GroupRegister &reg,
+                          bool isAccumulator) {
   const char *role = isAccumulator ? "an accumulator" : "a register of A";
-  const uint32_t *value = warp.at<uint32_t>(slot);
-  if (!reg.inFlight) {
-    for (unsigned lane = 0; lane < laneCount; ++lane)
-      if (value[lane] != reg.fenced[lane]) {
-        warp.fail(op, lane,
-                  std::string(role) +
-                      " was written after the last wgmma.fence");
-        return false;
-      }
-    return true;
-  }
-  if (!isAccumulator || reg.shape != static_cast<uint64_t>(op.imm)) {
+  if (reg.written)
+    warp.fail(op, 0,
+              std::string(role) + " was written after the last wgmma.fence");
+  else if (reg.inFlight &&
+           !(isAccumulator && reg.shape == static_cast<uint64_t>(op.imm)))
     warp.fail(op, 0,
               std::string(role) + " is the result of the wgmma of line " +
                   std::to_string(reg.line) + ", which was not waited for");
-    return false;
-  }
-  if (uint32_t written = ~warp.undefined(slot)) {
-    warp.fail(op, __builtin_ctz(written),
-              "an accumulator of the wgmma of line " +
-                  std::to_string(reg.line) +
-                  " was written before the wait for it");
-    return false;
-  }
-  return true;
+  else
+    return true;
+  return false;
+}
+
+Step nestc::ptx::noteGroupWrite(Warp &warp, const Op &op, uint32_t lanes) {
+  if (warp.present != ~0u) // no warpgroup
+    return Step::Done;
+  GroupWarp &state = groupOf(warp).warps[warp.id % 4];
+  GroupRegister &reg = state.registers[op.target];
+  unsigned lane = __builtin_ctz(lanes);
+  if (reg.inFlight)
+    return warp.fail(op, lane,
+                     "a result of the wgmma of line " +
+                         std::to_string(reg.line) +
+                         " is written before the wait for it");
+  for (const GroupWarp::Operand &operand : state.operands)
+    if (operand.number == op.target)
+      return warp.fail(op, lane,
+                       "a register of A of the wgmma of line " +
+                           std::to_string(operand.line) +
+                           " is written before the wait for it");
+  reg.written = true;
+  return Step::Done;
 }
 
 template <typename T>
@@ -400,8 +457,8 @@ static void loadAccumulators(const Warp &warp, const Op &op,
       }
       if (!shadowed)
         continue;
-      uint64_t gone = reg.inFlight ? reg.lost[lane]
-                                   : warp.shadow(op.list[r], lane, 4);
+      uint64_t gone =
+          reg.inFlight ? reg.lost[lane] : warp.shadow(op.list[r], lane, 4);
       if (gone & (isHalf ? 0xffff : ~0u))
         lost.elements[row].set(column);
       if (isHalf && gone >> 16)
@@ -425,7 +482,8 @@ static void keepSums(Warp &warp, const Op &op, const Product &product,
     for (unsigned lane = 0; lane < laneCount; ++lane) {
       unsigned row = rowOf(r, lane, isHalf), column = columnOf(r, lane, isHalf);
       const T *sums = &tile.c[row][column];
-      uint32_t gone = some && lost.at(row, column) ? (isHalf ? 0xffff : ~0u) : 0;
+      uint32_t gone =
+          some && lost.at(row, column) ? (isHalf ? 0xffff : ~0u) : 0;
       if (some && isHalf && lost.at(row, column + 1))
         gone |= 0xffff0000u;
       reg.lost[lane] = gone;
@@ -467,7 +525,7 @@ static Step multiply(Warp &warp, const Op &op, uint32_t lanes) {
   Product product = productOf(op);
   const std::vector<uint32_t> &numbers = warp.program.groupNumbers[op.target];
   for (unsigned r = 0; r < op.list.size(); ++r)
-    if (!checkRegister(warp, op, op.list[r], state.registers[numbers[r]], true))
+    if (!checkRegister(warp, op, state.registers[numbers[r]], true))
       return Step::Fault;
   if (!warp.demand(op, op.s[2], ~0u, "scale-d"))
     return Step::Fault;
@@ -487,42 +545,39 @@ static Step multiply(Warp &warp, const Op &op, uint32_t lanes) {
   if (product.has(Product::RegistersA)) {
     for (unsigned r = 0; r < op.list2.size(); ++r) {
       uint32_t number = numbers[op.list.size() + r];
-      if (!checkRegister(warp, op, op.list2[r], state.registers[number], false))
+      if (!checkRegister(warp, op, state.registers[number], false))
         return Step::Fault;
       const uint32_t *words = warp.at<uint32_t>(op.list2[r]);
-      GroupWarp::Operand &kept = state.operands.emplace_back();
-      kept.group = state.openGroup;
-      kept.line = op.line;
-      kept.number = number;
+      state.operands.push_back({state.openGroup, op.line, number});
       for (unsigned lane = 0; lane < laneCount; ++lane) {
         unsigned row = lane / 4 + 8 * (r % 2);
         std::memcpy(a.row[row] + r / 2 * 16 + lane % 4 * 4, words + lane, 4);
-        kept.value[lane] = words[lane];
         if (warp.undefined(op.list2[r]) >> lane & 1)
           a.undefined.set(row);
       }
     }
   } else if (!sameInAll(warp, op, op.s[0], "the descriptor of A", descriptor) ||
              !readMatrix(warp, op, descriptor, warp.id % 4 * warpRows, warpRows,
-                         product.has(Product::TransposeA), a,
-                         reading.chunks)) {
+                         product.has(Product::TransposeA), a, reading)) {
     return Step::Fault;
   }
   if (!sameInAll(warp, op, op.s[1], "the descriptor of B", descriptor) ||
       !readMatrix(warp, op, descriptor, 0, product.n,
-                  product.has(Product::TransposeB), b, reading.chunks) ||
+                  product.has(Product::TransposeB), b, reading) ||
       !readChunks(warp, op, reading.chunks, false))
     return Step::Fault;
-  byElement<T>(product.a, [&](auto number) {
-    for (unsigned row = 0; row < warpRows; ++row)
-      elementsOf(a.row[row], k, bits, product.has(Product::NegateA), number,
-                 tile.a[row], 1);
-  });
-  byElement<T>(product.b, [&](auto number) {
-    for (unsigned column = 0; column < product.n; ++column)
-      elementsOf(b.row[column], k, bits, product.has(Product::NegateB), number,
-                 &tile.b[0][column], mostColumns);
-  });
+  if (!widenPairs(product, a, b, tile)) {
+    byElement<T>(product.a, [&](auto number) {
+      for (unsigned row = 0; row < warpRows; ++row)
+        elementsOf(a.row[row], k, bits, product.has(Product::NegateA), number,
+                   tile.a[row], 1);
+    });
+    byElement<T>(product.b, [&](auto number) {
+      for (unsigned column = 0; column < product.n; ++column)
+        elementsOf(b.row[column], k, bits, product.has(Product::NegateB),
+                   number, &tile.b[0][column], mostColumns);
+    });
+  }
   if (adds)
     loadAccumulators(warp, op, product, state.registers, numbers, tile, lost);
   else
@@ -549,12 +604,8 @@ static Step fence(Warp &warp, const Op &op, uint32_t lanes) {
     return Step::Fault;
   GroupWarp &state = groupOf(warp).warps[warp.id % 4];
   state.fenced = true;
-  for (size_t i = 0; i < state.registers.size(); ++i) {
-    GroupRegister &reg = state.registers[i];
-    if (!reg.inFlight)
-      std::memcpy(reg.fenced, warp.at<uint32_t>(warp.program.groupRegisters[i]),
-                  sizeof reg.fenced);
-  }
+  for (GroupRegister &reg : state.registers)
+    reg.written = false;
   return Step::Done;
 }
 
@@ -571,38 +622,34 @@ static void erase(std::vector<T> &all, F isOver) {
   all.erase(std::remove_if(all.begin(), all.end(), isOver), all.end());
 }
 
-static std::string before(const char *what, uint32_t line) {
-  return std::string(what) + " of the wgmma of line " + std::to_string(line) +
-         " before the wait for it";
-}
-
 /// What a product reads has to be there still.
 static bool endReading(Warp &warp, const Op &op, const Reading &reading) {
-  for (uint32_t at : reading.chunks)
-    if (std::memchr(warp.block.sharedState.data() + at, Pending, 16)) {
-      warp.fail(op, 0,
-                "a copy goes to byte " + std::to_string(at) +
-                    before(" of shared memory, an operand", reading.line));
-      return false;
-    }
+  Block &block = warp.block;
+  for (size_t i = 0; i < reading.chunks.size(); ++i) {
+    uint32_t at = reading.chunks[i];
+    bool isCopied =
+        std::memchr(block.sharedState.data() + at, Pending, 16) != nullptr;
+    if (!isCopied && std::memcmp(block.shared.data() + at,
+                                 reading.data.data() + 16 * i, 16) == 0)
+      continue;
+    warp.fail(op, 0,
+              std::string(isCopied ? "an asynchronous copy" : "a store") +
+                  " changes byte " + std::to_string(at) +
+                  " of shared memory, an operand of the wgmma of line " +
+                  std::to_string(reading.line) + ", before the wait for it");
+    return false;
+  }
   return readChunks(warp, op, reading.chunks, true);
 }
 
 /// The sums of a product go to their registers.
-static bool takeSums(Warp &warp, const Op &op, Slot slot, GroupRegister &reg) {
-  if (uint32_t written = ~warp.undefined(slot)) {
-    warp.fail(op, __builtin_ctz(written),
-              "an accumulator was written, " + before("one", reg.line));
-    return false;
-  }
+static void takeSums(Warp &warp, Slot slot, GroupRegister &reg) {
   reg.inFlight = false;
   std::memcpy(warp.at<uint32_t>(slot), reg.value, sizeof reg.value);
-  std::memcpy(reg.fenced, reg.value, sizeof reg.value);
   warp.define(slot, ~0u);
   for (unsigned lane = 0; lane < laneCount; ++lane)
     if (reg.lost[lane])
       warp.setShadow(slot, lane, 4, reg.lost[lane]);
-  return true;
 }
 
 static Step waitGroup(Warp &warp, const Op &op, uint32_t lanes) {
@@ -629,21 +676,11 @@ static Step waitGroup(Warp &warp, const Op &op, uint32_t lanes) {
   if (ends)
     warp.block.races.release(group.ended, warp.id, 1);
   warp.block.races.acquire(group.ended, warp.id, lanes);
-  for (const GroupWarp::Operand &operand : state.operands) {
-    const uint32_t *now =
-        warp.at<uint32_t>(warp.program.groupRegisters[operand.number]);
-    for (unsigned lane = 0; isOver(operand) && lane < laneCount; ++lane)
-      if (now[lane] != operand.value[lane])
-        return warp.fail(op, lane,
-                         "a register of A was written, " +
-                             before("one", operand.line));
-  }
   erase(state.operands, isOver);
   for (size_t i = 0; i < state.registers.size(); ++i) {
     GroupRegister &reg = state.registers[i];
-    if (reg.inFlight && isOver(reg) &&
-        !takeSums(warp, op, warp.program.groupRegisters[i], reg))
-      return Step::Fault;
+    if (reg.inFlight && isOver(reg))
+      takeSums(warp, warp.program.groupRegisters[i], reg);
   }
   return Step::Done;
 }
@@ -741,7 +778,8 @@ static void decodeProduct(Decoder &d) {
       return d.error("A does not have 4 registers");
     for (const Operand &each : a.elements) {
       op.list2.push_back(d.source(each, Type::B32));
-      if (std::optional<Type> type = d.registerType(each); type && isFloat(*type))
+      if (std::optional<Type> type = d.registerType(each);
+          type && isFloat(*type))
         d.error("A lies in registers of bits", "%r1 and the like");
       numbers.push_back(d.groupRegister(op.list2.back()));
     }
