@@ -55,7 +55,7 @@ void Knowledge::join(const Knowledge &other) {
 //===----------------------------------------------------------------------===//
 
 void Races::reset(uint32_t bytes, unsigned granule, unsigned threads) {
-  shift = granule == 4 ? 2 : granule == 2 ? 1 : 0;
+  shift = __builtin_ctz(granule);
   granules = bytes >> shift;
   warpCount = (threads + 31) / 32;
   for (unsigned w = 0; w < warpCount; ++w) {
@@ -64,11 +64,21 @@ void Races::reset(uint32_t bytes, unsigned granule, unsigned threads) {
   }
   writes.resize(granules);
   writeTags.resize(granules);
-  restart();
+  std::fill(writes.begin(), writes.end(), 0);
+  forget();
 }
 
-/// Forgets all accesses; clocks begin again.
+/// A barrier of the whole block at which clocks begin again. That something was
+/// stored is kept: a store of the same bytes remains none.
 void Races::restart() {
+  for (uint32_t &rec : writes)
+    rec = rec ? past : 0;
+  forget();
+}
+
+/// Begins an epoch in which nothing has been accessed yet.
+void Races::forget() {
+  ++epoch;
   for (unsigned w = 0; w < warpCount; ++w) {
     warps[w].clock = 1;
     warps[w].base.clear();
@@ -76,10 +86,10 @@ void Races::restart() {
   }
   for (Knowledge &barrier : barriers)
     barrier.clear();
-  std::fill(writes.begin(), writes.end(), 0);
   for (AccessSet *set : {&reads, &atomics, &strongReads}) {
     if (set->used)
       std::fill(set->warps.begin(), set->warps.end(), 0);
+    set->earlier.clear();
     set->used = false;
   }
   coWriters.clear();
@@ -95,11 +105,13 @@ Knowledge &Races::extraOf(Warp &warp, unsigned lane) {
   return extra;
 }
 
-/// What these lanes know and have done.
+/// What these lanes know and have done; with the last of a warp also those that
+/// have exited.
 void Races::give(Knowledge &to, unsigned w, uint32_t lanes) const {
   const Warp &warp = warps[w];
   to.join(warp.base);
-  for (uint32_t rest = warp.extraLanes & lanes; rest; rest &= rest - 1)
+  uint32_t givers = whole(warp, lanes) ? ~0u : lanes;
+  for (uint32_t rest = warp.extraLanes & givers; rest; rest &= rest - 1)
     to.join((*warp.extra)[__builtin_ctz(rest)]);
   if (whole(warp, lanes))
     to.all[w] = std::max(to.all[w], warp.clock);
@@ -109,11 +121,20 @@ void Races::give(Knowledge &to, unsigned w, uint32_t lanes) const {
 }
 
 void Races::release(Knowledge &to, unsigned w, uint32_t lanes) {
+  if (to.epoch != epoch)
+    to.clear();
+  to.epoch = epoch;
   give(to, w, lanes);
   tick(warps[w]);
 }
 
 void Races::acquire(const Knowledge &from, unsigned w, uint32_t lanes) {
+  // What was released in an earlier epoch happened before all of this one.
+  if (from.epoch == epoch)
+    take(from, w, lanes);
+}
+
+void Races::take(const Knowledge &from, unsigned w, uint32_t lanes) {
   Warp &warp = warps[w];
   if (whole(warp, lanes)) {
     warp.base.join(from);
@@ -144,7 +165,7 @@ void Races::sync(unsigned barrier, const uint32_t *lanes, bool ofBlock) {
   bool everybody = true, old = false;
   for (unsigned w = 0; w < warpCount; ++w) {
     everybody &= whole(warps[w], lanes[w]) && (lanes[w] || ofBlock);
-    old |= warps[w].clock > lastClock / 2;
+    old |= warps[w].clock > oldClock;
   }
   if (everybody) {
     barriers[barrier].clear();
@@ -174,7 +195,7 @@ void Races::sync(unsigned barrier, const uint32_t *lanes, bool ofBlock) {
       warp.base.join(joined);
       warp.extraLanes = 0;
     } else {
-      acquire(joined, w, lanes[w]);
+      take(joined, w, lanes[w]);
     }
     tick(warp);
   }
@@ -226,29 +247,47 @@ void Races::need(AccessSet &set) {
   set.tags.resize(granules);
 }
 
-/// Adds lanes to a set. Earlier accesses that `lane` knows are forgotten:
-/// whoever knows of the new one knows of them.
+/// Adds lanes to a set. Earlier accesses that `lane`, one of them, knows are
+/// forgotten: whoever knows of the new one knows of them.
 inline void Races::add(AccessSet &set, unsigned w, uint32_t granule,
                        uint32_t lanes, unsigned lane) {
-  Cell &cell = set.cells[size_t(w) * granules + granule];
+  size_t index = size_t(w) * granules + granule;
+  Cell &cell = set.cells[index];
   Warp &warp = warps[w];
   uint32_t &users = set.warps[granule];
   set.tags[granule] = currentTag;
   if (!(users >> w & 1) || cell.clock <= warp.base.all[w]) {
     users |= 1u << w;
     cell = {warp.clock, lanes};
+    if (__builtin_expect(!set.earlier.empty(), 0))
+      set.earlier.erase(index);
     return;
   }
-  if (cell.clock != warp.clock) {
-    uint32_t kept = 0;
-    for (uint32_t rest = cell.lanes; rest; rest &= rest - 1) {
-      unsigned other = __builtin_ctz(rest);
-      if (!known(warp, w, lane, cell.clock << 10 | w << 5 | other))
-        kept |= 1u << other;
-    }
-    cell = {warp.clock, kept};
+  if (__builtin_expect(cell.clock != warp.clock, 0)) {
+    keepEarlier(set, index, w, lanes, lane);
+    cell = {warp.clock, 0};
   }
   cell.lanes |= lanes;
+}
+
+/// A cell is about to go on to the clock of now.
+void Races::keepEarlier(AccessSet &set, size_t index, unsigned w,
+                        uint32_t lanes, unsigned lane) {
+  const Warp &warp = warps[w];
+  auto isOver = [&](const Earlier &each) {
+    return lanes >> each.lane & 1 ||
+           known(warp, w, lane, each.clock << 10 | w << 5 | each.lane);
+  };
+  std::vector<Earlier> &kept = set.earlier[index];
+  kept.erase(std::remove_if(kept.begin(), kept.end(), isOver), kept.end());
+  Cell cell = set.cells[index];
+  for (uint32_t rest = cell.lanes; rest; rest &= rest - 1) {
+    Earlier each = {cell.clock, static_cast<uint32_t>(__builtin_ctz(rest))};
+    if (!isOver(each))
+      kept.push_back(each);
+  }
+  if (kept.empty())
+    set.earlier.erase(index);
 }
 
 bool Races::conflict(const AccessSet &set, unsigned w, unsigned lane,
@@ -256,17 +295,36 @@ bool Races::conflict(const AccessSet &set, unsigned w, unsigned lane,
   const Warp &warp = warps[w];
   for (uint32_t rest = set.warps[granule]; rest; rest &= rest - 1) {
     unsigned other = __builtin_ctz(rest);
-    const Cell &cell = set.cells[size_t(other) * granules + granule];
+    size_t index = size_t(other) * granules + granule;
+    const Cell &cell = set.cells[index];
     if (cell.clock <= warp.base.all[other])
       continue;
-    for (uint32_t lanes = cell.lanes; lanes; lanes &= lanes - 1) {
-      uint32_t rec = cell.clock << 10 | other << 5 |
-                     static_cast<uint32_t>(__builtin_ctz(lanes));
-      if (!known(warp, w, lane, rec))
-        return report(race, granule, lane, rec, set.tags[granule], false, true);
-    }
+    auto races = [&](uint32_t clock, uint32_t otherLane) {
+      uint32_t rec = clock << 10 | other << 5 | otherLane;
+      return !known(warp, w, lane, rec) &&
+             report(race, granule, lane, rec, set.tags[granule], false, true);
+    };
+    for (uint32_t lanes = cell.lanes; lanes; lanes &= lanes - 1)
+      if (races(cell.clock, __builtin_ctz(lanes)))
+        return true;
+    if (__builtin_expect(set.earlier.empty(), 1))
+      continue;
+    if (auto it = set.earlier.find(index); it != set.earlier.end())
+      for (const Earlier &each : it->second)
+        if (races(each.clock, each.lane))
+          return true;
   }
   return false;
+}
+
+/// A load of `lane` meets an atomic.
+bool Races::behindAtomics(unsigned w, unsigned lane, uint32_t granule,
+                          Race &race) const {
+  if (!conflict(atomics, w, lane, granule, race))
+    return false;
+  race.otherWrote = true;
+  race.thisWrites = false;
+  return true;
 }
 
 /// The access is not ordered behind the last plain store.
@@ -293,11 +351,8 @@ bool Races::read(unsigned w, uint32_t lanes, const uint32_t *address,
           behindWrite(w, lane, granule, race))
         return true;
       if (__builtin_expect(atomics.used, 0) &&
-          conflict(atomics, w, lane, granule, race)) {
-        race.otherWrote = true;
-        race.thisWrites = false;
+          behindAtomics(w, lane, granule, race))
         return true;
-      }
       add(reads, w, granule, 1u << lane, lane);
     }
   }
@@ -315,16 +370,14 @@ bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
     uint32_t first = address[lane] >> shift;
     for (uint32_t granule = first; granule < first + count; ++granule) {
       uint32_t rec = writes[granule];
-      if (__builtin_expect((rec >> 10) > all[rec >> 5 & 31], 0))
-        for (uint32_t readers = warp.live; readers; readers &= readers - 1)
-          if (behindWrite(w, __builtin_ctz(readers), granule, race))
+      bool isNew = (rec >> 10) > all[rec >> 5 & 31];
+      if (__builtin_expect(isNew || atomics.used, 0))
+        for (uint32_t readers = warp.live; readers; readers &= readers - 1) {
+          unsigned reader = __builtin_ctz(readers);
+          if (behindWrite(w, reader, granule, race) ||
+              (atomics.used && behindAtomics(w, reader, granule, race)))
             return true;
-      if (__builtin_expect(atomics.used, 0) &&
-          conflict(atomics, w, lane, granule, race)) {
-        race.otherWrote = true;
-        race.thisWrites = false;
-        return true;
-      }
+        }
       add(reads, w, granule, warp.live, lane);
     }
   }

@@ -49,7 +49,8 @@ struct Race {
 };
 
 /// Which accesses happened before whoever holds this: up to which clock, of all
-/// lanes of a warp and of single threads.
+/// lanes of a warp and of single threads. Clocks are those of one epoch of a
+/// Races; one that is kept over the end of its epoch reads as empty.
 class Knowledge {
 public:
   void clear() {
@@ -64,6 +65,7 @@ private:
   void raise(unsigned warp, unsigned lane, uint32_t clock);
   void join(const Knowledge &other);
 
+  uint32_t epoch = 0;
   std::array<uint32_t, 32> all{};
   std::vector<std::pair<uint16_t, uint32_t>> some; ///< thread, clock; sorted
 };
@@ -81,8 +83,12 @@ struct StoredValues {
 /// lane, which is a power of two up to 16 and at least the granule.
 class Races {
 public:
-  /// Starts a block. `granule` is 1, 2 or 4, no more than the smallest access;
-  /// `threads` is at most 1024.
+  /// Clocks begin again at the first barrier of the whole block at which one is
+  /// beyond `oldClock`.
+  explicit Races(uint32_t oldClock = lastClock / 2) : oldClock(oldClock) {}
+
+  /// Starts a block. `granule` is a power of two up to 16, no more than the
+  /// smallest access; `threads` is at most 1024.
   void reset(uint32_t bytes, unsigned granule, unsigned threads);
 
   /// Names the accesses that follow, as the line they stand in.
@@ -124,19 +130,21 @@ public:
   void release(Knowledge &to, unsigned warp, uint32_t lanes);
   void acquire(const Knowledge &from, unsigned warp, uint32_t lanes);
 
-  /// The clock of a thread now, and whether what it did at such a clock
-  /// happened before what `lane` does now.
-  uint32_t recordOf(unsigned warp, unsigned lane) const {
-    return record(warp, lane);
+  /// The clock of a thread now, with the thread in the low 10 bits, and whether
+  /// what it did at such a clock happened before what `lane` does now.
+  uint64_t recordOf(unsigned warp, unsigned lane) const {
+    return uint64_t(epoch) << 32 | record(warp, lane);
   }
-  bool ordered(unsigned warp, unsigned lane, uint32_t rec) const {
-    return known(warps[warp], warp, lane, rec);
+  bool ordered(unsigned warp, unsigned lane, uint64_t rec) const {
+    return rec >> 32 != epoch ||
+           known(warps[warp], warp, lane, static_cast<uint32_t>(rec));
   }
 
   void exitLanes(unsigned warp, uint32_t lanes) { warps[warp].live &= ~lanes; }
 
 private:
   static constexpr uint32_t lastClock = (1u << 22) - 2;
+  static constexpr uint32_t past = 1;
 
   struct Warp {
     uint32_t clock = 1;
@@ -147,13 +155,20 @@ private:
   };
 
   /// Who has accessed a granule in one way since the last plain store: by warp,
-  /// the latest clock and the lanes.
+  /// the latest clock and the lanes that accessed it then.
   struct Cell {
     uint32_t clock;
     uint32_t lanes;
   };
+  struct Earlier {
+    uint32_t clock;
+    uint32_t lane;
+  };
   struct AccessSet {
-    std::vector<Cell> cells;     ///< [warp][granule]; made when first needed
+    std::vector<Cell> cells; ///< [warp][granule]; made when first needed
+    /// By index of the cell: accesses of other lanes at earlier clocks, which
+    /// not all of the warp know of.
+    std::unordered_map<size_t, std::vector<Earlier>> earlier;
     std::vector<uint32_t> warps; ///< [granule]: warps with a cell
     std::vector<uint32_t> tags;  ///< [granule]: of the last access
     bool used = false;
@@ -171,16 +186,22 @@ private:
   }
   Knowledge &extraOf(Warp &warp, unsigned lane);
   void give(Knowledge &to, unsigned warp, uint32_t lanes) const;
+  void take(const Knowledge &from, unsigned warp, uint32_t lanes);
   void restart();
+  void forget();
 
   void need(AccessSet &set);
   void add(AccessSet &set, unsigned warp, uint32_t granule, uint32_t lanes,
            unsigned lane);
+  void keepEarlier(AccessSet &set, size_t index, unsigned warp, uint32_t lanes,
+                   unsigned lane);
   /// A racing access of the set, if any.
   bool conflict(const AccessSet &set, unsigned warp, unsigned lane,
                 uint32_t granule, Race &race) const;
   bool behindWrite(unsigned warp, unsigned lane, uint32_t granule,
                    Race &race) const;
+  bool behindAtomics(unsigned warp, unsigned lane, uint32_t granule,
+                     Race &race) const;
   template <typename Silent>
   bool store(unsigned warp, uint32_t lanes, const uint32_t *address,
              unsigned size, Silent isSilent, Race &race);
@@ -191,9 +212,12 @@ private:
   unsigned warpCount = 0;
   uint32_t granules = 0;
   uint32_t currentTag = 0;
+  uint32_t oldClock;
+  uint32_t epoch = 0;
   std::array<Warp, 32> warps;
   std::array<Knowledge, 16> barriers;
-  /// [granule]: clock, warp and lane of the last plain store; 0 for none.
+  /// [granule]: clock, warp and lane of the last plain store; 0 for none,
+  /// `past` for one of an earlier epoch.
   std::vector<uint32_t> writes, writeTags;
   AccessSet reads, atomics, strongReads;
   /// Others that stored the same value, by granule: threads.
