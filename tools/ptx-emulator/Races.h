@@ -28,11 +28,12 @@
 #ifndef NESTC_TOOLS_PTX_EMULATOR_RACES_H
 #define NESTC_TOOLS_PTX_EMULATOR_RACES_H
 
+#include "tools/ptx-emulator/Knowledge.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace nestc {
@@ -46,28 +47,6 @@ struct Race {
   uint8_t lane = 0; ///< of the call
   /// The tag of the earlier access; of several reads, of the last.
   uint32_t otherTag = 0;
-};
-
-/// Which accesses happened before whoever holds this: up to which clock, of all
-/// lanes of a warp and of single threads. Clocks are those of one epoch of a
-/// Races; one that is kept over the end of its epoch reads as empty.
-class Knowledge {
-public:
-  void clear() {
-    all.fill(0);
-    some.clear();
-  }
-
-private:
-  friend class Races;
-
-  uint32_t of(unsigned warp, unsigned lane) const;
-  void raise(unsigned warp, unsigned lane, uint32_t clock);
-  void join(const Knowledge &other);
-
-  uint32_t epoch = 0;
-  std::array<uint32_t, 32> all{};
-  std::vector<std::pair<uint16_t, uint32_t>> some; ///< thread, clock; sorted
 };
 
 /// The bytes of a store: element e of a lane lies at element[e] + lane *
@@ -154,24 +133,24 @@ private:
     std::unique_ptr<std::array<Knowledge, 32>> extra; ///< of single lanes
   };
 
-  /// Who has accessed a granule in one way since the last plain store: by warp,
-  /// the latest clock and the lanes that accessed it then.
-  struct Cell {
-    uint32_t clock;
-    uint32_t lanes;
-  };
+  /// By warp, a clock: after it the warp did nothing of a kind.
+  using Latest = std::array<uint32_t, 32>;
+
   struct Earlier {
     uint32_t clock;
     uint32_t lane;
   };
+  /// Who has accessed each granule in one way since its last plain store: by
+  /// warp, the latest clock and the lanes that accessed it then.
   struct AccessSet {
-    std::vector<Cell> cells; ///< [warp][granule]; made when first needed
-    /// By index of the cell: accesses of other lanes at earlier clocks, which
-    /// not all of the warp know of.
+    std::vector<uint32_t> clocks, lanes; ///< [warp][granule]
+    /// By index in these: accesses of other lanes at earlier clocks, which not
+    /// all of the warp know of.
     std::unordered_map<size_t, std::vector<Earlier>> earlier;
-    std::vector<uint32_t> warps; ///< [granule]: warps with a cell
+    std::vector<uint32_t> warps; ///< [granule]: warps that are in the lists
     std::vector<uint32_t> tags;  ///< [granule]: of the last access
-    bool used = false;
+    Latest newest;
+    bool used = false; ///< the lists are there
   };
 
   uint32_t record(unsigned warp, unsigned lane) const {
@@ -202,11 +181,22 @@ private:
                    Race &race) const;
   bool behindAtomics(unsigned warp, unsigned lane, uint32_t granule,
                      Race &race) const;
-  template <typename Silent>
+  template <typename Silent, typename Equal>
   bool store(unsigned warp, uint32_t lanes, const uint32_t *address,
-             unsigned size, Silent isSilent, Race &race);
+             unsigned size, Silent isSilent, Equal equal, Race &race);
   bool report(Race &race, uint32_t granule, unsigned lane, uint32_t other,
               uint32_t tag, bool otherWrote, bool thisWrites) const;
+
+  struct Four;
+  template <bool merge, typename CheckFour, typename CheckOne,
+            typename CheckEach>
+  bool visit(unsigned warp, uint32_t lanes, const uint32_t *address,
+             unsigned size, CheckFour four, CheckOne one, CheckEach each) const;
+  uint32_t unknown(const Latest &latest, const Warp &warp) const;
+  bool isBehindWrites(const Warp &warp, const Four &four) const;
+  bool isBehind(const AccessSet &set, uint32_t suspects, unsigned warp,
+                const Four &four) const;
+  bool addFour(AccessSet &set, unsigned warp, const Four &four);
 
   unsigned shift = 2; ///< of a byte offset to its granule
   unsigned warpCount = 0;
@@ -219,6 +209,7 @@ private:
   /// [granule]: clock, warp and lane of the last plain store; 0 for none,
   /// `past` for one of an earlier epoch.
   std::vector<uint32_t> writes, writeTags;
+  Latest newestWrite{};
   AccessSet reads, atomics, strongReads;
   /// Others that stored the same value, by granule: threads.
   std::unordered_map<uint32_t, std::vector<uint16_t>> coWriters;

@@ -422,8 +422,8 @@ private:
     unsigned stride = element == 8 || below(2) ? 8 : 4;
     bool same = below(2);
     auto *bytes = reinterpret_cast<uint8_t *>(registers);
-    for (unsigned b = 0; b < sizeof registers; ++b)
-      bytes[b] = same ? 1 : below(8) == 0;
+    for (uint8_t *byte = bytes; byte < bytes + sizeof registers; ++byte)
+      *byte = same ? 1 : below(8) == 0;
     StoredValues stored;
     for (unsigned e = 0; e < r.size / element; ++e)
       stored.element[e] = registers[e];

@@ -1,0 +1,587 @@
+//===- RacesAccess.cpp - accesses to shared memory ------------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Each access is checked lane by lane and granule by granule, in that order. In
+// front of it is a check of four granules in a row at a time, which takes what
+// is common and clean and leaves all else to the first.
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ptx-emulator/Lanes.h"
+#include "tools/ptx-emulator/Races.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace nestc::ptx;
+
+//===----------------------------------------------------------------------===//
+// Records of accesses
+//===----------------------------------------------------------------------===//
+
+/// Whether the access of a record happened before what `lane` does now. The
+/// callers have looked at base.all already.
+bool Races::known(const Warp &warp, unsigned self, unsigned lane,
+                  uint32_t rec) const {
+  uint32_t clock = rec >> 10;
+  unsigned other = rec >> 5 & 31, otherLane = rec & 31;
+  if ((rec & 1023) == (self << 5 | lane) || clock <= warp.base.all[other])
+    return true;
+  if (!warp.base.some.empty() && warp.base.of(other, otherLane) >= clock)
+    return true;
+  return warp.extraLanes >> lane & 1 &&
+         (*warp.extra)[lane].of(other, otherLane) >= clock;
+}
+
+bool Races::isCoWriter(uint32_t granule, uint32_t thread) const {
+  auto it = coWriters.find(granule);
+  return it != coWriters.end() &&
+         std::find(it->second.begin(), it->second.end(), thread) !=
+             it->second.end();
+}
+
+bool Races::report(Race &race, uint32_t granule, unsigned lane, uint32_t other,
+                   uint32_t tag, bool otherWrote, bool thisWrites) const {
+  race.byte = granule << shift;
+  race.lane = lane;
+  race.otherWarp = other >> 5 & 31;
+  race.otherLane = other & 31;
+  race.otherTag = tag;
+  race.otherWrote = otherWrote;
+  race.thisWrites = thisWrites;
+  return true;
+}
+
+void Races::need(AccessSet &set) {
+  if (set.used)
+    return;
+  set.used = true;
+  set.clocks.resize(size_t(warpCount) * granules);
+  set.lanes.resize(size_t(warpCount) * granules);
+  set.warps.assign(granules, 0);
+  set.tags.resize(granules);
+  set.newest.fill(0);
+}
+
+/// Adds lanes to a set. Earlier accesses that `lane`, one of them, knows are
+/// forgotten: whoever knows of the new one knows of them.
+inline void Races::add(AccessSet &set, unsigned w, uint32_t granule,
+                       uint32_t lanes, unsigned lane) {
+  size_t index = size_t(w) * granules + granule;
+  uint32_t &clock = set.clocks[index], &cell = set.lanes[index];
+  const Warp &warp = warps[w];
+  uint32_t &users = set.warps[granule];
+  set.tags[granule] = currentTag;
+  if (!(users >> w & 1) || clock <= warp.base.all[w]) {
+    users |= 1u << w;
+    clock = warp.clock;
+    cell = lanes;
+    if (__builtin_expect(!set.earlier.empty(), 0))
+      set.earlier.erase(index);
+    return;
+  }
+  if (__builtin_expect(clock != warp.clock, 0)) {
+    keepEarlier(set, index, w, lanes, lane);
+    clock = warp.clock;
+    cell = 0;
+  }
+  cell |= lanes;
+}
+
+/// A cell is about to go on to the clock of now.
+void Races::keepEarlier(AccessSet &set, size_t index, unsigned w,
+                        uint32_t lanes, unsigned lane) {
+  const Warp &warp = warps[w];
+  auto isOver = [&](const Earlier &each) {
+    return lanes >> each.lane & 1 ||
+           known(warp, w, lane, each.clock << 10 | w << 5 | each.lane);
+  };
+  std::vector<Earlier> &kept = set.earlier[index];
+  kept.erase(std::remove_if(kept.begin(), kept.end(), isOver), kept.end());
+  for (uint32_t rest = set.lanes[index]; rest; rest &= rest - 1) {
+    Earlier each = {set.clocks[index],
+                    static_cast<uint32_t>(__builtin_ctz(rest))};
+    if (!isOver(each))
+      kept.push_back(each);
+  }
+  if (kept.empty())
+    set.earlier.erase(index);
+}
+
+bool Races::conflict(const AccessSet &set, unsigned w, unsigned lane,
+                     uint32_t granule, Race &race) const {
+  const Warp &warp = warps[w];
+  for (uint32_t rest = set.warps[granule]; rest; rest &= rest - 1) {
+    unsigned other = __builtin_ctz(rest);
+    size_t index = size_t(other) * granules + granule;
+    if (set.clocks[index] <= warp.base.all[other])
+      continue;
+    auto races = [&](uint32_t clock, uint32_t otherLane) {
+      uint32_t rec = clock << 10 | other << 5 | otherLane;
+      return !known(warp, w, lane, rec) &&
+             report(race, granule, lane, rec, set.tags[granule], false, true);
+    };
+    for (uint32_t lanes = set.lanes[index]; lanes; lanes &= lanes - 1)
+      if (races(set.clocks[index], __builtin_ctz(lanes)))
+        return true;
+    if (__builtin_expect(set.earlier.empty(), 1))
+      continue;
+    if (auto it = set.earlier.find(index); it != set.earlier.end())
+      for (const Earlier &each : it->second)
+        if (races(each.clock, each.lane))
+          return true;
+  }
+  return false;
+}
+
+/// A load of `lane` meets an atomic.
+bool Races::behindAtomics(unsigned w, unsigned lane, uint32_t granule,
+                          Race &race) const {
+  if (!conflict(atomics, w, lane, granule, race))
+    return false;
+  race.otherWrote = true;
+  race.thisWrites = false;
+  return true;
+}
+
+/// The access is not ordered behind the last plain store.
+bool Races::behindWrite(unsigned w, unsigned lane, uint32_t granule,
+                        Race &race) const {
+  uint32_t rec = writes[granule];
+  if (known(warps[w], w, lane, rec) || isCoWriter(granule, w << 5 | lane))
+    return false;
+  return report(race, granule, lane, rec, writeTags[granule], true, false);
+}
+
+//===----------------------------------------------------------------------===//
+// Four granules at a time
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+using Quad = uint32_t __attribute__((vector_size(16)));
+/// What a comparison gives: each all ones or zero.
+using Test = int32_t __attribute__((vector_size(16)));
+
+} // namespace
+
+/// Four granules in a row that an access touches.
+struct Races::Four {
+  uint32_t first;
+  unsigned lane;   ///< that touches the first of them
+  uint32_t offset; ///< of the first in the bytes of the lane
+  Quad lanes;      ///< that touch each
+  Quad threads;    ///< the same as a thread; ~0 if they are several lanes
+};
+
+NEST_PTX_INLINE Quad quadAt(const uint32_t *from) {
+  Quad quad;
+  std::memcpy(&quad, from, sizeof quad);
+  return quad;
+}
+NEST_PTX_INLINE void save(uint32_t *to, Quad quad) {
+  std::memcpy(to, &quad, sizeof quad);
+}
+NEST_PTX_INLINE bool any(Test test) {
+  uint64_t halves[2];
+  std::memcpy(halves, &test, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+}
+/// Clocks have no top bit: the comparison that every processor has will do.
+NEST_PTX_INLINE Test isAbove(Quad clocks, uint32_t clock) {
+  return reinterpret_cast<Test>(clocks) > static_cast<int32_t>(clock);
+}
+
+/// Takes a request apart, in the order of its lanes: into granules in a row for
+/// `four`, or granules of some lanes for `one`. Where these say false, as they
+/// do where anything is unusual, `each` checks the lanes from their beginning.
+/// `merge`: lanes at one address may go together.
+template <bool merge, typename CheckFour, typename CheckOne, typename CheckEach>
+inline bool Races::visit(unsigned w, uint32_t lanes, const uint32_t *address,
+                         unsigned size, CheckFour four, CheckOne one,
+                         CheckEach each) const {
+  uint32_t count = size >> shift;
+  // Lanes that may make a row together.
+  uint32_t group = count == 1 ? 4 : count == 2 ? 2 : 1;
+  while (lanes) {
+    unsigned lane = __builtin_ctz(lanes);
+    uint32_t run = 1u << lane, first = address[lane] >> shift;
+    if (group > 1 && lane + group <= 32) {
+      uint32_t members = ((1u << group) - 1) << lane;
+      bool isRow = (lanes & members) == members;
+      for (unsigned l = 1; l < group; ++l)
+        isRow &= address[lane + l] == address[lane] + l * size;
+      if (isRow) {
+        lanes &= ~members;
+        Four row = {first, lane, 0, Quad{} + run, Quad{} + (w << 5 | lane)};
+        if (group == 4) {
+          row.lanes *= Quad{1, 2, 4, 8};
+          row.threads += Quad{0, 1, 2, 3};
+        } else {
+          row.lanes *= Quad{1, 1, 2, 2};
+          row.threads += Quad{0, 0, 1, 1};
+        }
+        if (!four(row) && each(members))
+          return true;
+        continue;
+      }
+    }
+    lanes &= lanes - 1;
+    while (merge && lanes && address[__builtin_ctz(lanes)] == address[lane]) {
+      run |= lanes & -lanes;
+      lanes &= lanes - 1;
+    }
+    bool isClean = true;
+    uint32_t thread = run & (run - 1) ? ~0u : w << 5 | lane;
+    for (uint32_t at = 0; at < count && isClean; at += group == 1 ? 4 : 1)
+      isClean = group > 1 ? one(first + at, run, lane)
+                          : four({first + at, lane, at << shift, Quad{} + run,
+                                  Quad{} + thread});
+    if (!isClean && each(run))
+      return true;
+  }
+  return false;
+}
+
+/// Warps of which something in such a list is not known to all of `warp`.
+uint32_t Races::unknown(const Latest &latest, const Warp &warp) const {
+  uint32_t mask = 0;
+  for (unsigned w = 0; w < latest.size(); ++w)
+    mask |= uint32_t(latest[w] > warp.base.all[w]) << w;
+  return mask;
+}
+
+/// The last stores are known, or the thread's own. Where several warps made
+/// them, this is false.
+inline bool Races::isBehindWrites(const Warp &warp, const Four &four) const {
+  Quad rec = quadAt(&writes[four.first]);
+  Test apart = ((rec ^ rec[0]) & 31u << 5) != 0;
+  Test late = isAbove(rec >> 10, warp.base.all[rec[0] >> 5 & 31]);
+  return !any(apart | (late & ((rec & 1023u) != four.threads)));
+}
+
+/// The accesses of a set are known, or the thread's own. `suspects` are the
+/// warps with any others.
+inline bool Races::isBehind(const AccessSet &set, uint32_t suspects, unsigned w,
+                            const Four &four) const {
+  if (!set.used)
+    return true;
+  if (!set.earlier.empty())
+    return false;
+  Quad users = quadAt(&set.warps[four.first]);
+  uint32_t rest = (users[0] | users[1] | users[2] | users[3]) & suspects;
+  for (; rest; rest &= rest - 1) {
+    unsigned other = __builtin_ctz(rest);
+    size_t index = size_t(other) * granules + four.first;
+    Test late = (users & 1u << other) != 0;
+    late &= isAbove(quadAt(&set.clocks[index]), warps[w].base.all[other]);
+    if (other == w)
+      late &= (quadAt(&set.lanes[index]) != four.lanes) | (four.threads == ~0u);
+    if (any(late))
+      return false;
+  }
+  return true;
+}
+
+/// The same as add(), if nothing has to be kept for it.
+inline bool Races::addFour(AccessSet &set, unsigned w, const Four &four) {
+  if (!set.earlier.empty())
+    return false;
+  const Warp &warp = warps[w];
+  size_t index = size_t(w) * granules + four.first;
+  Quad users = quadAt(&set.warps[four.first]),
+       clocks = quadAt(&set.clocks[index]);
+  Test isOver = (users & 1u << w) == 0;
+  isOver |= ~isAbove(clocks, warp.base.all[w]);
+  if (any(~isOver & (clocks != warp.clock)))
+    return false;
+  Quad kept = quadAt(&set.lanes[index]) & ~reinterpret_cast<Quad>(isOver);
+  save(&set.lanes[index], kept | four.lanes);
+  save(&set.clocks[index], Quad{} + warp.clock);
+  save(&set.warps[four.first], users | 1u << w);
+  save(&set.tags[four.first], Quad{} + currentTag);
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Loads
+//===----------------------------------------------------------------------===//
+
+bool Races::read(unsigned w, uint32_t lanes, const uint32_t *address,
+                 unsigned size, Race &race) {
+  need(reads);
+  const Warp &warp = warps[w];
+  const uint32_t *all = warp.base.all.data();
+  reads.newest[w] = warp.clock;
+  bool fresh = unknown(newestWrite, warp) != 0;
+  uint32_t suspects = atomics.used ? unknown(atomics.newest, warp) : 0;
+  auto isKnown = [&](uint32_t granule) {
+    uint32_t rec = writes[granule];
+    return (rec >> 10) <= all[rec >> 5 & 31];
+  };
+  auto four = [&](const Four &f) {
+    return (!fresh || isBehindWrites(warp, f)) &&
+           isBehind(atomics, suspects, w, f) && addFour(reads, w, f);
+  };
+  auto one = [&](uint32_t granule, uint32_t run, unsigned lane) {
+    if ((fresh && !isKnown(granule)) || suspects)
+      return false;
+    add(reads, w, granule, run, lane);
+    return true;
+  };
+  auto each = [&](uint32_t run) {
+    uint32_t count = size >> shift;
+    for (; run; run &= run - 1) {
+      unsigned lane = __builtin_ctz(run);
+      uint32_t first = address[lane] >> shift;
+      for (uint32_t granule = first; granule < first + count; ++granule) {
+        if ((!isKnown(granule) && behindWrite(w, lane, granule, race)) ||
+            (suspects && behindAtomics(w, lane, granule, race)))
+          return true;
+        add(reads, w, granule, 1u << lane, lane);
+      }
+    }
+    return false;
+  };
+  return visit<true>(w, lanes, address, size, four, one, each);
+}
+
+bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
+                    unsigned size, Race &race) {
+  need(reads);
+  const Warp &warp = warps[w];
+  const uint32_t *all = warp.base.all.data();
+  reads.newest[w] = warp.clock;
+  bool fresh = unknown(newestWrite, warp) != 0;
+  uint32_t suspects = atomics.used ? unknown(atomics.newest, warp) : 0;
+  uint32_t count = size >> shift;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    uint32_t first = address[lane] >> shift;
+    for (uint32_t granule = first; granule < first + count; ++granule) {
+      uint32_t rec = writes[granule];
+      bool isNew = fresh && (rec >> 10) > all[rec >> 5 & 31];
+      if (__builtin_expect(isNew || suspects, 0))
+        for (uint32_t readers = warp.live; readers; readers &= readers - 1) {
+          unsigned reader = __builtin_ctz(readers);
+          if (behindWrite(w, reader, granule, race) ||
+              (suspects && behindAtomics(w, reader, granule, race)))
+            return true;
+        }
+      add(reads, w, granule, warp.live, lane);
+    }
+  }
+  return false;
+}
+
+bool Races::atomicRead(unsigned w, uint32_t lanes, const uint32_t *address,
+                       unsigned size, Race &race) {
+  need(strongReads);
+  strongReads.newest[w] = warps[w].clock;
+  uint32_t count = size >> shift;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    uint32_t first = address[lane] >> shift;
+    for (uint32_t granule = first; granule < first + count; ++granule) {
+      if (behindWrite(w, lane, granule, race))
+        return true;
+      add(strongReads, w, granule, 1u << lane, lane);
+    }
+  }
+  return false;
+}
+
+//===----------------------------------------------------------------------===//
+// Stores
+//===----------------------------------------------------------------------===//
+
+/// The bytes that a lane stores.
+static void gather(const StoredValues &values, unsigned lane, unsigned size,
+                   uint8_t *to) {
+  for (unsigned e = 0; e * values.bytes < size; ++e) {
+    const auto *from =
+        static_cast<const uint8_t *>(values.element[e]) + lane * values.stride;
+    if (values.bytes == 4)
+      std::memcpy(to + e * 4, from, 4);
+    else
+      std::memcpy(to + e * values.bytes, from, values.bytes);
+  }
+}
+
+/// Which of four granules are the same.
+template <unsigned bytes>
+static unsigned equalFour(const uint8_t *a, const uint8_t *b) {
+  unsigned equal = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    equal |= unsigned(!std::memcmp(a + i * bytes, b + i * bytes, bytes)) << i;
+  return equal;
+}
+static unsigned equalFour(unsigned shift, const uint8_t *a, const uint8_t *b) {
+  switch (shift) {
+  case 0:
+    return equalFour<1>(a, b);
+  case 1:
+    return equalFour<2>(a, b);
+  case 2:
+    return equalFour<4>(a, b);
+  case 3:
+    return equalFour<8>(a, b);
+  default:
+    return equalFour<16>(a, b);
+  }
+}
+
+/// A plain store. `isSilent(lane, granule)` says whether an earlier store of
+/// the same bytes is what it meets; equal(four) of which of these.
+template <typename Silent, typename Equal>
+bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
+                  unsigned size, Silent isSilent, Equal equal, Race &race) {
+  const Warp &warp = warps[w];
+  const uint32_t *all = warp.base.all.data();
+  AccessSet *const sets[] = {&reads, &atomics, &strongReads};
+  uint32_t suspects[3] = {};
+  for (unsigned s = 0; s < 3; ++s)
+    if (sets[s]->used)
+      suspects[s] = unknown(sets[s]->newest, warp);
+  // Lanes of this store may meet each other.
+  newestWrite[w] = warp.clock;
+  bool fresh = unknown(newestWrite, warp) != 0;
+  auto four = [&](const Four &f) {
+    if (!coWriters.empty())
+      return false;
+    Quad rec = quadAt(&writes[f.first]);
+    if (any(rec != 0))
+      if (unsigned same = equal(f))
+        return same == 15 &&
+               !any((rec == 0) | (((rec ^ f.threads) & 1023u) != 0));
+    if (fresh && !isBehindWrites(warp, f))
+      return false;
+    for (unsigned s = 0; s < 3; ++s)
+      if (!isBehind(*sets[s], suspects[s], w, f))
+        return false;
+    for (AccessSet *set : sets)
+      if (set->used)
+        save(&set->warps[f.first], Quad{});
+    save(&writes[f.first], warp.clock << 10 | f.threads);
+    save(&writeTags[f.first], Quad{} + currentTag);
+    return true;
+  };
+  auto one = [](uint32_t, uint32_t, unsigned) { return false; };
+  auto each = [&](uint32_t run) {
+    uint32_t count = size >> shift;
+    for (; run; run &= run - 1) {
+      unsigned lane = __builtin_ctz(run);
+      uint32_t first = address[lane] >> shift;
+      uint32_t mine = record(w, lane);
+      for (uint32_t granule = first; granule < first + count; ++granule) {
+        uint32_t rec = writes[granule];
+        // What changes nothing is no store to anybody; who made it may read it.
+        if (rec && isSilent(lane, granule)) {
+          if ((rec & 1023) != (w << 5 | lane))
+            coWriters[granule].push_back(w << 5 | lane);
+          continue;
+        }
+        if (__builtin_expect((rec >> 10) > all[rec >> 5 & 31], 0) &&
+            behindWrite(w, lane, granule, race)) {
+          race.thisWrites = true;
+          return true;
+        }
+        if (__builtin_expect(!coWriters.empty(), 0))
+          coWriters.erase(granule);
+        for (unsigned s = 0; s < 3; ++s) {
+          if (!sets[s]->used || !sets[s]->warps[granule])
+            continue;
+          if (suspects[s] && conflict(*sets[s], w, lane, granule, race)) {
+            race.otherWrote = sets[s] == &atomics;
+            return true;
+          }
+          sets[s]->warps[granule] = 0;
+        }
+        writes[granule] = mine;
+        writeTags[granule] = currentTag;
+      }
+    }
+    return false;
+  };
+  return visit<false>(w, lanes, address, size, four, one, each);
+}
+
+bool Races::write(unsigned w, uint32_t lanes, const uint32_t *address,
+                  unsigned size, const StoredValues &values,
+                  const uint8_t *memory, Race &race) {
+  auto isSilent = [&](unsigned lane, uint32_t granule) {
+    if (!values.bytes)
+      return false;
+    uint32_t first = granule << shift, bytes = 1u << shift;
+    uint8_t mine[16], others[16];
+    gather(values, lane, size, mine);
+    // A lane of this very store may have been there; memory is older than that.
+    uint32_t rec = writes[granule];
+    unsigned other = rec & 31;
+    bool before = rec >> 5 == record(w, 0) >> 5 && other < lane &&
+                  lanes >> other & 1 && first - address[other] < size;
+    const uint8_t *there = memory + first;
+    if (before) {
+      gather(values, other, size, others);
+      there = others + (first - address[other]);
+    }
+    return !std::memcmp(mine + (first - address[lane]), there, bytes);
+  };
+  auto equal = [&](const Four &f) -> unsigned {
+    if (!values.bytes)
+      return 0;
+    uint8_t mine[64];
+    const uint8_t *bytes = mine;
+    if (values.bytes == size && values.stride == size &&
+        size << 2 >> shift == 4)
+      bytes = static_cast<const uint8_t *>(values.element[0]) + f.lane * size;
+    else
+      for (unsigned l = 0; l * size < 4u << shift; ++l)
+        gather(values, f.lane + l, size, mine + l * size);
+    return equalFour(shift, bytes + f.offset, memory + (f.first << shift));
+  };
+  return store(w, lanes, address, size, isSilent, equal, race);
+}
+
+bool Races::writeAsync(unsigned w, uint32_t lanes, const uint32_t *address,
+                       unsigned size, Race &race) {
+  return store(
+      w, lanes, address, size, [](unsigned, uint32_t) { return false; },
+      [](const Four &) { return 0u; }, race);
+}
+
+void Races::landAsync(unsigned w, unsigned lane, uint32_t address,
+                      unsigned size) {
+  uint32_t first = address >> shift;
+  newestWrite[w] = warps[w].clock;
+  for (uint32_t granule = first; granule < first + (size >> shift); ++granule) {
+    writes[granule] = record(w, lane);
+    writeTags[granule] = currentTag;
+  }
+}
+
+bool Races::atomic(unsigned w, uint32_t lanes, const uint32_t *address,
+                   unsigned size, Race &race) {
+  need(atomics);
+  atomics.newest[w] = warps[w].clock;
+  uint32_t count = size >> shift;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    uint32_t first = address[lane] >> shift;
+    for (uint32_t granule = first; granule < first + count; ++granule) {
+      if (behindWrite(w, lane, granule, race)) {
+        race.thisWrites = true;
+        return true;
+      }
+      if (reads.used && conflict(reads, w, lane, granule, race))
+        return true;
+      add(atomics, w, granule, 1u << lane, lane);
+    }
+  }
+  return false;
+}
