@@ -400,44 +400,42 @@ bool Races::atomicRead(unsigned w, uint32_t lanes, const uint32_t *address,
 // Stores
 //===----------------------------------------------------------------------===//
 
-/// The bytes that a lane stores.
-static void gather(const StoredValues &values, unsigned lane, unsigned size,
-                   uint8_t *to) {
-  for (unsigned e = 0; e * values.bytes < size; ++e) {
-    const auto *from =
-        static_cast<const uint8_t *>(values.element[e]) + lane * values.stride;
-    if (values.bytes == 4)
-      std::memcpy(to + e * 4, from, 4);
-    else
-      std::memcpy(to + e * values.bytes, from, values.bytes);
-  }
+/// Where the bytes of a granule are that a lane stores, `offset` bytes into its
+/// access; in `buffer` if they come from several elements.
+template <unsigned granule>
+static inline const uint8_t *storedBytes(const StoredValues &values,
+                                         unsigned lane, uint32_t offset,
+                                         uint8_t *buffer) {
+  auto at = [&](uint32_t offset) {
+    return static_cast<const uint8_t *>(values.element[offset / values.bytes]) +
+           lane * values.stride + offset % values.bytes;
+  };
+  if (values.bytes >= granule)
+    return at(offset);
+  for (unsigned b = 0; b < granule; ++b)
+    buffer[b] = *at(offset + b);
+  return buffer;
 }
 
-/// Which of four granules are the same.
-template <unsigned bytes>
-static unsigned equalFour(const uint8_t *a, const uint8_t *b) {
-  unsigned equal = 0;
-  for (unsigned i = 0; i < 4; ++i)
-    equal |= unsigned(!std::memcmp(a + i * bytes, b + i * bytes, bytes)) << i;
-  return equal;
-}
-static unsigned equalFour(unsigned shift, const uint8_t *a, const uint8_t *b) {
+/// Calls `f` with 1 << shift as a constant.
+template <typename F>
+static inline auto byGranule(unsigned shift, F f) {
   switch (shift) {
   case 0:
-    return equalFour<1>(a, b);
+    return f(std::integral_constant<unsigned, 1>());
   case 1:
-    return equalFour<2>(a, b);
+    return f(std::integral_constant<unsigned, 2>());
   case 2:
-    return equalFour<4>(a, b);
+    return f(std::integral_constant<unsigned, 4>());
   case 3:
-    return equalFour<8>(a, b);
+    return f(std::integral_constant<unsigned, 8>());
   default:
-    return equalFour<16>(a, b);
+    return f(std::integral_constant<unsigned, 16>());
   }
 }
 
 /// A plain store. `isSilent(lane, granule)` says whether an earlier store of
-/// the same bytes is what it meets; equal(four) of which of these.
+/// the same bytes is what it meets; equal(four) which of four have them.
 template <typename Silent, typename Equal>
 bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
                   unsigned size, Silent isSilent, Equal equal, Race &race) {
@@ -517,33 +515,44 @@ bool Races::write(unsigned w, uint32_t lanes, const uint32_t *address,
   auto isSilent = [&](unsigned lane, uint32_t granule) {
     if (!values.bytes)
       return false;
-    uint32_t first = granule << shift, bytes = 1u << shift;
-    uint8_t mine[16], others[16];
-    gather(values, lane, size, mine);
+    uint32_t first = granule << shift;
     // A lane of this very store may have been there; memory is older than that.
     uint32_t rec = writes[granule];
     unsigned other = rec & 31;
     bool before = rec >> 5 == record(w, 0) >> 5 && other < lane &&
                   lanes >> other & 1 && first - address[other] < size;
-    const uint8_t *there = memory + first;
-    if (before) {
-      gather(values, other, size, others);
-      there = others + (first - address[other]);
-    }
-    return !std::memcmp(mine + (first - address[lane]), there, bytes);
+    return byGranule(shift, [&](auto bytes) {
+      uint8_t mine[bytes], others[bytes];
+      const uint8_t *there =
+          before ? storedBytes<bytes>(values, other, first - address[other],
+                                      others)
+                 : memory + first;
+      return !std::memcmp(
+          storedBytes<bytes>(values, lane, first - address[lane], mine), there,
+          bytes);
+    });
   };
-  auto equal = [&](const Four &f) -> unsigned {
-    if (!values.bytes)
-      return 0;
-    uint8_t mine[64];
-    const uint8_t *bytes = mine;
-    if (values.bytes == size && values.stride == size &&
-        size << 2 >> shift == 4)
-      bytes = static_cast<const uint8_t *>(values.element[0]) + f.lane * size;
-    else
-      for (unsigned l = 0; l * size < 4u << shift; ++l)
-        gather(values, f.lane + l, size, mine + l * size);
-    return equalFour(shift, bytes + f.offset, memory + (f.first << shift));
+  auto equal = [&](const Four &f) {
+    return values.bytes
+               ? byGranule(shift,
+                           [&](auto bytes) {
+                             const uint8_t *there = memory + (f.first << shift);
+                             unsigned lane = f.lane, same = 0;
+                             uint32_t offset = f.offset;
+                             for (unsigned i = 0; i < 4; ++i) {
+                               uint8_t mine[bytes];
+                               same |= unsigned(!std::memcmp(
+                                           storedBytes<bytes>(values, lane,
+                                                              offset, mine),
+                                           there + i * bytes, bytes))
+                                       << i;
+                               offset += bytes;
+                               lane += offset == size;
+                               offset = offset == size ? 0 : offset;
+                             }
+                             return same;
+                           })
+               : 0u;
   };
   return store(w, lanes, address, size, isSilent, equal, race);
 }
