@@ -53,7 +53,7 @@ struct Race {
 /// stride.
 struct StoredValues {
   const void *element[4] = {};
-  unsigned bytes = 0; ///< of an element; 0: nothing is known of them
+  unsigned bytes = 0; ///< of an element, a power of two; 0: nothing is known
   unsigned stride = 0;
 };
 

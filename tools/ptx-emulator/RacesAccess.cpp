@@ -197,52 +197,57 @@ NEST_PTX_INLINE Test isAbove(Quad clocks, uint32_t clock) {
   return reinterpret_cast<Test>(clocks) > static_cast<int32_t>(clock);
 }
 
-/// Takes a request apart, in the order of its lanes: into granules in a row for
-/// `four`, or granules of some lanes for `one`. Where these say false, as they
-/// do where anything is unusual, `each` checks the lanes from their beginning.
+/// Takes a request apart: into granules in a row for `four`, or granules of
+/// some lanes for `one`. Where these say false, as they do where anything is
+/// unusual, `each` checks the lanes from their beginning, one after the other.
 /// `merge`: lanes at one address may go together.
 template <bool merge, typename CheckFour, typename CheckOne, typename CheckEach>
 inline bool Races::visit(unsigned w, uint32_t lanes, const uint32_t *address,
                          unsigned size, CheckFour four, CheckOne one,
                          CheckEach each) const {
   uint32_t count = size >> shift;
+  // Where threads make a square, both halves of a warp read the same.
+  bool twice = merge && lanes == ~0u && !std::memcmp(address, address + 16, 64);
+  uint32_t mates = twice ? 0x10001 : 1;
   // Lanes that may make a row together.
   uint32_t group = count == 1 ? 4 : count == 2 ? 2 : 1;
-  while (lanes) {
-    unsigned lane = __builtin_ctz(lanes);
-    uint32_t run = 1u << lane, first = address[lane] >> shift;
-    if (group > 1 && lane + group <= 32) {
-      uint32_t members = ((1u << group) - 1) << lane;
-      bool isRow = (lanes & members) == members;
-      for (unsigned l = 1; l < group; ++l)
-        isRow &= address[lane + l] == address[lane] + l * size;
-      if (isRow) {
-        lanes &= ~members;
-        Four row = {first, lane, 0, Quad{} + run, Quad{} + (w << 5 | lane)};
-        if (group == 4) {
-          row.lanes *= Quad{1, 2, 4, 8};
-          row.threads += Quad{0, 1, 2, 3};
-        } else {
-          row.lanes *= Quad{1, 1, 2, 2};
-          row.threads += Quad{0, 0, 1, 1};
-        }
-        if (!four(row) && each(members))
-          return true;
-        continue;
-      }
-    }
-    lanes &= lanes - 1;
-    while (merge && lanes && address[__builtin_ctz(lanes)] == address[lane]) {
-      run |= lanes & -lanes;
-      lanes &= lanes - 1;
-    }
+  for (uint32_t rest = twice ? 0xffff : lanes; rest;) {
+    unsigned lane = __builtin_ctz(rest);
+    uint32_t first = address[lane] >> shift;
+    uint32_t run = ((1u << group) - 1) << lane;
+    bool isRow = group > 1 && lane + group <= 32 && !(run & ~rest);
+    for (unsigned l = 1; isRow && l < group; ++l)
+      isRow = address[lane + l] == address[lane] + l * size;
     bool isClean = true;
-    uint32_t thread = run & (run - 1) ? ~0u : w << 5 | lane;
-    for (uint32_t at = 0; at < count && isClean; at += group == 1 ? 4 : 1)
-      isClean = group > 1 ? one(first + at, run, lane)
-                          : four({first + at, lane, at << shift, Quad{} + run,
-                                  Quad{} + thread});
-    if (!isClean && each(run))
+    if (isRow) {
+      rest &= ~run;
+      Quad bits = group == 4 ? Quad{1, 2, 4, 8} : Quad{1, 1, 2, 2};
+      Quad steps = group == 4 ? Quad{0, 1, 2, 3} : Quad{0, 0, 1, 1};
+      Quad threads = steps + (w << 5 | lane);
+      isClean = four({first, lane, 0, bits * (mates << lane),
+                      twice ? Quad{} + ~0u : threads});
+    } else {
+      run = 1u << lane;
+      rest &= rest - 1;
+      while (merge && rest && address[__builtin_ctz(rest)] == address[lane]) {
+        run |= rest & -rest;
+        rest &= rest - 1;
+      }
+      run *= mates;
+      uint32_t thread = run & (run - 1) ? ~0u : w << 5 | lane;
+      if (group > 1)
+        for (uint32_t at = 0; at < count && isClean; ++at)
+          isClean = one(first + at, run, lane);
+      else
+        for (uint32_t at = 0; at < count && isClean; at += 4)
+          isClean = four(
+              {first + at, lane, at << shift, Quad{} + run, Quad{} + thread});
+    }
+    if (isClean)
+      continue;
+    if (twice)
+      return each(lanes);
+    if (each(run))
       return true;
   }
   return false;
@@ -406,9 +411,10 @@ template <unsigned granule>
 static inline const uint8_t *storedBytes(const StoredValues &values,
                                          unsigned lane, uint32_t offset,
                                          uint8_t *buffer) {
+  unsigned shift = __builtin_ctz(values.bytes);
   auto at = [&](uint32_t offset) {
-    return static_cast<const uint8_t *>(values.element[offset / values.bytes]) +
-           lane * values.stride + offset % values.bytes;
+    return static_cast<const uint8_t *>(values.element[offset >> shift]) +
+           lane * values.stride + (offset & (values.bytes - 1));
   };
   if (values.bytes >= granule)
     return at(offset);
@@ -492,9 +498,10 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
         if (__builtin_expect(!coWriters.empty(), 0))
           coWriters.erase(granule);
         for (unsigned s = 0; s < 3; ++s) {
-          if (!sets[s]->used || !sets[s]->warps[granule])
+          if (!sets[s]->used)
             continue;
-          if (suspects[s] && conflict(*sets[s], w, lane, granule, race)) {
+          if (sets[s]->warps[granule] & suspects[s] &&
+              conflict(*sets[s], w, lane, granule, race)) {
             race.otherWrote = sets[s] == &atomics;
             return true;
           }

@@ -485,19 +485,21 @@ private:
     copies.erase(copies.begin() + i);
   }
 
-  /// The race that was found is one of the oracle's.
+  /// The race that was found is one of the oracle's, in the first lane and
+  /// granule that has any.
   bool isReported() const {
-    unsigned other = race.otherWarp * 32 + race.otherLane;
-    return std::any_of(
-        pairs.begin(), pairs.end(), [&](const Oracle::Pair &each) {
-          bool otherWrote = each.other.kind >= Oracle::Atomic;
-          return each.granule * granule == race.byte &&
-                 each.thread % 32 == race.lane && each.other.thread == other &&
-                 otherWrote == race.otherWrote &&
-                 (each.kind >= Oracle::Atomic) == race.thisWrites &&
-                 (each.other.kind != Oracle::Write ||
-                  each.other.tag == race.otherTag);
-        });
+    auto isFound = [&](const Oracle::Pair &each) {
+      return each.granule == pairs[0].granule &&
+             each.thread == pairs[0].thread &&
+             each.granule * granule == race.byte &&
+             each.thread % 32 == race.lane &&
+             each.other.thread == race.otherWarp * 32u + race.otherLane &&
+             (each.other.kind >= Oracle::Atomic) == race.otherWrote &&
+             (each.kind >= Oracle::Atomic) == race.thisWrites &&
+             (each.other.kind != Oracle::Write ||
+              each.other.tag == race.otherTag);
+    };
+    return std::any_of(pairs.begin(), pairs.end(), isFound);
   }
 
   std::mt19937 random;
