@@ -135,7 +135,10 @@ void Races::sync(unsigned barrier, const uint32_t *lanes, bool ofBlock) {
     barriers[barrier].clear();
     if (old)
       return restart(); // nothing before can race any more
+    // Nobody needs an excuse for what all know.
     coWriters.clear();
+    for (AccessSet *set : {&reads, &atomics, &strongReads})
+      set->earlier.clear();
     std::array<uint32_t, 32> now{};
     for (unsigned w = 0; w < warpCount; ++w)
       now[w] = warps[w].clock;

@@ -196,7 +196,8 @@ private:
   bool isBehindWrites(const Warp &warp, const Four &four) const;
   bool isBehind(const AccessSet &set, uint32_t suspects, unsigned warp,
                 const Four &four) const;
-  bool addFour(AccessSet &set, unsigned warp, const Four &four);
+  struct Cells;
+  Cells cellsOf(AccessSet &set, unsigned warp) const;
 
   unsigned shift = 2; ///< of a byte offset to its granule
   unsigned warpCount = 0;

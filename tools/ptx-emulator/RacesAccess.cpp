@@ -12,17 +12,106 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "tools/ptx-emulator/Lanes.h"
 #include "tools/ptx-emulator/Races.h"
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 using namespace nestc::ptx;
 
 //===----------------------------------------------------------------------===//
+// Four granules in a row
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+using Quad = uint32_t __attribute__((vector_size(16)));
+/// What a comparison gives: each all ones or zero.
+using Test = int32_t __attribute__((vector_size(16)));
+
+} // namespace
+
+/// Four granules in a row that an access touches.
+struct Races::Four {
+  uint32_t first;
+  uint32_t offset; ///< of the first in the bytes of the request, lane by lane
+  Quad lanes;      ///< that touch each
+  Quad threads;    ///< the same as a thread; ~0 if they are several lanes
+};
+
+static inline Quad quadAt(const uint32_t *from) {
+  Quad quad;
+  std::memcpy(&quad, from, sizeof quad);
+  return quad;
+}
+static inline void save(uint32_t *to, Quad quad) {
+  std::memcpy(to, &quad, sizeof quad);
+}
+static inline bool any(Test test) {
+  uint64_t halves[2];
+  std::memcpy(halves, &test, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+}
+/// Clocks have no top bit: the comparison that every processor has will do.
+static inline Test isAbove(Quad clocks, uint32_t clock) {
+  return reinterpret_cast<Test>(clocks) > static_cast<int32_t>(clock);
+}
+
+//===----------------------------------------------------------------------===//
 // Records of accesses
 //===----------------------------------------------------------------------===//
+
+/// A warp's lists of a set without any earlier accesses.
+struct Races::Cells {
+  uint32_t *clocks, *lanes, *warps, *tags;
+  uint32_t warp, known, clock, tag;
+
+  /// All that the list has is known.
+  bool isOver(uint32_t granule) const {
+    return !(warps[granule] & warp) || clocks[granule] <= known;
+  }
+  /// Adds lanes, unless something has to be kept for it.
+  bool add(uint32_t granule, uint32_t who) const {
+    if (isOver(granule)) {
+      warps[granule] |= warp;
+      clocks[granule] = clock;
+      lanes[granule] = who;
+    } else if (clocks[granule] == clock) {
+      lanes[granule] |= who;
+    } else {
+      return false;
+    }
+    tags[granule] = tag;
+    return true;
+  }
+  bool add(const Four &four) const {
+    uint32_t at = four.first;
+    Quad users = quadAt(warps + at), before = quadAt(clocks + at);
+    Test isOver = (users & warp) == 0;
+    isOver |= ~isAbove(before, known);
+    if (any(~isOver & (before != clock)))
+      return false;
+    Quad kept = quadAt(lanes + at) & ~reinterpret_cast<Quad>(isOver);
+    save(lanes + at, kept | four.lanes);
+    save(clocks + at, Quad{} + clock);
+    save(warps + at, users | warp);
+    save(tags + at, Quad{} + tag);
+    return true;
+  }
+};
+
+inline Races::Cells Races::cellsOf(AccessSet &set, unsigned w) const {
+  size_t first = size_t(w) * granules;
+  return {set.clocks.data() + first,
+          set.lanes.data() + first,
+          set.warps.data(),
+          set.tags.data(),
+          1u << w,
+          warps[w].base.all[w],
+          warps[w].clock,
+          currentTag};
+}
 
 /// Whether the access of a record happened before what `lane` does now. The
 /// callers have looked at base.all already.
@@ -70,30 +159,19 @@ void Races::need(AccessSet &set) {
 
 /// Adds lanes to a set. Earlier accesses that `lane`, one of them, knows are
 /// forgotten: whoever knows of the new one knows of them.
-inline void Races::add(AccessSet &set, unsigned w, uint32_t granule,
-                       uint32_t lanes, unsigned lane) {
+void Races::add(AccessSet &set, unsigned w, uint32_t granule, uint32_t lanes,
+                unsigned lane) {
+  const Cells cells = cellsOf(set, w);
   size_t index = size_t(w) * granules + granule;
-  uint32_t &clock = set.clocks[index], &cell = set.lanes[index];
-  const Warp &warp = warps[w];
-  uint32_t &users = set.warps[granule];
-  set.tags[granule] = currentTag;
-  if (!(users >> w & 1) || clock <= warp.base.all[w]) {
-    users |= 1u << w;
-    clock = warp.clock;
-    cell = lanes;
-    if (__builtin_expect(!set.earlier.empty(), 0))
-      set.earlier.erase(index);
-    return;
-  }
-  if (__builtin_expect(clock != warp.clock, 0)) {
+  if (cells.isOver(granule))
+    set.earlier.erase(index);
+  else if (cells.clocks[granule] != cells.clock || !set.earlier.empty())
     keepEarlier(set, index, w, lanes, lane);
-    clock = warp.clock;
-    cell = 0;
-  }
-  cell |= lanes;
+  cells.add(granule, lanes);
 }
 
-/// A cell is about to go on to the clock of now.
+/// Brings a list to the clock of now. What else of before is not known to
+/// `lane` is kept, except of these lanes, which access again.
 void Races::keepEarlier(AccessSet &set, size_t index, unsigned w,
                         uint32_t lanes, unsigned lane) {
   const Warp &warp = warps[w];
@@ -103,11 +181,15 @@ void Races::keepEarlier(AccessSet &set, size_t index, unsigned w,
   };
   std::vector<Earlier> &kept = set.earlier[index];
   kept.erase(std::remove_if(kept.begin(), kept.end(), isOver), kept.end());
-  for (uint32_t rest = set.lanes[index]; rest; rest &= rest - 1) {
-    Earlier each = {set.clocks[index],
-                    static_cast<uint32_t>(__builtin_ctz(rest))};
-    if (!isOver(each))
-      kept.push_back(each);
+  uint32_t &clock = set.clocks[index];
+  if (clock != warp.clock) {
+    for (uint32_t rest = set.lanes[index]; rest; rest &= rest - 1) {
+      Earlier each = {clock, static_cast<uint32_t>(__builtin_ctz(rest))};
+      if (!isOver(each))
+        kept.push_back(each);
+    }
+    clock = warp.clock;
+    set.lanes[index] = 0;
   }
   if (kept.empty())
     set.earlier.erase(index);
@@ -159,43 +241,8 @@ bool Races::behindWrite(unsigned w, unsigned lane, uint32_t granule,
 }
 
 //===----------------------------------------------------------------------===//
-// Four granules at a time
+// Requests
 //===----------------------------------------------------------------------===//
-
-namespace {
-
-using Quad = uint32_t __attribute__((vector_size(16)));
-/// What a comparison gives: each all ones or zero.
-using Test = int32_t __attribute__((vector_size(16)));
-
-} // namespace
-
-/// Four granules in a row that an access touches.
-struct Races::Four {
-  uint32_t first;
-  unsigned lane;   ///< that touches the first of them
-  uint32_t offset; ///< of the first in the bytes of the lane
-  Quad lanes;      ///< that touch each
-  Quad threads;    ///< the same as a thread; ~0 if they are several lanes
-};
-
-NEST_PTX_INLINE Quad quadAt(const uint32_t *from) {
-  Quad quad;
-  std::memcpy(&quad, from, sizeof quad);
-  return quad;
-}
-NEST_PTX_INLINE void save(uint32_t *to, Quad quad) {
-  std::memcpy(to, &quad, sizeof quad);
-}
-NEST_PTX_INLINE bool any(Test test) {
-  uint64_t halves[2];
-  std::memcpy(halves, &test, sizeof halves);
-  return (halves[0] | halves[1]) != 0;
-}
-/// Clocks have no top bit: the comparison that every processor has will do.
-NEST_PTX_INLINE Test isAbove(Quad clocks, uint32_t clock) {
-  return reinterpret_cast<Test>(clocks) > static_cast<int32_t>(clock);
-}
 
 /// Takes a request apart: into granules in a row for `four`, or granules of
 /// some lanes for `one`. Where these say false, as they do where anything is
@@ -209,55 +256,76 @@ inline bool Races::visit(unsigned w, uint32_t lanes, const uint32_t *address,
   // Where threads make a square, both halves of a warp read the same.
   bool twice = merge && lanes == ~0u && !std::memcmp(address, address + 16, 64);
   uint32_t mates = twice ? 0x10001 : 1;
-  // Lanes that may make a row together.
-  uint32_t group = count == 1 ? 4 : count == 2 ? 2 : 1;
-  for (uint32_t rest = twice ? 0xffff : lanes; rest;) {
-    unsigned lane = __builtin_ctz(rest);
-    uint32_t first = address[lane] >> shift;
-    uint32_t run = ((1u << group) - 1) << lane;
-    bool isRow = group > 1 && lane + group <= 32 && !(run & ~rest);
-    for (unsigned l = 1; isRow && l < group; ++l)
-      isRow = address[lane + l] == address[lane] + l * size;
-    bool isClean = true;
-    if (isRow) {
-      rest &= ~run;
-      Quad bits = group == 4 ? Quad{1, 2, 4, 8} : Quad{1, 1, 2, 2};
-      Quad steps = group == 4 ? Quad{0, 1, 2, 3} : Quad{0, 0, 1, 1};
-      Quad threads = steps + (w << 5 | lane);
-      isClean = four({first, lane, 0, bits * (mates << lane),
-                      twice ? Quad{} + ~0u : threads});
-    } else {
-      run = 1u << lane;
-      rest &= rest - 1;
-      while (merge && rest && address[__builtin_ctz(rest)] == address[lane]) {
-        run |= rest & -rest;
+  // Lanes in a group may make a row together.
+  auto inGroups = [&](auto group) {
+    uint32_t scattered = 0;
+    for (uint32_t rest = twice ? 0xffff : lanes; rest;) {
+      unsigned lane = __builtin_ctz(rest);
+      uint32_t first = address[lane] >> shift;
+      uint32_t run = ((1u << group) - 1) << lane;
+      bool isRow = group > 1 && lane + group <= 32 && !(run & ~rest);
+      for (unsigned l = 1; isRow && l < group; ++l)
+        isRow = address[lane + l] == address[lane] + l * size;
+      if (!merge && group > 1 && !isRow) {
+        scattered |= 1u << lane;
         rest &= rest - 1;
+        continue;
       }
-      run *= mates;
-      uint32_t thread = run & (run - 1) ? ~0u : w << 5 | lane;
-      if (group > 1)
-        for (uint32_t at = 0; at < count && isClean; ++at)
-          isClean = one(first + at, run, lane);
-      else
-        for (uint32_t at = 0; at < count && isClean; at += 4)
-          isClean = four(
-              {first + at, lane, at << shift, Quad{} + run, Quad{} + thread});
+      if (scattered && each(scattered))
+        return true;
+      scattered = 0;
+      bool isClean = true;
+      if (isRow) {
+        rest &= ~run;
+        Quad bits = group == 4 ? Quad{1, 2, 4, 8} : Quad{1, 1, 2, 2};
+        Quad steps = group == 4 ? Quad{0, 1, 2, 3} : Quad{0, 0, 1, 1};
+        Quad threads = steps + (w << 5 | lane);
+        isClean = four({first, lane * size, bits * (mates << lane),
+                        twice ? Quad{} + ~0u : threads});
+      } else {
+        run = 1u << lane;
+        rest &= rest - 1;
+        while (merge && rest && address[__builtin_ctz(rest)] == address[lane]) {
+          run |= rest & -rest;
+          rest &= rest - 1;
+        }
+        run *= mates;
+        uint32_t thread = run & (run - 1) ? ~0u : w << 5 | lane;
+        if (group > 1)
+          for (uint32_t at = 0; at < 4 / group && isClean; ++at)
+            isClean = one(first + at, run);
+        else
+          for (uint32_t at = 0; at < count && isClean; at += 4)
+            isClean = four({first + at, lane * size + (at << shift),
+                            Quad{} + run, Quad{} + thread});
+      }
+      if (isClean)
+        continue;
+      if (twice)
+        return each(lanes);
+      if (each(run))
+        return true;
     }
-    if (isClean)
-      continue;
-    if (twice)
-      return each(lanes);
-    if (each(run))
-      return true;
-  }
-  return false;
+    return scattered && each(scattered);
+  };
+  if (count == 1)
+    return inGroups(std::integral_constant<unsigned, 4>());
+  if (count == 2)
+    return inGroups(std::integral_constant<unsigned, 2>());
+  return inGroups(std::integral_constant<unsigned, 1>());
 }
 
-/// Warps of which something in such a list is not known to all of `warp`.
+/// Warps of which something in such a list, as a rule none, is not known to all
+/// of `warp`.
 uint32_t Races::unknown(const Latest &latest, const Warp &warp) const {
+  Test some{};
+  for (unsigned w = 0; w < latest.size(); w += 4)
+    some |= reinterpret_cast<Test>(quadAt(&latest[w])) >
+            reinterpret_cast<Test>(quadAt(&warp.base.all[w]));
   uint32_t mask = 0;
-  for (unsigned w = 0; w < latest.size(); ++w)
-    mask |= uint32_t(latest[w] > warp.base.all[w]) << w;
+  if (any(some))
+    for (unsigned w = 0; w < latest.size(); ++w)
+      mask |= uint32_t(latest[w] > warp.base.all[w]) << w;
   return mask;
 }
 
@@ -274,7 +342,7 @@ inline bool Races::isBehindWrites(const Warp &warp, const Four &four) const {
 /// warps with any others.
 inline bool Races::isBehind(const AccessSet &set, uint32_t suspects, unsigned w,
                             const Four &four) const {
-  if (!set.used)
+  if (!suspects)
     return true;
   if (!set.earlier.empty())
     return false;
@@ -293,26 +361,6 @@ inline bool Races::isBehind(const AccessSet &set, uint32_t suspects, unsigned w,
   return true;
 }
 
-/// The same as add(), if nothing has to be kept for it.
-inline bool Races::addFour(AccessSet &set, unsigned w, const Four &four) {
-  if (!set.earlier.empty())
-    return false;
-  const Warp &warp = warps[w];
-  size_t index = size_t(w) * granules + four.first;
-  Quad users = quadAt(&set.warps[four.first]),
-       clocks = quadAt(&set.clocks[index]);
-  Test isOver = (users & 1u << w) == 0;
-  isOver |= ~isAbove(clocks, warp.base.all[w]);
-  if (any(~isOver & (clocks != warp.clock)))
-    return false;
-  Quad kept = quadAt(&set.lanes[index]) & ~reinterpret_cast<Quad>(isOver);
-  save(&set.lanes[index], kept | four.lanes);
-  save(&set.clocks[index], Quad{} + warp.clock);
-  save(&set.warps[four.first], users | 1u << w);
-  save(&set.tags[four.first], Quad{} + currentTag);
-  return true;
-}
-
 //===----------------------------------------------------------------------===//
 // Loads
 //===----------------------------------------------------------------------===//
@@ -325,19 +373,19 @@ bool Races::read(unsigned w, uint32_t lanes, const uint32_t *address,
   reads.newest[w] = warp.clock;
   bool fresh = unknown(newestWrite, warp) != 0;
   uint32_t suspects = atomics.used ? unknown(atomics.newest, warp) : 0;
+  const Cells cells = cellsOf(reads, w);
+  bool isSimple = reads.earlier.empty();
   auto isKnown = [&](uint32_t granule) {
     uint32_t rec = writes[granule];
     return (rec >> 10) <= all[rec >> 5 & 31];
   };
   auto four = [&](const Four &f) {
     return (!fresh || isBehindWrites(warp, f)) &&
-           isBehind(atomics, suspects, w, f) && addFour(reads, w, f);
+           isBehind(atomics, suspects, w, f) && isSimple && cells.add(f);
   };
-  auto one = [&](uint32_t granule, uint32_t run, unsigned lane) {
-    if ((fresh && !isKnown(granule)) || suspects)
-      return false;
-    add(reads, w, granule, run, lane);
-    return true;
+  auto one = [&](uint32_t granule, uint32_t run) {
+    return (!fresh || isKnown(granule)) && !suspects && isSimple &&
+           cells.add(granule, run);
   };
   auto each = [&](uint32_t run) {
     uint32_t count = size >> shift;
@@ -364,7 +412,9 @@ bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
   reads.newest[w] = warp.clock;
   bool fresh = unknown(newestWrite, warp) != 0;
   uint32_t suspects = atomics.used ? unknown(atomics.newest, warp) : 0;
-  uint32_t count = size >> shift;
+  const Cells cells = cellsOf(reads, w);
+  bool isSimple = reads.earlier.empty();
+  uint32_t count = size >> shift, live = warp.live;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
     uint32_t first = address[lane] >> shift;
@@ -372,13 +422,14 @@ bool Races::readAll(unsigned w, uint32_t lanes, const uint32_t *address,
       uint32_t rec = writes[granule];
       bool isNew = fresh && (rec >> 10) > all[rec >> 5 & 31];
       if (__builtin_expect(isNew || suspects, 0))
-        for (uint32_t readers = warp.live; readers; readers &= readers - 1) {
+        for (uint32_t readers = live; readers; readers &= readers - 1) {
           unsigned reader = __builtin_ctz(readers);
           if (behindWrite(w, reader, granule, race) ||
               (suspects && behindAtomics(w, reader, granule, race)))
             return true;
         }
-      add(reads, w, granule, warp.live, lane);
+      if (!isSimple || !cells.add(granule, live))
+        add(reads, w, granule, live, lane);
     }
   }
   return false;
@@ -405,38 +456,60 @@ bool Races::atomicRead(unsigned w, uint32_t lanes, const uint32_t *address,
 // Stores
 //===----------------------------------------------------------------------===//
 
-/// Where the bytes of a granule are that a lane stores, `offset` bytes into its
-/// access; in `buffer` if they come from several elements.
-template <unsigned granule>
-static inline const uint8_t *storedBytes(const StoredValues &values,
-                                         unsigned lane, uint32_t offset,
-                                         uint8_t *buffer) {
-  unsigned shift = __builtin_ctz(values.bytes);
-  auto at = [&](uint32_t offset) {
-    return static_cast<const uint8_t *>(values.element[offset >> shift]) +
-           lane * values.stride + (offset & (values.bytes - 1));
-  };
-  if (values.bytes >= granule)
-    return at(offset);
-  for (unsigned b = 0; b < granule; ++b)
-    buffer[b] = *at(offset + b);
+template <unsigned bytes>
+static void copyElements(const StoredValues &values, unsigned size,
+                         uint8_t *to) {
+  for (unsigned e = 0; e * bytes < size; ++e) {
+    const auto *from = static_cast<const uint8_t *>(values.element[e]);
+    for (unsigned l = 0; l < 32; ++l)
+      std::memcpy(to + l * size + e * bytes, from + l * values.stride, bytes);
+  }
+}
+
+/// The bytes that are stored, those of a lane together; in `buffer` if they are
+/// not already.
+static const uint8_t *bytesOf(const StoredValues &values, unsigned size,
+                              uint8_t *buffer) {
+  if (values.bytes == size && values.stride == size)
+    return static_cast<const uint8_t *>(values.element[0]);
+  switch (values.bytes) {
+  case 1:
+    copyElements<1>(values, size, buffer);
+    break;
+  case 2:
+    copyElements<2>(values, size, buffer);
+    break;
+  case 4:
+    copyElements<4>(values, size, buffer);
+    break;
+  default:
+    copyElements<8>(values, size, buffer);
+  }
   return buffer;
 }
 
-/// Calls `f` with 1 << shift as a constant.
-template <typename F>
-static inline auto byGranule(unsigned shift, F f) {
+/// Which of `count` granules are the same.
+template <unsigned bytes, unsigned count>
+static inline unsigned equalOf(const uint8_t *a, const uint8_t *b) {
+  unsigned equal = 0;
+  for (unsigned i = 0; i < count; ++i)
+    equal |= unsigned(!std::memcmp(a + i * bytes, b + i * bytes, bytes)) << i;
+  return equal;
+}
+template <unsigned count>
+static inline unsigned equalOf(unsigned shift, const uint8_t *a,
+                               const uint8_t *b) {
   switch (shift) {
   case 0:
-    return f(std::integral_constant<unsigned, 1>());
+    return equalOf<1, count>(a, b);
   case 1:
-    return f(std::integral_constant<unsigned, 2>());
+    return equalOf<2, count>(a, b);
   case 2:
-    return f(std::integral_constant<unsigned, 4>());
+    return equalOf<4, count>(a, b);
   case 3:
-    return f(std::integral_constant<unsigned, 8>());
+    return equalOf<8, count>(a, b);
   default:
-    return f(std::integral_constant<unsigned, 16>());
+    return equalOf<16, count>(a, b);
   }
 }
 
@@ -447,14 +520,15 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
                   unsigned size, Silent isSilent, Equal equal, Race &race) {
   const Warp &warp = warps[w];
   const uint32_t *all = warp.base.all.data();
-  AccessSet *const sets[] = {&reads, &atomics, &strongReads};
-  uint32_t suspects[3] = {};
-  for (unsigned s = 0; s < 3; ++s)
-    if (sets[s]->used)
-      suspects[s] = unknown(sets[s]->newest, warp);
-  // Lanes of this store may meet each other.
+  AccessSet *sets[3];
+  uint32_t suspects[3];
+  unsigned setCount = 0;
+  for (AccessSet *set : {&reads, &atomics, &strongReads})
+    if (set->used) {
+      suspects[setCount] = unknown(set->newest, warp);
+      sets[setCount++] = set;
+    }
   newestWrite[w] = warp.clock;
-  bool fresh = unknown(newestWrite, warp) != 0;
   auto four = [&](const Four &f) {
     if (!coWriters.empty())
       return false;
@@ -463,27 +537,26 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
       if (unsigned same = equal(f))
         return same == 15 &&
                !any((rec == 0) | (((rec ^ f.threads) & 1023u) != 0));
-    if (fresh && !isBehindWrites(warp, f))
+    if (!isBehindWrites(warp, f))
       return false;
-    for (unsigned s = 0; s < 3; ++s)
+    for (unsigned s = 0; s < setCount; ++s)
       if (!isBehind(*sets[s], suspects[s], w, f))
         return false;
-    for (AccessSet *set : sets)
-      if (set->used)
-        save(&set->warps[f.first], Quad{});
+    for (unsigned s = 0; s < setCount; ++s)
+      save(&sets[s]->warps[f.first], Quad{});
     save(&writes[f.first], warp.clock << 10 | f.threads);
     save(&writeTags[f.first], Quad{} + currentTag);
     return true;
   };
-  auto one = [](uint32_t, uint32_t, unsigned) { return false; };
+  auto one = [](uint32_t, uint32_t) { return false; };
   auto each = [&](uint32_t run) {
-    uint32_t count = size >> shift;
+    uint32_t *const last = writes.data(), *const tags = writeTags.data();
+    const uint32_t tag = currentTag, count = size >> shift;
     for (; run; run &= run - 1) {
       unsigned lane = __builtin_ctz(run);
-      uint32_t first = address[lane] >> shift;
-      uint32_t mine = record(w, lane);
+      uint32_t first = address[lane] >> shift, mine = record(w, lane);
       for (uint32_t granule = first; granule < first + count; ++granule) {
-        uint32_t rec = writes[granule];
+        uint32_t rec = last[granule];
         // What changes nothing is no store to anybody; who made it may read it.
         if (rec && isSilent(lane, granule)) {
           if ((rec & 1023) != (w << 5 | lane))
@@ -497,18 +570,17 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
         }
         if (__builtin_expect(!coWriters.empty(), 0))
           coWriters.erase(granule);
-        for (unsigned s = 0; s < 3; ++s) {
-          if (!sets[s]->used)
-            continue;
-          if (sets[s]->warps[granule] & suspects[s] &&
+        for (unsigned s = 0; s < setCount; ++s) {
+          uint32_t &users = sets[s]->warps[granule];
+          if (users & suspects[s] &&
               conflict(*sets[s], w, lane, granule, race)) {
             race.otherWrote = sets[s] == &atomics;
             return true;
           }
-          sets[s]->warps[granule] = 0;
+          users = 0;
         }
-        writes[granule] = mine;
-        writeTags[granule] = currentTag;
+        last[granule] = mine;
+        tags[granule] = tag;
       }
     }
     return false;
@@ -519,47 +591,25 @@ bool Races::store(unsigned w, uint32_t lanes, const uint32_t *address,
 bool Races::write(unsigned w, uint32_t lanes, const uint32_t *address,
                   unsigned size, const StoredValues &values,
                   const uint8_t *memory, Race &race) {
+  uint8_t buffer[32 * 16];
+  const uint8_t *bytes = values.bytes ? bytesOf(values, size, buffer) : nullptr;
   auto isSilent = [&](unsigned lane, uint32_t granule) {
-    if (!values.bytes)
-      return false;
     uint32_t first = granule << shift;
+    auto bytesAt = [&](unsigned lane) {
+      return bytes + lane * size + (first - address[lane]);
+    };
     // A lane of this very store may have been there; memory is older than that.
     uint32_t rec = writes[granule];
     unsigned other = rec & 31;
     bool before = rec >> 5 == record(w, 0) >> 5 && other < lane &&
                   lanes >> other & 1 && first - address[other] < size;
-    return byGranule(shift, [&](auto bytes) {
-      uint8_t mine[bytes], others[bytes];
-      const uint8_t *there =
-          before ? storedBytes<bytes>(values, other, first - address[other],
-                                      others)
-                 : memory + first;
-      return !std::memcmp(
-          storedBytes<bytes>(values, lane, first - address[lane], mine), there,
-          bytes);
-    });
+    return bytes && equalOf<1>(shift, bytesAt(lane),
+                               before ? bytesAt(other) : memory + first) != 0;
   };
   auto equal = [&](const Four &f) {
-    return values.bytes
-               ? byGranule(shift,
-                           [&](auto bytes) {
-                             const uint8_t *there = memory + (f.first << shift);
-                             unsigned lane = f.lane, same = 0;
-                             uint32_t offset = f.offset;
-                             for (unsigned i = 0; i < 4; ++i) {
-                               uint8_t mine[bytes];
-                               same |= unsigned(!std::memcmp(
-                                           storedBytes<bytes>(values, lane,
-                                                              offset, mine),
-                                           there + i * bytes, bytes))
-                                       << i;
-                               offset += bytes;
-                               lane += offset == size;
-                               offset = offset == size ? 0 : offset;
-                             }
-                             return same;
-                           })
-               : 0u;
+    return bytes ? equalOf<4>(shift, bytes + f.offset,
+                              memory + (f.first << shift))
+                 : 0;
   };
   return store(w, lanes, address, size, isSilent, equal, race);
 }

@@ -615,6 +615,20 @@ TEST(PtxRaces, MatricesAndAtomics) {
   }
 }
 
+TEST(PtxRaces, LanesAtOneAddress) {
+  // Two lanes that both made an atomic read it, each that of the other.
+  for (unsigned size : {4, 16}) {
+    Races races;
+    Race race;
+    races.reset(64, 4, 64);
+    Words same(0, 0);
+    EXPECT_FALSE(races.atomic(0, 3, same.address, size, race));
+    ASSERT_TRUE(races.read(0, 3, same.address, size, race));
+    EXPECT_EQ(race.lane, 0);
+    EXPECT_EQ(race.otherLane, 1);
+  }
+}
+
 TEST(PtxRaces, CopiesCountFromTheirWait) {
   Races races;
   Race race;
