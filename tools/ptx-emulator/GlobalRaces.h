@@ -35,8 +35,8 @@ namespace ptx {
 /// One access and who made it.
 struct GlobalAccess {
   uint64_t block = 0;
+  uint64_t record = 0;   ///< Races::recordOf within the block; 0: none
   uint32_t sequence = 0; ///< of the block's releases
-  uint32_t record = 0;   ///< clock, warp and lane within the block; 0: none
   uint32_t line = 0;
   uint32_t value = 0; ///< of a store
   bool isAtomic = false;

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/ptx-emulator/MemoryAccess.h"
+#include "tools/ptx-emulator/Lanes.h"
 
 #include <algorithm>
 
@@ -92,15 +93,83 @@ static bool checkBulkWrites(Warp &warp, const Op &op, unsigned lane,
   return true;
 }
 
+namespace {
+
+/// Memory in one piece: `bytes` at an address, and on the host.
+struct Piece {
+  uint64_t address = 0, bytes = 0;
+  uint8_t *data = nullptr, *state = nullptr;
+};
+
+} // namespace
+
+/// Where the lanes are in the piece, if they all are.
+NEST_PTX_INLINE bool placeLanes(uint32_t lanes, const uint64_t *address,
+                                uint64_t bytes, const Piece &piece,
+                                Pointers &p) {
+  if (piece.bytes < bytes)
+    return false;
+  uint64_t offset[laneCount], last = piece.bytes - bytes, beyond = 0;
+  for (unsigned i = 0; i < laneCount; ++i) {
+    offset[i] = lanes >> i & 1 ? address[i] - piece.address : 0;
+    beyond |= uint64_t(offset[i] > last);
+  }
+  if (beyond)
+    return false;
+  for (unsigned i = 0; i < laneCount; ++i) {
+    p.data[i] = piece.data + offset[i];
+    p.state[i] = piece.state ? piece.state + offset[i] : nullptr;
+    p.sharedAddress[i] = static_cast<uint32_t>(offset[i]);
+  }
+  return true;
+}
+NEST_PTX_FAST static bool placeLanesFast(uint32_t lanes,
+                                         const uint64_t *address,
+                                         uint64_t bytes, const Piece &piece,
+                                         Pointers &p) {
+  return placeLanes(lanes, address, bytes, piece, p);
+}
+
+/// locate() for lanes that lie in shared memory or in one allocation, as they
+/// do as a rule. Says nothing about faults.
+static bool locateInOne(Block &block, uint32_t lanes, Space space,
+                        const uint64_t *address, unsigned bytes, bool writes,
+                        Pointers &p) {
+  static const auto place = hasFastLanes() ? placeLanesFast : placeLanes;
+  uint64_t first = address[__builtin_ctz(lanes)];
+  Piece piece;
+  if (space == Space::Shared ||
+      (space == Space::Generic && windowOf(first) == Space::Shared)) {
+    piece = {space == Space::Shared ? 0 : sharedWindow, block.sharedSize,
+             block.shared.data(), block.sharedState.data()};
+    p.sharedLanes = lanes;
+  } else if (space == Space::Local || space == Space::Param ||
+             windowOf(first) != Space::Global) {
+    return false;
+  } else {
+    Allocation *allocation = block.device.find(first);
+    if (!allocation || (writes && allocation->isConstant) ||
+        !block.bulkWrites.empty())
+      return false;
+    piece = {allocation->address, allocation->bytes, allocation->data,
+             allocation->undefined.get()};
+    p.sharedLanes = 0;
+  }
+  return place(lanes, address, bytes, piece, p);
+}
+
 bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
                         const uint64_t *address, unsigned bytes, unsigned align,
                         Touch touch, Pointers &p) {
   Block &block = warp.block;
   bool writes = touch == Touch::Write || touch == Touch::Atomic ||
                 touch == Touch::AsyncWrite;
-  p.sharedLanes = 0;
   uint64_t bad = 0;
-  forLanes(lanes, [&](unsigned lane) { bad |= address[lane]; });
+  if (lanes == ~0u)
+    for (unsigned lane = 0; lane < laneCount; ++lane)
+      bad |= address[lane];
+  else
+    forLanes(lanes, [&](unsigned lane) { bad |= address[lane]; });
   if (bad & (align - 1)) {
     for (unsigned lane = 0; lane < laneCount; ++lane)
       if (lanes >> lane & 1 && address[lane] & (align - 1)) {
@@ -113,7 +182,9 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
         return false;
       }
   }
-  // All lanes of the usual request lie in one space and one allocation.
+  if (lanes && locateInOne(block, lanes, space, address, bytes, writes, p))
+    return true;
+  p.sharedLanes = 0;
   Allocation *last = nullptr;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
@@ -201,9 +272,44 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
   return true;
 }
 
+/// Any byte at the pointers that is not Defined.
+template <unsigned bytes>
+static bool anyUndefined(uint32_t lanes, uint8_t *const *state) {
+  uint64_t any = 0;
+  forLanes(lanes, [&](unsigned lane) {
+    if (!state[lane])
+      return;
+    uint64_t words[(bytes + 7) / 8] = {};
+    std::memcpy(words, state[lane], bytes);
+    for (uint64_t word : words)
+      any |= word;
+  });
+  return any != 0;
+}
+
+bool nestc::ptx::anyUndefined(uint32_t lanes, unsigned bytes,
+                              const Pointers &p) {
+  switch (bytes) {
+  case 1:
+    return ::anyUndefined<1>(lanes, p.state);
+  case 2:
+    return ::anyUndefined<2>(lanes, p.state);
+  case 4:
+    return ::anyUndefined<4>(lanes, p.state);
+  case 8:
+    return ::anyUndefined<8>(lanes, p.state);
+  case 16:
+    return ::anyUndefined<16>(lanes, p.state);
+  default:
+    return ::anyUndefined<32>(lanes, p.state);
+  }
+}
+
 bool nestc::ptx::checkState(Warp &warp, const Op &op, uint32_t lanes,
                             unsigned bytes, bool definedOnly,
                             const Pointers &p) {
+  if (!anyUndefined(lanes, bytes, p))
+    return true;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
     if (!p.state[lane])

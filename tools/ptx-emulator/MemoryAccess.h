@@ -62,6 +62,9 @@ bool checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes, Space space,
                       const Pointers &pointers,
                       const StoredValues &values = {});
 
+/// Any byte that is not Defined. `bytes` is a power of two up to 32.
+bool anyUndefined(uint32_t lanes, unsigned bytes, const Pointers &pointers);
+
 /// A fault if any byte is a copy that has not landed, or (with `definedOnly`)
 /// undefined.
 bool checkState(Warp &warp, const Op &op, uint32_t lanes, unsigned bytes,

@@ -174,8 +174,8 @@ struct Program {
   uint32_t localBytes = 0;    ///< of a thread
   uint32_t sharedBytes = 0;   ///< static
   uint32_t dynamicOffset = 0; ///< where dynamic shared memory begins
-  /// Smallest access that may be to shared memory.
-  unsigned sharedGranule = 4;
+  /// Smallest access that may be to shared memory, at most 16.
+  unsigned sharedGranule = 16;
   unsigned granule = 4; ///< the same to any memory
   /// Blocks may speak to each other: atomics with a result, acquire, volatile.
   bool communicates = false;

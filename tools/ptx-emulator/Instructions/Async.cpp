@@ -246,7 +246,7 @@ static void decodeCopy(Decoder &d) {
   op.access.constantBase = static_cast<uint32_t>(source.imm);
   op.target = static_cast<uint32_t>(Space::Global);
   op.access.bytes = static_cast<uint8_t>(*bytes);
-  d.noteSharedAccess(4);
+  d.noteSharedAccess(op.access.bytes);
   if (d.operandCount() > least) {
     const Operand &size = d.operand(3);
     bool isPredicate = size.kind == Operand::Kind::Register &&

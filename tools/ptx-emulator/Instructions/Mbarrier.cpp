@@ -94,7 +94,7 @@ static void completePhase(Block &block, Mbarrier &m) {
     return;
   ++m.phase;
   m.pending = m.expected;
-  m.completed.join(m.arriving);
+  m.completed.add(m.arriving);
   m.arriving.clear();
   block.timeOuts = 0;
 }

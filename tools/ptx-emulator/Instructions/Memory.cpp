@@ -43,34 +43,43 @@ static void loadShadows(Warp &warp, const Op &op, uint32_t lanes,
   }
 }
 
-/// Any byte of the request that is not defined.
-static bool anyState(uint32_t lanes, unsigned bytes, const Pointers &p) {
-  uint64_t any = 0;
-  forLanes(lanes, [&](unsigned lane) {
-    const uint8_t *state = p.state[lane];
-    if (!state)
-      return;
-    for (unsigned b = 0; b < bytes;) {
-      uint64_t word = 0;
-      unsigned step = std::min(bytes - b, 8u);
-      std::memcpy(&word, state + b, step);
-      any |= word;
-      b += step;
+/// Four words of each lane, which go into four registers.
+static void moveInFours(Warp &warp, const Op &op, const Pointers &p) {
+  using Quad = uint32_t __attribute__((vector_size(16)));
+  for (unsigned lane = 0; lane < laneCount; lane += 4) {
+    Quad of[4], low[2], high[2];
+    for (unsigned i = 0; i < 4; ++i)
+      std::memcpy(&of[i], p.data[lane + i], sizeof(Quad));
+    for (unsigned i = 0; i < 2; ++i) {
+      low[i] = __builtin_shufflevector(of[2 * i], of[2 * i + 1], 0, 4, 1, 5);
+      high[i] = __builtin_shufflevector(of[2 * i], of[2 * i + 1], 2, 6, 3, 7);
     }
-  });
-  return any != 0;
+    of[0] = __builtin_shufflevector(low[0], low[1], 0, 1, 4, 5);
+    of[1] = __builtin_shufflevector(low[0], low[1], 2, 3, 6, 7);
+    of[2] = __builtin_shufflevector(high[0], high[1], 0, 1, 4, 5);
+    of[3] = __builtin_shufflevector(high[0], high[1], 2, 3, 6, 7);
+    for (unsigned e = 0; e < 4; ++e)
+      std::memcpy(warp.at<uint32_t>(op.list[e]) + lane, &of[e], sizeof(Quad));
+  }
 }
 
 template <typename M, typename R>
 static void moveIn(Warp &warp, const Op &op, uint32_t lanes,
                    const Pointers &p) {
+  if (sizeof(M) == 4 && sizeof(R) == 4 && op.access.count == 4 && lanes == ~0u)
+    return moveInFours(warp, op, p);
   for (unsigned e = 0; e < op.access.count; ++e) {
     R *to = warp.at<R>(op.list[e]);
-    forLanes(lanes, [&](unsigned lane) {
+    auto move = [&](unsigned lane) {
       M value;
       std::memcpy(&value, p.data[lane] + e * sizeof(M), sizeof(M));
       to[lane] = static_cast<R>(value);
-    });
+    };
+    if (lanes == ~0u)
+      for (unsigned lane = 0; lane < laneCount; ++lane)
+        move(lane);
+    else
+      forLanes(lanes, move);
   }
 }
 
@@ -84,7 +93,7 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
       !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
               p))
     return Step::Fault;
-  bool undefined = anyState(lanes, bytes, p);
+  bool undefined = anyUndefined(lanes, bytes, p);
   if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
       !checkRaces(warp, op, bytes, touch, p) ||
       !checkGlobalRaces(warp, op, lanes, op.access.space, address, bytes, touch,
@@ -294,7 +303,7 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   op.access.count = count;
   op.access.isSigned = isSignedInt(type);
   if (op.access.space == Space::Shared || op.access.space == Space::Generic)
-    d.noteSharedAccess(op.access.bytes);
+    d.noteSharedAccess(op.access.bytes * count);
   d.noteAccess(op.access.bytes);
   if (op.access.isVolatile && op.access.space != Space::Shared &&
       op.access.space != Space::Local && op.access.space != Space::Param)
