@@ -76,7 +76,7 @@ class Place:
         else:
             byte = mn * size
             if swizzle == "none":
-                leading, stride = draw.choice(((128, 256), (128 * (extent // 8), 128), (128 * (extent // 8) + 48, 144)))
+                leading, stride = draw.choice(((128, 256), (128 * (extent // 8), 128), (144 * (extent // 8), 144)))
                 offset = byte % 16 + byte // 16 * stride + k % 8 * 16 + k // 8 * leading
             else:
                 wide = -(-extent * size // (16 * chunks))
@@ -84,7 +84,7 @@ class Place:
                 offset = byte % (16 * chunks) + byte // (16 * chunks) * leading + k % 8 * 16 * chunks + k // 8 * stride
         self.start = slice
         self.offset = offset ^ (offset >> 7 & chunks - 1) << 4
-        self.size = -(-(int(self.offset.max()) + size) // 1024) * 1024
+        self.size = -(-(int(self.offset.max()) + size) // 2048) * 2048
         self.constant = (leading >> 4) << 16 | (stride >> 4) << 32 | SWIZZLES[swizzle] << 62
 
     def image(self, elements, kind, draw):
