@@ -208,17 +208,18 @@ KERNEL pending_counts(u32 *out) {
   __shared__ u32 sum, squares;
   u32 t = threadIdx.x, bar = AT(&barrier);
   if (t == 0) {
-    init(bar, blockDim.x);
+    init(bar, blockDim.x + 1);
     sum = squares = 0;
   }
   __syncthreads();
-  u64 state = STATE("arrive.shared::cta.b64 %0, [%1];", "r"(bar));
+  u64 state = STATE("arrive.noComplete.shared::cta.b64 %0, [%1], 1;", "r"(bar));
   u32 count = pending(state);
   atomicAdd(&sum, count);
   atomicAdd(&squares, count * count);
-  wait(bar, 0);
   __syncthreads();
   if (t == 0) {
+    arrive(bar);
+    wait(bar, 0);
     out[0] = sum;
     out[1] = squares;
   }

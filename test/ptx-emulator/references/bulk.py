@@ -7,7 +7,7 @@ chunks moved within 32, 64 or 128 bytes by address bits from 7 on."""
 import itertools
 
 import numpy as np
-from exact import BF16, F16, F32, F64, add, decode, encode, larger, smaller
+from exact import BF16, F16, F32, F64, add, decode, encode, flushed, larger, smaller
 from harness import Case, In, Out, Tensor, i32, integers
 
 BYTES = {
@@ -122,7 +122,12 @@ def wrapped(function, bits, signed):
 
 def floating(function, form):
     def apply(x, y):
-        bits = encode(function(decode(int(x), form), decode(int(y), form)), form)
+        x, y = int(x), int(y)
+        if form is F32:
+            # Sums of f32 in global memory flush subnormals.
+            x, y = flushed(x, form), flushed(y, form)
+        bits = encode(function(decode(x, form), decode(y, form)), form)
+        bits = flushed(bits, form) if form is F32 else bits
         return np.array([bits], f"u{form.width // 8}")[0]
 
     return apply
@@ -174,6 +179,10 @@ def reduction(name, dtype, function, grid, seed):
     if same:
         a += 1
     before = numbers(kind, dtype, count, seed + 1, whole)
+    if kind in FORMS and grid == 1:
+        # Subnormals, and sums that are.
+        low = 1 << FORMS[kind].fraction
+        a[:4], before[:4] = [1, low - 1, low + 1, low - 1], [low // 2, 1, low | 1 << FORMS[kind].width - 1, 0]
     after = before.copy()
     for block in range(grid):
         row = a[: count] if same else a[block * count : (block + 1) * count]

@@ -45,10 +45,11 @@ class Barrier:
 
 
 def script(seed, length):
-    """A legal list of operations, and what each gives."""
+    """A legal list of operations, and what each gives.  Legal: between two phases somebody has to
+    see that the first is complete, and pending counts are of .noComplete arrivals alone."""
     draw = random.Random(seed)
     operations, results = [], []
-    barrier, state = None, None
+    barrier, state, seen, has_count = None, None, 0, False
     while len(operations) < length:
         kind = draw.choice(OPERATIONS) if barrier else "init"
         result = operand = 0
@@ -56,19 +57,21 @@ def script(seed, length):
             if barrier:
                 continue
             operand = draw.choice((1, 2, 3, 7, 100, 2**20 - 1))
-            barrier, state = Barrier(operand), None
+            barrier, state, seen = Barrier(operand), None, 0
         elif kind == "inval":
             if draw.random() < 0.9:
                 continue
             barrier = None
         elif kind in ("pending", "test", "try"):
             # A state is good for its phase and the next one.
-            if not state or kind != "pending" and barrier.phase - state[0] > 1:
+            if not state or kind != "pending" and barrier.phase - state[0] > 1 or kind == "pending" and not has_count:
                 continue
             result = state[1] if kind == "pending" else barrier.passed(state[0])
+            seen = barrier.phase if kind != "pending" and result else seen
         elif kind in ("test_parity", "try_parity"):
             operand = draw.randrange(2)
             result = int(barrier.phase & 1 != operand)
+            seen = barrier.phase if result else seen
         elif kind == "expect":
             operand = 16 * draw.randrange(1, 100)
             barrier.transactions += operand
@@ -83,6 +86,8 @@ def script(seed, length):
                 continue
             barrier.complete(operand)
         else:
+            if seen < barrier.phase:
+                continue
             drop, bytes, count = "drop" in kind, 0, 1
             most = barrier.pending if "no_complete" not in kind else barrier.pending - 1
             if drop:
@@ -95,7 +100,7 @@ def script(seed, length):
                 count = operand = draw.choice((1, most, draw.randint(1, most)))
             if barrier.pending == count and barrier.transactions + bytes < 0:
                 continue
-            state = barrier.arrive(count, drop, bytes)
+            state, has_count = barrier.arrive(count, drop, bytes), "no_complete" in kind
         operations.append((OPERATIONS.index(kind), operand))
         results.append(result)
     return np.array(operations, np.uint32), np.array(results, np.uint32)
@@ -143,7 +148,7 @@ def cases():
     a = integers(2, np.uint32, 256)
     products = [(a[:64] * np.uint32(k + 1))[(t * 7 + k) % 64] for k in range(3)]
     yield case("counts", a[:64], np.concatenate(products), 64)
-    seen = np.arange(1, 97)
+    seen = np.arange(2, 98)
     yield case("pending_counts", None, np.array([seen.sum(), (seen**2).sum()], np.uint32), 96)
     yield case("leaving", a[:128], leaving(a[:128]), 128)
     for n in (1, 4, 23):
