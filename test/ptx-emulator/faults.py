@@ -101,6 +101,8 @@ SILENT = {
     ("transactions", "own_cluster", 3): "bytes that come after the last arrival count for the next phase",
     ("transactions", "own_cluster", 4): "bytes that come after the last arrival count for the next phase",
     ("phases", "invalidated", 7): "one thread may be late, and it is not the one that is waited for",
+    ("phases", "attention", 8): "three of four warps that have waited for a product of all four",
+    ("phases", "attention", 14): "three of four warps that have waited for a product of all four",
     ("phases", "persistent", 5): "one of 128 arrivals may be late, of threads that have waited together",
     ("phases", "persistent", 11): "one of 128 arrivals may be late, of threads that have waited together",
 }

@@ -178,3 +178,130 @@ KERNEL __launch_bounds__(256, 1)
   if (me == 0)
     BULK_WAIT(0);
 }
+
+// Attention of 64 queries, 64 elements each, over any number of keys: the
+// scores of the next keys are in flight with the product of the last weights,
+// whose operands stay in registers. Rows of K are elements of K^T; V is in rows
+// of K.
+KERNEL __launch_bounds__(160, 1)
+    attention(PARAMETER(q), PARAMETER(k), PARAMETER(v), float *out, u32 queries,
+              u32 keys, float scale) {
+  __shared__ __align__(1024) u8 query[8192], stages[2][2][8192];
+  __shared__ u64 ready, full[2], empty[2];
+  u32 t = threadIdx.x, tiles = (keys + 63) / 64;
+  if (t == 0) {
+    init(AT(&ready), 1);
+    for (u32 s = 0; s < 2; ++s) {
+      init(AT(&full[s]), 1);
+      init(AT(&empty[s]), 4);
+    }
+    fence_init();
+  }
+  __syncthreads();
+  if (t >= 128) {
+    if (t == 128) {
+      expect(AT(&ready), 8192);
+      tensor_load(AT(query), q, 0, blockIdx.x * 64, AT(&ready));
+      for (u32 tile = 0; tile < tiles; ++tile) {
+        u32 s = tile % 2, bar = AT(&full[s]);
+        wait(AT(&empty[s]), tile / 2 & 1 ^ 1);
+        expect(bar, 16384);
+        tensor_load(AT(stages[s][0]), k, 0, tile * 64, bar);
+        tensor_load(AT(stages[s][1]), v, 0, tile * 64, bar);
+      }
+    }
+    return;
+  }
+
+  float s[32], d[32], largest[2], sum[2], shrink[2];
+  u32 p[4][4];
+  auto scores = [&](u32 tile) {
+    wait(AT(&full[tile % 2]), tile / 2 & 1);
+    pin(s);
+    FENCE;
+#pragma unroll
+    for (u32 j = 0; j < 4; ++j)
+      multiply(s, describe(AT(query) + 32 * j, 16, 1024, B128),
+               describe(AT(stages[tile % 2][0]) + 32 * j, 16, 1024, B128), j);
+    COMMIT;
+  };
+  // Scores to weights: of each of two rows the largest so far is subtracted.
+  auto weigh = [&](u32 tile) {
+#pragma unroll
+    for (u32 half = 0; half < 2; ++half) {
+      float most = largest[half];
+#pragma unroll
+      for (u32 j = 0; j < 32; ++j)
+        if (j / 2 % 2 == half) {
+          s[j] = tile * 64 + column_of(t, j) < keys ? s[j] * scale : -1e30f;
+          most = fmaxf(most, s[j]);
+        }
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+      shrink[half] = exp2f(largest[half] - most);
+      largest[half] = most;
+      sum[half] *= shrink[half];
+#pragma unroll
+      for (u32 j = 0; j < 32; ++j)
+        if (j / 2 % 2 == half)
+          sum[half] += s[j] = exp2f(s[j] - most);
+    }
+  };
+  auto pack = [&] {
+#pragma unroll
+    for (u32 j = 0; j < 16; ++j) {
+      __nv_bfloat162 pair = __floats2bfloat162_rn(s[2 * j], s[2 * j + 1]);
+      p[j / 4][j % 4] = *(u32 *)&pair;
+      ASM("" : "+r"(p[j / 4][j % 4]) :);
+    }
+  };
+  largest[0] = largest[1] = -1e30f;
+  sum[0] = sum[1] = 0;
+  clear(d);
+  wait(AT(&ready), 0);
+  scores(0);
+  WAIT(0);
+  pin(s);
+  weigh(0);
+  pack();
+  for (u32 tile = 0; tile < tiles; ++tile) {
+    bool more = tile + 1 < tiles;
+    if (more)
+      scores(tile + 1);
+    pin(d);
+    FENCE;
+#pragma unroll
+    for (u32 j = 0; j < 4; ++j)
+      multiply<1>(
+          d, p[j],
+          describe(AT(stages[tile % 2][1]) + 2048 * j, 8192, 1024, B128));
+    COMMIT;
+    if (more) {
+      WAIT(1);
+      pin(s);
+      weigh(tile + 1);
+    }
+    WAIT(0);
+    pin(d);
+    __syncwarp();
+    if (t % 32 == 0)
+      arrive(AT(&empty[tile % 2]));
+    if (more) {
+#pragma unroll
+      for (u32 j = 0; j < 32; ++j)
+        d[j] *= shrink[j / 2 % 2];
+      pack();
+    }
+  }
+#pragma unroll
+  for (u32 half = 0; half < 2; ++half) {
+    sum[half] += __shfl_xor_sync(~0u, sum[half], 1);
+    sum[half] += __shfl_xor_sync(~0u, sum[half], 2);
+  }
+#pragma unroll
+  for (u32 j = 0; j < 32; ++j) {
+    u32 row = blockIdx.x * 64 + row_of(t, j);
+    if (row < queries)
+      out[row * 64 + column_of(t, j)] = d[j] / sum[j / 2 % 2];
+  }
+}

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 import numpy as np
 from exact import BF16
-from harness import Case, Tensor, i32
+from harness import Case, Out, Tensor, f32, i32
+from matmul import within
 from tensor import bits_of, values_of
 from wgmma import matrix
 
@@ -51,6 +52,21 @@ def persistent(m, n, steps, slices, blocks, seed):
     return Case("persistent", arguments, grid=grid, block=(256,), shared=32768 + 16384, name=name)
 
 
+def attention(queries, keys, seed):
+    """Weights are rounded to bf16, half a unit of 2^-8 each; the rest of the bound is for exp2
+    and for scores, whose error is one of f32."""
+    draw = np.random.default_rng(seed)
+    (q_bits, q), (k_bits, k), (v_bits, v) = (matrix((n, 64), False, draw) for n in (queries, keys, keys))
+    scores = q @ k.T / 8
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = within(weights @ v, 2.0**-8 * (weights @ np.abs(v)))
+    maps = [Tensor(x, "bf16", (64, 64), swizzle="128B") for x in (q_bits, k_bits, v_bits)]
+    out = Out(np.zeros((queries, 64), np.float32), expected)
+    arguments = [*maps, out, i32(queries), i32(keys), f32(np.log2(np.e) / 8)]
+    return Case("attention", arguments, grid=(-(-queries // 64),), block=(160,), name=f"{queries} of {keys}")
+
+
 def cases():
     yield matmul(1, 8, 8, True, 4)
     yield matmul(128, 128, 64, True, 1)
@@ -59,3 +75,5 @@ def cases():
     yield persistent(64, 64, 1, 1, 1, 5)
     yield persistent(130, 64, 2, 1, 3, 7)
     yield persistent(100, 132, 3, 2, 2, 6)
+    yield attention(64, 64, 8)
+    yield attention(100, 300, 9)
