@@ -58,7 +58,7 @@ public:
   /// Adds to `pairs` what the access races with.
   void access(unsigned thread, uint32_t granule, Kind kind, uint32_t tag,
               std::vector<Pair> &pairs) {
-    Granule &g = touched(granule);
+    Granule &g = granules[granule];
     bool mayStay = isIn(g.coWriters, thread);
     for (const Access &each : g.accesses) {
       bool conflicts = std::max(kind, each.kind) == Write ||
@@ -69,26 +69,32 @@ public:
           !(mayStay && each.kind == Write))
         pairs.push_back({granule, thread, kind, each});
     }
-    if (kind == Write)
-      stored(g);
-    g.accesses.push_back({thread, clocks[thread][thread], kind, tag});
+    add(thread, granule, kind, tag);
   }
   /// A store that no one can meet: a copy lands.
   void land(unsigned thread, uint32_t granule, uint32_t tag) {
-    Granule &g = granules[granule];
-    stored(g);
-    g.accesses.push_back({thread, clocks[thread][thread], Write, tag});
+    add(thread, granule, Write, tag);
   }
   bool wasStored(uint32_t granule) const { return granules[granule].stored; }
   void storeEqual(unsigned thread, uint32_t granule) {
-    touched(granule).coWriters.push_back(thread);
+    remember(granule);
+    granules[granule].coWriters.push_back(thread);
   }
 
   /// Accesses since `keep` never were.
-  void keep() { before.clear(); }
+  void keep() { log.clear(); }
   void undo() {
-    for (; !before.empty(); before.pop_back())
-      granules[before.back().first] = before.back().second;
+    for (; !log.empty(); log.pop_back()) {
+      Change &last = log.back();
+      Granule &g = granules[last.granule];
+      if (last.isWhole) {
+        g = std::move(last.before);
+        continue;
+      }
+      g.accesses.resize(last.accesses);
+      g.coWriters.resize(last.coWriters);
+      g.stored = last.before.stored;
+    }
   }
 
   /// Threads learn of each other, and of what was left.
@@ -118,6 +124,13 @@ private:
     std::vector<unsigned> coWriters;
     bool stored = false;
   };
+  /// How a granule was before: as long, or all of it.
+  struct Change {
+    uint32_t granule = 0;
+    size_t accesses = 0, coWriters = 0;
+    bool isWhole = false;
+    Granule before;
+  };
 
   static bool isIn(const std::vector<unsigned> &list, unsigned each) {
     return std::find(list.begin(), list.end(), each) != list.end();
@@ -126,21 +139,32 @@ private:
     for (unsigned t = 0; t < threadCount; ++t)
       to[t] = std::max(to[t], from[t]);
   }
-  Granule &touched(uint32_t granule) {
-    before.emplace_back(granule, granules[granule]);
-    return granules[granule];
+  void remember(uint32_t granule) {
+    const Granule &g = granules[granule];
+    Change &change = log.emplace_back();
+    change.granule = granule;
+    change.accesses = g.accesses.size();
+    change.coWriters = g.coWriters.size();
+    change.before.stored = g.stored;
   }
-  void stored(Granule &g) {
-    g.stored = true;
-    g.coWriters.clear();
-    if (values)
-      g.accesses.clear();
+  void add(unsigned thread, uint32_t granule, Kind kind, uint32_t tag) {
+    Granule &g = granules[granule];
+    remember(granule);
+    if (kind == Write) {
+      if (values) {
+        log.back().isWhole = true;
+        log.back().before = std::move(g);
+        g = Granule();
+      }
+      g.stored = true;
+    }
+    g.accesses.push_back({thread, clocks[thread][thread], kind, tag});
   }
 
   bool values;
   std::vector<Clock> clocks;
   std::array<Granule, memoryBytes> granules;
-  std::vector<std::pair<uint32_t, Granule>> before;
+  std::vector<Change> log;
 };
 
 /// A random program, run in both until the first race. Lanes come alone, in
@@ -644,6 +668,21 @@ TEST(PtxRaces, CopiesCountFromTheirWait) {
   races.landAsync(0, 0, 0, 4);
   races.sync(0, all, true);
   EXPECT_FALSE(races.read(1, 1, words.address, 4, race));
+}
+
+TEST(PtxRaces, CopiesOfWarpsThatHaveExited) {
+  // A barrier is before the landing, though some of warp 0 only arrive at it.
+  Races races;
+  Race race;
+  races.reset(64, 4, 64);
+  Words words(0, 0);
+  uint32_t half[32] = {0xffffu};
+  EXPECT_FALSE(races.writeAsync(1, 1, words.address, 4, race));
+  races.exitLanes(1, ~0u);
+  races.arrive(0, 0, 0xffff0000u);
+  races.sync(0, half, true);
+  races.landAsync(1, 0, 0, 4);
+  EXPECT_TRUE(races.read(0, 1, words.address, 4, race));
 }
 
 TEST(PtxRaces, ArrivalBeforeTheOthersOfTheWarp) {
