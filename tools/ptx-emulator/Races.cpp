@@ -152,11 +152,14 @@ void Races::sync(unsigned barrier, const uint32_t *lanes, bool ofBlock) {
   }
   Knowledge joined = barriers[barrier];
   barriers[barrier].clear();
+  auto takesPart = [&](unsigned w) {
+    return lanes[w] || (ofBlock && !warps[w].live);
+  };
   for (unsigned w = 0; w < warpCount; ++w)
-    if (lanes[w] || (ofBlock && !warps[w].live))
+    if (takesPart(w))
       give(joined, w, lanes[w]);
   for (unsigned w = 0; w < warpCount; ++w) {
-    if (!lanes[w])
+    if (!takesPart(w))
       continue;
     Warp &warp = warps[w];
     if (whole(warp, lanes[w])) {

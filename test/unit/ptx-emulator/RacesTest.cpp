@@ -58,7 +58,7 @@ public:
   /// Adds to `pairs` what the access races with.
   void access(unsigned thread, uint32_t granule, Kind kind, uint32_t tag,
               std::vector<Pair> &pairs) {
-    Granule &g = touched(granule);
+    Granule &g = granules[granule];
     bool mayStay = isIn(g.coWriters, thread);
     for (const Access &each : g.accesses) {
       bool conflicts = std::max(kind, each.kind) == Write ||
@@ -69,26 +69,32 @@ public:
           !(mayStay && each.kind == Write))
         pairs.push_back({granule, thread, kind, each});
     }
-    if (kind == Write)
-      stored(g);
-    g.accesses.push_back({thread, clocks[thread][thread], kind, tag});
+    add(thread, granule, kind, tag);
   }
   /// A store that no one can meet: a copy lands.
   void land(unsigned thread, uint32_t granule, uint32_t tag) {
-    Granule &g = granules[granule];
-    stored(g);
-    g.accesses.push_back({thread, clocks[thread][thread], Write, tag});
+    add(thread, granule, Write, tag);
   }
   bool wasStored(uint32_t granule) const { return granules[granule].stored; }
   void storeEqual(unsigned thread, uint32_t granule) {
-    touched(granule).coWriters.push_back(thread);
+    remember(granule);
+    granules[granule].coWriters.push_back(thread);
   }
 
   /// Accesses since `keep` never were.
-  void keep() { before.clear(); }
+  void keep() { log.clear(); }
   void undo() {
-    for (; !before.empty(); before.pop_back())
-      granules[before.back().first] = before.back().second;
+    for (; !log.empty(); log.pop_back()) {
+      Change &last = log.back();
+      Granule &g = granules[last.granule];
+      if (last.isWhole) {
+        g = std::move(last.before);
+        continue;
+      }
+      g.accesses.resize(last.accesses);
+      g.coWriters.resize(last.coWriters);
+      g.stored = last.before.stored;
+    }
   }
 
   /// Threads learn of each other, and of what was left.
@@ -118,6 +124,13 @@ private:
     std::vector<unsigned> coWriters;
     bool stored = false;
   };
+  /// How a granule was before: as long, or all of it.
+  struct Change {
+    uint32_t granule = 0;
+    size_t accesses = 0, coWriters = 0;
+    bool isWhole = false;
+    Granule before;
+  };
 
   static bool isIn(const std::vector<unsigned> &list, unsigned each) {
     return std::find(list.begin(), list.end(), each) != list.end();
@@ -126,21 +139,32 @@ private:
     for (unsigned t = 0; t < threadCount; ++t)
       to[t] = std::max(to[t], from[t]);
   }
-  Granule &touched(uint32_t granule) {
-    before.emplace_back(granule, granules[granule]);
-    return granules[granule];
+  void remember(uint32_t granule) {
+    const Granule &g = granules[granule];
+    Change &change = log.emplace_back();
+    change.granule = granule;
+    change.accesses = g.accesses.size();
+    change.coWriters = g.coWriters.size();
+    change.before.stored = g.stored;
   }
-  void stored(Granule &g) {
-    g.stored = true;
-    g.coWriters.clear();
-    if (values)
-      g.accesses.clear();
+  void add(unsigned thread, uint32_t granule, Kind kind, uint32_t tag) {
+    Granule &g = granules[granule];
+    remember(granule);
+    if (kind == Write) {
+      if (values) {
+        log.back().isWhole = true;
+        log.back().before = std::move(g);
+        g = Granule();
+      }
+      g.stored = true;
+    }
+    g.accesses.push_back({thread, clocks[thread][thread], kind, tag});
   }
 
   bool values;
   std::vector<Clock> clocks;
   std::array<Granule, memoryBytes> granules;
-  std::vector<std::pair<uint32_t, Granule>> before;
+  std::vector<Change> log;
 };
 
 /// A random program, run in both until the first race. Lanes come alone, in
@@ -307,7 +331,7 @@ private:
 
   Request makeRequest(unsigned warp) {
     Request r;
-    r.size = std::min(16u, granule << below(3));
+    r.size = std::min(16u, granule << (below(4) ? below(3) : below(5)));
     uint32_t base = below(3);
     unsigned pattern = below(8);
     switch (pattern) { // few lanes and few words, so that they meet
@@ -420,10 +444,13 @@ private:
     uint64_t registers[4][32];
     unsigned element = std::min(r.size, below(2) ? 4u : 8u);
     unsigned stride = element == 8 || below(2) ? 8 : 4;
-    bool same = below(2);
     auto *bytes = reinterpret_cast<uint8_t *>(registers);
-    for (uint8_t *byte = bytes; byte < bytes + sizeof registers; ++byte)
-      *byte = same ? 1 : below(8) == 0;
+    unsigned kind = below(3), word = 1;
+    for (unsigned b = 0; b < sizeof registers; ++b) {
+      if (kind == 1 && b % 4 == 0)
+        word = below(2);
+      bytes[b] = kind == 2 ? below(8) == 0 : word;
+    }
     StoredValues stored;
     for (unsigned e = 0; e < r.size / element; ++e)
       stored.element[e] = registers[e];
@@ -580,6 +607,80 @@ TEST(PtxRaces, EqualValuesAreNoRace) {
   EXPECT_TRUE(races.write(1, 1u << 3, same.address, 4, stored, bytes, race));
 }
 
+TEST(PtxRaces, NewValuesEndTheExcuse) {
+  // Both warps store the same; then one of them something else.
+  for (unsigned size : {4, 16}) {
+    Races races;
+    Race race;
+    races.reset(64, 4, 64);
+    Words same(0, 0);
+    uint32_t values[4][32] = {}, memory[16] = {};
+    auto *bytes = reinterpret_cast<uint8_t *>(memory);
+    StoredValues stored;
+    for (unsigned e = 0; e < 4; ++e)
+      stored.element[e] = values[e];
+    stored.bytes = stored.stride = 4;
+    for (unsigned warp : {0, 1})
+      EXPECT_FALSE(
+          races.write(warp, 1, same.address, size, stored, bytes, race));
+    EXPECT_FALSE(races.read(1, 1, same.address, size, race));
+    races.reset(64, 4, 64);
+    for (unsigned warp : {0, 1})
+      EXPECT_FALSE(
+          races.write(warp, 1, same.address, size, stored, bytes, race));
+    for (auto &element : values)
+      element[0] = 1;
+    EXPECT_FALSE(races.write(0, 1, same.address, size, stored, bytes, race));
+    EXPECT_TRUE(races.read(1, 1, same.address, size, race));
+  }
+}
+
+TEST(PtxRaces, EqualInPart) {
+  // Only the first of four bytes has never been stored.
+  Races races;
+  Race race;
+  races.reset(64, 1, 64);
+  Words words(0, 0), next(1, 0), last(2, 0);
+  uint8_t memory[64] = {};
+  uint32_t zeros[32] = {};
+  StoredValues stored;
+  stored.element[0] = zeros;
+  stored.stride = 4;
+  stored.bytes = 1;
+  EXPECT_FALSE(races.write(0, 1, next.address, 1, stored, memory, race));
+  stored.bytes = 2;
+  EXPECT_FALSE(races.write(0, 1, last.address, 2, stored, memory, race));
+  races.sync(0, std::array<uint32_t, 32>{~0u, ~0u}.data(), true);
+  stored.bytes = 4;
+  EXPECT_FALSE(races.write(0, 1, words.address, 4, stored, memory, race));
+  EXPECT_FALSE(races.read(1, 1, next.address, 1, race));
+  EXPECT_TRUE(races.read(1, 1, words.address, 1, race));
+}
+
+TEST(PtxRaces, EqualWordsOfAVector) {
+  Races races;
+  Race race;
+  races.reset(64, 1, 64);
+  Words same(0, 0);
+  constexpr uint32_t ones = 0x01010101;
+  uint32_t values[4][32] = {{0}, {ones}, {0}, {ones}};
+  uint32_t memory[16] = {0, ones, 0, ones};
+  auto *bytes = reinterpret_cast<uint8_t *>(memory);
+  StoredValues stored;
+  for (unsigned e = 0; e < 4; ++e)
+    stored.element[e] = values[e];
+  stored.bytes = stored.stride = 4;
+  EXPECT_FALSE(races.write(0, 1, same.address, 16, stored, bytes, race));
+  races.sync(0, std::array<uint32_t, 32>{~0u, ~0u}.data(), true);
+  EXPECT_FALSE(races.write(0, 1, same.address, 16, stored, bytes, race));
+  EXPECT_FALSE(races.read(1, 1, same.address, 16, race));
+  races.sync(0, std::array<uint32_t, 32>{~0u, ~0u}.data(), true);
+  values[2][0] = ones;
+  EXPECT_FALSE(races.write(0, 1, same.address, 16, stored, bytes, race));
+  for (unsigned word = 0; word < 4; ++word)
+    EXPECT_EQ(races.read(1, 1, Words(4 * word, 0).address, 4, race), word == 2);
+}
+
 TEST(PtxRaces, MatricesAreReadByAllLanes) {
   Races races;
   Race race;
@@ -646,6 +747,21 @@ TEST(PtxRaces, CopiesCountFromTheirWait) {
   EXPECT_FALSE(races.read(1, 1, words.address, 4, race));
 }
 
+TEST(PtxRaces, CopiesOfWarpsThatHaveExited) {
+  // A barrier is before the landing, though some of warp 0 only arrive at it.
+  Races races;
+  Race race;
+  races.reset(64, 4, 64);
+  Words words(0, 0);
+  uint32_t half[32] = {0xffffu};
+  EXPECT_FALSE(races.writeAsync(1, 1, words.address, 4, race));
+  races.exitLanes(1, ~0u);
+  races.arrive(0, 0, 0xffff0000u);
+  races.sync(0, half, true);
+  races.landAsync(1, 0, 0, 4);
+  EXPECT_TRUE(races.read(0, 1, words.address, 4, race));
+}
+
 TEST(PtxRaces, ArrivalBeforeTheOthersOfTheWarp) {
   // Lane 0 arrives for its warp without having synchronised with it.
   Races races;
@@ -662,34 +778,45 @@ TEST(PtxRaces, ArrivalBeforeTheOthersOfTheWarp) {
 }
 
 TEST(PtxRaces, LanesThatReleaseOneAfterAnother) {
-  // Two lanes touch a granule, or two, each before a release of its own. Who
-  // acquires the releases knows of both accesses; of one alone, of one.
+  // Two lanes touch some granules, each before a release of its own. Who
+  // acquires both releases knows of both accesses; who acquires one, and the
+  // second lane itself, does not know of the other.
   using Access =
       bool (Races::*)(unsigned, uint32_t, const uint32_t *, unsigned, Race &);
-  for (unsigned size : {4, 8})
+  enum Storer { KnowsBoth, KnowsSecond, KnowsFirst, IsSecond };
+  auto check = [](unsigned size, Access access, Storer storer, bool apart) {
+    Races races;
+    Race race;
+    Knowledge flags[2];
+    Words same(0, 0);
+    uint8_t memory[64] = {};
+    races.reset(64, 4, 64);
+    races.warpSync(0, ~0u);
+    for (unsigned lane : {0, 1}) {
+      EXPECT_FALSE((races.*access)(0, 1u << lane, same.address, size, race));
+      if (apart)
+        races.release(flags[lane], 0, 1u << lane);
+    }
+    for (unsigned lane : {0, 1})
+      if (!apart)
+        races.release(flags[lane], 0, 1u << lane);
+    if (storer == KnowsBoth || storer == KnowsFirst)
+      races.acquire(flags[0], 1, 1);
+    if (storer == KnowsBoth || storer == KnowsSecond)
+      races.acquire(flags[1], 1, 1);
+    unsigned warp = storer != IsSecond;
+    bool found =
+        races.write(warp, warp ? 1 : 2, same.address, size, {}, memory, race);
+    EXPECT_EQ(found, storer != KnowsBoth);
+    if (found) {
+      EXPECT_EQ(race.otherLane, storer == KnowsFirst);
+    }
+  };
+  for (unsigned size : {4, 8, 16})
     for (Access access : {&Races::read, &Races::atomic, &Races::atomicRead})
-      for (unsigned missing : {0, 1, 2}) {
-        Races races;
-        Race race;
-        Knowledge flags[3];
-        Words same(0, 0);
-        uint8_t memory[64] = {};
-        races.reset(64, 4, 64);
-        races.warpSync(0, ~0u);
-        for (unsigned lane : {0, 1}) {
-          EXPECT_FALSE(
-              (races.*access)(0, 1u << lane, same.address, size, race));
-          races.release(flags[lane], 0, 1u << lane);
-        }
-        for (unsigned lane : {0, 1})
-          if (lane != missing)
-            races.acquire(flags[lane], 1, 1);
-        EXPECT_EQ(races.write(1, 1, same.address, size, {}, memory, race),
-                  missing != 2);
-        if (missing != 2) {
-          EXPECT_EQ(race.otherLane, missing);
-        }
-      }
+      for (Storer storer : {KnowsBoth, KnowsSecond, KnowsFirst, IsSecond})
+        for (bool apart : {false, true})
+          check(size, access, storer, apart);
 }
 
 TEST(PtxRaces, ClocksThatRestart) {
