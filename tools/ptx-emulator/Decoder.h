@@ -158,7 +158,8 @@ public:
   void require(unsigned version, unsigned sm);
 
   const Instruction &instruction() const { return *inst; }
-  /// Bytes of an access that may be to shared memory, and of one to any.
+  /// Bytes of an access that may be to shared memory, which is to be said of
+  /// all below 16, and of one to any.
   void noteSharedAccess(unsigned bytes) {
     program.sharedGranule = std::min(program.sharedGranule, bytes);
     noteAccess(bytes);

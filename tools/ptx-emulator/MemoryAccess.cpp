@@ -10,6 +10,7 @@
 #include "tools/ptx-emulator/Lanes.h"
 
 #include <algorithm>
+#include <cassert>
 
 using namespace nestc::ptx;
 
@@ -346,6 +347,7 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
     return true;
   Block &block = warp.block;
   Races &races = block.races;
+  assert(bytes >= warp.program.sharedGranule && "Decoder::noteSharedAccess");
   Race race;
   bool found = false;
   races.setTag(op.line);
