@@ -147,6 +147,13 @@ Space Decoder::space() {
   return Space::Generic;
 }
 
+int Decoder::scope() {
+  int scope = takeOneOf({"cta", "cluster", "gpu", "sys"});
+  if (scope == 1)
+    require(78, 90);
+  return scope;
+}
+
 //===----------------------------------------------------------------------===//
 // Operands
 //===----------------------------------------------------------------------===//

@@ -90,6 +90,8 @@ public:
   Type peekType() const;
   /// Takes an explicit state space; Generic when there is none.
   Space space();
+  /// Takes a scope: 0 .cta, 1 .cluster, 2 .gpu, 3 .sys; -1 when there is none.
+  int scope();
   bool has(std::string_view modifier) const;
   /// All that is left, for messages.
   bool modifiersLeft() const { return !mods.empty(); }

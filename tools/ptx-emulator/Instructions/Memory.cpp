@@ -247,7 +247,7 @@ static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
   bool mmio = d.take("mmio");
   int kind = d.takeOneOf(
       {"weak", "volatile", "relaxed", isLoad ? "acquire" : "release"});
-  int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  int scope = d.scope();
   if ((kind >= 2) != (scope >= 0))
     d.error(scope < 0 ? "the scope is missing" : "a scope without semantics",
             ".relaxed.gpu and the like");
@@ -269,9 +269,10 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   Op op = d.start(OpKind::Effect, isLoad ? OpClass::Load : OpClass::Store);
   takeSemantics(d, op, isLoad);
   Space space = d.space();
-  bool isCluster = d.take("shared::cluster");
-  if (isCluster)
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (!isLoad && space == Space::Const)
     d.error("constants are not stored to");
   if (isLoad && d.take("nc") && space != Space::Global)
@@ -397,7 +398,8 @@ static void decodeFence(Decoder &d) {
     d.needOneOf({"cluster"});
   } else {
     d.takeOneOf({"sc", "acq_rel", "acquire", "release"});
-    d.needOneOf({"cta", "cluster", "gpu", "sys"});
+    if (d.scope() < 0)
+      d.error("the scope is missing", "one of .cta, .cluster, .gpu, .sys");
   }
   d.finish(0, 2);
   d.program.hasFences = true;
