@@ -40,7 +40,7 @@ void Warp::start(uint32_t lanes) {
   for (auto [first, last] : program.definedSlots)
     std::memset(undef + first, 0, size_t(last - first) * 4);
   undef[0] = 0;
-  std::memset(localState.data(), Undefined, localState.size());
+  std::fill(localState.begin(), localState.end(), Undefined);
   copies.clear();
   std::memset(openGroup, 0, sizeof openGroup);
   live = present = lanes;
