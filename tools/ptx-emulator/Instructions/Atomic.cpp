@@ -113,14 +113,17 @@ struct WordOf<8> {
 };
 } // namespace
 
-/// Returns what was there. Blocks on other cores may reduce into the same word.
+/// Returns what was there; `changed` is set if it is another value now. Blocks
+/// on other cores may reduce into the same word.
 template <typename T>
-static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global) {
+static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global,
+                  bool &changed) {
   T old;
   if constexpr (sizeof(T) == 16) { // never a reduction: one core runs all
     std::memcpy(&old, at, 16);
     T next = update(kind, old, b, c, global);
     std::memcpy(at, &next, 16);
+    changed |= next != old;
     return old;
   } else {
     using Word = typename WordOf<sizeof(T)>::Type;
@@ -132,8 +135,10 @@ static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global) {
       Word bits;
       std::memcpy(&bits, &next, sizeof(T));
       if (__atomic_compare_exchange_n(word, &seen, bits, false,
-                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        changed |= bits != seen;
         return old;
+      }
     }
   }
 }
@@ -176,6 +181,7 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
               op.access.acquires || fences, op.access.releases || fences);
   for (Slot slot : op.list2)
     warp.define(slot, lanes);
+  bool changed = false;
   forLanes(lanes, [&](unsigned lane) {
     bool global = !(p.sharedLanes >> lane & 1);
     // All operands before the first result: they may be the same registers.
@@ -184,7 +190,8 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
       std::memcpy(&b[e], warp.at<R>(op.list[e]) + lane, sizeof(T));
     std::memcpy(&c, warp.at<R>(op.s[2]) + lane, sizeof(T));
     for (unsigned e = 0; e < count; ++e) {
-      T old = exchange<T>(p.data[lane] + e * sizeof(T), kind, b[e], c, global);
+      T old = exchange<T>(p.data[lane] + e * sizeof(T), kind, b[e], c, global,
+                          changed);
       if (op.list2.empty())
         continue;
       R out = 0;
@@ -197,6 +204,12 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
     if (p.state[lane])
       std::memset(p.state[lane], Defined, bytes);
   });
+  if (changed)
+    warp.changed();
+  else if (!op.list2.empty())
+    forLanes(lanes, [&](unsigned lane) {
+      warp.observe(address[lane], p.data[lane], bytes);
+    });
   countAccess(warp, lanes, op.access.space, false, address, p, bytes);
   countAccess(warp, lanes, op.access.space, true, address, p, bytes);
   return Step::Done;

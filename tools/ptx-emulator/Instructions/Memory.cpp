@@ -94,6 +94,10 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
     synchronize(warp, lanes, address, p, op.access.space,
                 op.access.acquires || warp.program.hasFences, false);
   moveIn<M, R>(warp, op, lanes, p);
+  if (op.access.isVolatile)
+    forLanes(lanes, [&](unsigned lane) {
+      warp.observe(address[lane], p.data[lane], bytes);
+    });
   if (undefined)
     loadShadows(warp, op, lanes, p);
   else
@@ -107,6 +111,12 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
 static Step load128(Warp &warp, const Op &op, uint32_t lanes) {
   using Pair = unsigned __int128;
   return load<Pair, Pair>(warp, op, lanes);
+}
+
+/// Whether what a lane points to is its local memory.
+static bool isLocal(const Warp &warp, const Pointers &p, unsigned lane) {
+  const uint8_t *state = p.state[lane], *all = warp.localState.data();
+  return state && state >= all && state < all + warp.localState.size();
 }
 
 template <typename M, typename R>
@@ -128,10 +138,7 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
     for (unsigned e = 0; e < count; ++e)
       for (uint32_t rest = undefined; rest; rest &= rest - 1) {
         unsigned lane = __builtin_ctz(rest);
-        bool stays =
-            p.sharedLanes >> lane & 1 ||
-            (p.state[lane] && p.state[lane] >= warp.localState.data() &&
-             p.state[lane] < warp.localState.data() + warp.localState.size());
+        bool stays = p.sharedLanes >> lane & 1 || isLocal(warp, p, lane);
         uint64_t mask = sizeof(M) >= 8 ? ~uint64_t(0)
                                        : (uint64_t(1) << (8 * sizeof(M))) - 1;
         if (!stays && (warp.shadow(op.list[e], lane, sizeof(R)) & mask))
@@ -173,6 +180,9 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
       }
     });
   }
+  // A loop that polls may count its turns on the stack.
+  if (!isLocal(warp, p, __builtin_ctz(lanes)))
+    warp.changed();
   countAccess(warp, lanes, op.access.space, true, address, p, bytes);
   return Step::Done;
 }
