@@ -199,6 +199,7 @@ struct Barrier {
   bool hasCount = false;
   uint32_t arrivedLanes[32] = {}; ///< of each warp
   uint32_t waitingLanes[32] = {};
+  uint8_t reduction = 0; ///< which, of those of bar.red; 0: sync and arrive
   bool reductionOr = false, reductionAnd = true;
   uint32_t reductionPop = 0;
   uint32_t line = 0;

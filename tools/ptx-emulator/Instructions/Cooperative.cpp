@@ -92,7 +92,15 @@ static Step barrier(Warp &warp, const Op &op, uint32_t lanes) {
                      "a count of " + std::to_string(count) +
                          " threads is no multiple of 32 up to 1024");
   Barrier &b = warp.block.barriers[id];
-  if (op.variant >= BarrierPopc) {
+  uint8_t reduction = op.variant >= BarrierPopc ? op.variant : 0;
+  if (b.used && b.reduction != reduction)
+    return warp.fail(
+        op, lane,
+        "barrier " + std::to_string(id) +
+            " is waited for by another kind of instruction (line " +
+            std::to_string(b.line) + ")");
+  b.reduction = reduction;
+  if (reduction) {
     if (!warp.demand(op, op.s[2], lanes, "the predicate"))
       return Step::Fault;
     uint32_t votes = warp.predicate(op.s[2]);
