@@ -109,6 +109,21 @@ int Decoder::needOneOf(std::initializer_list<std::string_view> choice) {
   return 0;
 }
 
+int Decoder::takeNext(std::initializer_list<std::string_view> choice) {
+  bool isNext = !mods.empty() && std::find(choice.begin(), choice.end(),
+                                           mods.front()) != choice.end();
+  return isNext ? takeOneOf(choice) : -1;
+}
+
+int Decoder::needNext(std::initializer_list<std::string_view> choice) {
+  int found = takeNext(choice);
+  if (found >= 0)
+    return found;
+  if (takeOneOf(choice) >= 0)
+    error("a modifier that is part of the opcode's name stands too late");
+  return needOneOf(choice);
+}
+
 Type Decoder::peekType() const {
   for (std::string_view modifier : mods)
     if (std::optional<Type> type = typeFromName(modifier))
@@ -183,11 +198,8 @@ bool Decoder::accepts(Type registerType, Type type, bool relaxed) const {
   if (relaxed && have >= want) {
     // Tables 27 and 28 of the ISA: floats only in their own size or wider bits.
     if (isFloat(type))
-      return (isFloat(registerType) && have == want) || isBits(registerType) ||
-             (have == want && want == 16);
-    if (isFloat(registerType))
-      return isBits(type) && have == want;
-    return true;
+      return registerType == type || isBits(registerType);
+    return !isFloat(registerType) || isBits(type);
   }
   if (have != want)
     return false;
@@ -195,11 +207,7 @@ bool Decoder::accepts(Type registerType, Type type, bool relaxed) const {
     return true;
   if (isInt(type))
     return isInt(registerType);
-  // f16 and bf16 values lie in .b16, but older texts declare .u16.
-  if (typeBits(type) == 16 && type > Type::S64)
-    return registerType == type || registerType == Type::U16 ||
-           registerType == Type::F16;
-  return registerType == type || (type > Type::F64);
+  return registerType == type;
 }
 
 unsigned Decoder::registerBytes(const Operand &operand, Type type) const {

@@ -83,6 +83,10 @@ public:
   int takeOneOf(std::initializer_list<std::string_view> choice);
   /// The same, and an error when none is there.
   int needOneOf(std::initializer_list<std::string_view> choice);
+  /// The same of a modifier that is part of the opcode's name, as ptxas has it:
+  /// of those that are left it has to be the first.
+  int takeNext(std::initializer_list<std::string_view> choice);
+  int needNext(std::initializer_list<std::string_view> choice);
   /// Takes the first modifier that is a type. An error when there is none or it
   /// is none of these (an empty list: any).
   Type type(std::initializer_list<Type> legal);

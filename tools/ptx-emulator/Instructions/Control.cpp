@@ -67,7 +67,7 @@ static Step nothing(Warp &, const Op &, uint32_t) { return Step::Done; }
 /// Hints to the scheduler, and breakpoints, which nobody waits at.
 static void decodeHint(Decoder &d) {
   if (d.instruction().opcode == "setmaxnreg") {
-    d.needOneOf({"inc", "dec"});
+    d.needNext({"inc", "dec"});
     d.needOneOf({"sync"});
     d.needOneOf({"aligned"});
     d.type({Type::U32});

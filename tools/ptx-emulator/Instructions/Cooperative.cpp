@@ -170,7 +170,7 @@ static Step clusterWait(Warp &warp, const Op &op, uint32_t lanes) {
 
 static void decodeCluster(Decoder &d) {
   d.require(78, 90);
-  bool arrive = d.needOneOf({"arrive", "wait"}) == 0;
+  bool arrive = d.needNext({"arrive", "wait"}) == 0;
   int semantics =
       arrive ? d.takeOneOf({"release", "relaxed"}) : d.takeOneOf({"acquire"});
   bool aligned = d.take("aligned");
@@ -184,10 +184,10 @@ static void decodeCluster(Decoder &d) {
 
 static void decodeBarrier(Decoder &d) {
   bool isBar = d.instruction().opcode == "bar";
-  if (d.take("cluster"))
+  if (!isBar && d.takeNext({"cluster"}) == 0)
     return decodeCluster(d);
-  d.take("cta");
-  if (isBar && d.take("warp")) {
+  d.takeNext({"cta"});
+  if (isBar && d.takeNext({"warp"}) == 0) {
     d.needOneOf({"sync"});
     d.require(60, 30);
     d.finish(1);
@@ -196,7 +196,9 @@ static void decodeBarrier(Decoder &d) {
     op.effect = warpSync;
     return d.emit(std::move(op));
   }
-  int kind = d.needOneOf({"sync", "arrive", "red"});
+  int kind = 1 + d.takeNext({"arrive", "red"});
+  if (!kind)
+    d.needOneOf({"sync"});
   bool aligned = d.take("aligned") || isBar;
   if (!isBar)
     d.require(60, 30);

@@ -218,7 +218,7 @@ static void carry(Decoder &d, CarryKind kind, bool reads) {
 static void decodeAddC(Decoder &d) { carry(d, CarryAdd, true); }
 static void decodeSubC(Decoder &d) { carry(d, CarrySub, true); }
 static void decodeMadC(Decoder &d) {
-  bool high = d.needOneOf({"lo", "hi"}) == 1;
+  bool high = d.needNext({"lo", "hi"}) == 1;
   carry(d, high ? CarryMadHi : CarryMadLo, true);
 }
 
@@ -295,7 +295,7 @@ static void byNarrow(Type type, Fn f) {
 }
 
 void nestc::ptx::decodeIntegerMul(Decoder &d) {
-  int part = d.needOneOf({"lo", "hi", "wide"});
+  int part = d.needNext({"lo", "hi", "wide"});
   Type type =
       d.type(part == 2 ? std::initializer_list<Type>{Type::U16, Type::S16,
                                                      Type::U32, Type::S32}
@@ -324,7 +324,7 @@ void nestc::ptx::decodeIntegerMul(Decoder &d) {
 static void decodeMad(Decoder &d) {
   if (isFloat(d.peekType()))
     return decodeFloatMad(d);
-  int part = d.needOneOf({"lo", "hi", "wide"});
+  int part = d.needNext({"lo", "hi", "wide"});
   if (d.has("cc")) {
     if (part == 2)
       return d.error(".wide has no carry");
@@ -385,7 +385,7 @@ struct Mad24 {
 
 static void decode24(Decoder &d) {
   bool isMad = d.instruction().opcode == "mad24";
-  bool high = d.needOneOf({"lo", "hi"}) == 1;
+  bool high = d.needNext({"lo", "hi"}) == 1;
   bool sat = isMad && high && d.take("sat");
   Type type = d.type({Type::U32, Type::S32});
   Op op = same(d, type, isMad ? 3 : 2);
@@ -730,7 +730,7 @@ static void decodeShr(Decoder &d) {
 }
 
 static void decodeShf(Decoder &d) {
-  bool left = d.needOneOf({"l", "r"}) == 0;
+  bool left = d.needNext({"l", "r"}) == 0;
   bool clamp = d.needOneOf({"wrap", "clamp"}) == 1;
   d.type({Type::B32});
   d.require(31, 32);
@@ -876,7 +876,7 @@ static void decodeBmsk(Decoder &d) {
 
 static void decodeDot(Decoder &d) {
   bool two = d.instruction().opcode == "dp2a";
-  bool high = two && d.needOneOf({"lo", "hi"}) == 1;
+  bool high = two && d.needNext({"lo", "hi"}) == 1;
   Type a = d.type({Type::U32, Type::S32}), b = d.type({Type::U32, Type::S32});
   d.require(50, 61);
   d.finish(4);

@@ -107,12 +107,6 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
   return Step::Done;
 }
 
-/// 128-bit registers: two words each way.
-static Step load128(Warp &warp, const Op &op, uint32_t lanes) {
-  using Pair = unsigned __int128;
-  return load<Pair, Pair>(warp, op, lanes);
-}
-
 /// Whether what a lane points to is its local memory.
 static bool isLocal(const Warp &warp, const Pointers &p, unsigned lane) {
   const uint8_t *state = p.state[lane], *all = warp.localState.data();
@@ -205,8 +199,12 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
       if constexpr (sizeof(M) <= 4)
         return f(m, uint32_t());
       break;
+    case 8:
+      if constexpr (sizeof(M) <= 8)
+        return f(m, uint64_t());
+      break;
     default:
-      return f(m, uint64_t());
+      return f(m, (unsigned __int128)(0));
     }
   };
   switch (type) {
@@ -216,6 +214,8 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
     return withRegister(int16_t());
   case Type::S32:
     return withRegister(int32_t());
+  case Type::S64:
+    return withRegister(int64_t());
   default:
     break;
   }
@@ -226,8 +226,10 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
     return withRegister(uint16_t());
   case 4:
     return withRegister(uint32_t());
-  default:
+  case 8:
     return withRegister(uint64_t());
+  default:
+    return withRegister((unsigned __int128)(0));
   }
 }
 
@@ -330,21 +332,11 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   }
   if (d.failed())
     return;
-  if (type == Type::B128 || op.access.registerBytes == 16) {
-    using Pair = unsigned __int128;
-    if (type != Type::B128)
-      return d.error("a register of 128 bits needs .b128");
-    op.effect = isLoad ? load128 : storeTo<Pair, Pair>;
-  } else {
-    byAccess(type, op.access.registerBytes, [&](auto m, auto r) {
-      using M = decltype(m);
-      using R = decltype(r);
-      // Signed loads extend through the register's signed type.
-      using S =
-          std::conditional_t<std::is_signed_v<M>, std::make_signed_t<R>, R>;
-      op.effect = isLoad ? load<M, S> : storeTo<std::make_unsigned_t<M>, R>;
-    });
-  }
+  byAccess(type, op.access.registerBytes, [&](auto m, auto r) {
+    using M = decltype(m);
+    using R = decltype(r);
+    op.effect = isLoad ? load<M, R> : storeTo<M, R>;
+  });
   d.emit(std::move(op));
 }
 
@@ -369,12 +361,13 @@ static void decodePrefetch(Decoder &d) {
 
 /// Cache policies are opaque, and hints all the same.
 static void decodeCreatePolicy(Decoder &d) {
-  int kind = d.needOneOf({"fractional", "range", "cvt"});
+  int kind = d.needNext({"fractional", "range", "cvt"});
   if (kind == 1)
     d.take("global");
-  for (std::string_view each : {"L2::evict_last", "L2::evict_normal",
-                                "L2::evict_first", "L2::evict_unchanged", "L2"})
-    d.take(each);
+  d.take("L2");
+  d.takeOneOf({"L2::evict_last", "L2::evict_normal", "L2::evict_first",
+               "L2::evict_unchanged"});
+  d.takeOneOf({"L2::evict_first", "L2::evict_unchanged"});
   Type type = d.type({Type::B64});
   d.require(74, 80);
   d.finish(kind == 0 ? 1 : 2, kind == 1 ? 4 : 2);
@@ -395,7 +388,7 @@ static void decodeFence(Decoder &d) {
       d.needOneOf({"alias"});
     else
       d.needOneOf({"cta", "gl", "sys", "gpu"});
-  } else if (d.take("proxy")) {
+  } else if (d.takeNext({"proxy"}) == 0) {
     d.needOneOf({"alias", "async", "async.global", "async::generic",
                  "tensormap::generic"});
     for (std::string_view each :

@@ -198,7 +198,7 @@ static uint64_t windowOf(Space space) {
 }
 
 static void decodeCvta(Decoder &d) {
-  bool to = d.take("to");
+  bool to = d.takeNext({"to"}) == 0;
   Space space = d.space();
   if (d.take("shared::cluster"))
     space = Space::Shared;
