@@ -293,8 +293,12 @@ Slot Decoder::special(const Operand &operand, Type type) {
     return {};
   }
   unsigned want = storageBytes(type);
-  // %tid and its kin are .u32; mov reads them as .u16 too, for old texts.
-  if (want != bytes && !(want == 2 && bytes == 4)) {
+  // mov reads %tid and its kin as .u16 too, cvt all of them, and %gridid has
+  // all widths, for old texts.
+  bool isGrid = operand.special == Special::GridId;
+  bool isOld =
+      operand.special <= Special::NCtaIdZ || isGrid || inst->opcode == "cvt";
+  if (want != bytes && !(want == 2 && isOld) && !(want == 8 && isGrid)) {
     error("'" + std::string(operand.name) + "' has other bits than " +
           typeName(type));
     return {};
@@ -313,6 +317,7 @@ Slot Decoder::source(unsigned i, Type type, bool relaxed) {
 }
 
 Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
+  bool isPacked = type == Type::F16x2 || type == Type::BF16x2;
   switch (operand.kind) {
   case Operand::Kind::Register: {
     Type have = frame->function->registers[operand.index].type;
@@ -329,24 +334,26 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
     return frame->registers[operand.index];
   }
   case Operand::Kind::Special:
-    if (inst->opcode != "mov" && inst->opcode != "cvt" &&
-        operand.special != Special::WarpSize)
+    if (isFloat(type) || isPacked) {
+      error("'" + std::string(operand.name) + "' where a float is expected");
+      return {};
+    }
+    if (operand.special == Special::WarpSize)
+      return constant(laneCount, storageBytes(type));
+    if (inst->opcode != "mov" && inst->opcode != "cvt")
       error("'" + std::string(operand.name) + "' is read by mov and cvt alone");
     return special(operand, type);
   case Operand::Kind::Int: {
-    if (isFloat(type) || type == Type::F16x2 || type == Type::BF16x2 ||
-        type == Type::TF32 || type == Type::F32x2) {
-      if (isFloat(type) || type == Type::TF32) {
-        error("an integer where a float is expected");
-        return {};
-      }
+    if (isFloat(type) || type == Type::TF32 || isPacked) {
+      error("an integer where a float is expected");
+      return {};
     }
     if (type == Type::Pred)
       return constant(operand.bits != 0, 0);
     return constant(operand.bits, storageBytes(type));
   }
   case Operand::Kind::Float32:
-    if (typeBits(type) == 32 && !isInt(type))
+    if (typeBits(type) == 32 && !isInt(type) && !isPacked)
       return constant(operand.bits, 4);
     if (type == Type::F64) {
       float narrow;
@@ -361,7 +368,7 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
   case Operand::Kind::Float64:
     if (type == Type::F64 || type == Type::B64)
       return constant(operand.bits, 8);
-    if (type == Type::F32 || type == Type::B32) {
+    if (type == Type::F32) {
       double wide;
       std::memcpy(&wide, &operand.bits, 8);
       float narrow = static_cast<float>(wide);
@@ -450,8 +457,7 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
   case Operand::Kind::Register: {
     Type have = frame->function->registers[base.index].type;
     unsigned bytes = typeBytes(have);
-    bool narrowIsLegal = space == Space::Shared || space == Space::Local ||
-                         space == Space::Param || space == Space::Const;
+    bool narrowIsLegal = space != Space::Global && space != Space::Generic;
     if (have == Type::Pred || isFloat(have) ||
         !(bytes == 8 || (bytes == 4 && narrowIsLegal)))
       error("address register '" + std::string(base.name) + "' is " +
@@ -471,6 +477,9 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
     bool isParamVariable = base.variable->space == Space::Param;
     if (space == Space::Generic) {
       // A variable named without its space: its address as a generic one.
+      if (have == Space::Const || isParamVariable)
+        error("variable '" + std::string(base.variable->name) +
+              "' has no generic address here");
       op.access.space = have;
     } else if (space == Space::Param && isParamVariable) {
       op.access.space = have; // local, when it is a function's
@@ -486,8 +495,9 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
     return;
   }
   case Operand::Kind::Int:
-    if (space == Space::Shared)
-      error("a number as an address in .shared", "a register or a variable");
+    if (space != Space::Local)
+      error(std::string("a number as an address in .") + spaceName(space),
+            "a register or a variable");
     op.imm += static_cast<int64_t>(base.bits);
     return;
   default:

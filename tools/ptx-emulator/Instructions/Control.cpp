@@ -74,12 +74,16 @@ static void decodeHint(Decoder &d) {
     d.require(80, 90);
     d.finish(1);
   } else if (d.instruction().opcode == "pmevent") {
-    d.take("mask");
+    int64_t most = d.take("mask") ? 0xffff : 15;
     d.finish(1);
+    if (std::optional<int64_t> event = d.immediate(0);
+        !event || *event < 0 || *event > most)
+      d.error("the event is no constant", "0 to " + std::to_string(most));
   } else if (d.instruction().opcode == "nanosleep") {
     d.type({Type::U32});
     d.require(63, 70);
     d.finish(1);
+    d.source(0, Type::U32);
   } else {
     d.finish(0);
   }

@@ -233,29 +233,10 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
   }
 }
 
-/// Cache hints and eviction priorities: legal, and without effect on results.
-static void takeCacheHints(Decoder &d, bool isLoad) {
-  static constexpr std::string_view loadOps[] = {"ca", "cg", "cs", "lu", "cv"};
-  static constexpr std::string_view storeOps[] = {"wb", "cg", "cs", "wt"};
-  if (isLoad)
-    for (std::string_view each : loadOps)
-      d.take(each);
-  else
-    for (std::string_view each : storeOps)
-      d.take(each);
-  for (std::string_view each :
-       {"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
-        "L1::evict_last", "L1::no_allocate", "L2::evict_last",
-        "L2::evict_first", "L2::evict_normal"})
-    d.take(each);
-  if (isLoad)
-    for (std::string_view each : {"L2::64B", "L2::128B", "L2::256B"})
-      d.take(each);
-}
-
 /// One of .weak, .volatile, .mmio.relaxed.sys, .relaxed.gpu, .acquire.gpu,
-/// .release.gpu.
-static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
+/// .release.gpu, and what caches are told: legal together as ptxas has it, and
+/// without effect on results. Returns the space.
+static Space takeSemantics(Decoder &d, Op &op, bool isLoad) {
   bool mmio = d.take("mmio");
   int kind = d.takeOneOf(
       {"weak", "volatile", "relaxed", isLoad ? "acquire" : "release"});
@@ -267,9 +248,39 @@ static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
     d.error(".mmio needs .relaxed.sys");
   if (kind >= 2)
     d.require(60, 70);
-  op.access.isVolatile = kind >= 1;
+  bool strong = op.access.isVolatile = kind >= 1;
   op.access.acquires = isLoad && kind == 3;
   op.access.releases = !isLoad && kind == 3;
+  Space space = d.space();
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
+    space = Space::Shared;
+  }
+  bool global = space == Space::Global || space == Space::Generic;
+  if (strong && !global && space != Space::Shared)
+    d.error(std::string("strong accesses of .") + spaceName(space));
+  if (mmio && !global)
+    d.error(".mmio is for .global");
+  bool nc = isLoad && d.take("nc");
+  if (nc && (space != Space::Global || kind >= 0))
+    d.error(".nc is for weak loads of .global");
+  int cache = !isLoad ? d.takeOneOf({"cg", "cs", "wb", "wt"})
+              : nc    ? d.takeOneOf({"ca", "cg", "cs"})
+                      : d.takeOneOf({"ca", "cg", "cs", "lu", "cv"});
+  if (cache >= 0 && strong)
+    d.error("a cache operator on a strong access");
+  int first =
+      d.takeOneOf({"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
+                   "L1::evict_last", "L1::no_allocate"});
+  if (first >= 0 && (!global || cache >= 0 || kind == 1 || mmio))
+    d.error("no eviction priority goes with that");
+  bool fetches =
+      isLoad && d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"}) >= 0;
+  if (fetches && (!global || mmio))
+    d.error("no prefetch goes with that");
+  if (d.has("L2::cache_hint") && (!global || kind == 1 || mmio))
+    d.error("no .L2::cache_hint goes with that");
+  return space;
 }
 
 static const std::initializer_list<Type> memoryTypes = {
@@ -279,20 +290,17 @@ static const std::initializer_list<Type> memoryTypes = {
 
 static void loadOrStore(Decoder &d, bool isLoad) {
   Op op = d.start(OpKind::Effect, isLoad ? OpClass::Load : OpClass::Store);
-  takeSemantics(d, op, isLoad);
-  Space space = d.space();
-  if (d.take("shared::cluster")) {
-    d.require(78, 90);
-    space = Space::Shared;
+  Space space = Space::Generic;
+  if (d.instruction().opcode != "ldu") {
+    space = takeSemantics(d, op, isLoad);
+    if (!isLoad && space == Space::Const)
+      d.error("constants are not stored to");
+  } else if (d.take("global")) {
+    space = Space::Global;
   }
-  if (!isLoad && space == Space::Const)
-    d.error("constants are not stored to");
-  if (isLoad && d.take("nc") && space != Space::Global)
-    d.error(".nc is for .global alone");
   bool hasHint = d.take("L2::cache_hint");
-  takeCacheHints(d, isLoad);
-  if (isLoad)
-    d.take("unified");
+  int eviction =
+      d.takeOneOf({"L2::evict_last", "L2::evict_first", "L2::evict_normal"});
   int vector = d.takeOneOf({"v2", "v4", "v8"});
   Type type = d.type(memoryTypes);
   unsigned count = vector < 0 ? 1 : 2u << vector;
@@ -300,9 +308,16 @@ static void loadOrStore(Decoder &d, bool isLoad) {
       !(typeBytes(type) * count == 32 && space == Space::Global &&
         d.loaded.module->sm >= 100))
     d.error("more than 16 bytes");
+  if (eviction >= 0 && typeBytes(type) * count != 32)
+    d.error(".L2::evict is for 32 bytes");
   d.finish(hasHint ? 3 : 2);
   unsigned where = isLoad ? 1 : 0, value = isLoad ? 0 : 1;
   d.address(d.operand(where), op, space);
+  if (hasHint)
+    d.source(2, Type::B64);
+  bool isParam = op.access.space == Space::Param && !op.s[0].index;
+  if (!isLoad && isParam)
+    d.error("a parameter of the kernel is not stored to");
   op.access.bytes = typeBytes(type);
   op.access.count = count;
   op.access.isSigned = isSignedInt(type);
@@ -345,16 +360,25 @@ static void decodeStore(Decoder &d) { loadOrStore(d, false); }
 
 static Step noEffect(Warp &, const Op &, uint32_t) { return Step::Done; }
 
-/// prefetch, prefetchu, discard, applypriority, createpolicy are hints.
+/// prefetch and prefetchu are hints.
 static void decodePrefetch(Decoder &d) {
-  d.space();
-  for (std::string_view each : {"L1", "L2", "L2::evict_last",
-                                "L2::evict_normal", "tensormap", "L2::128B"})
-    d.take(each);
-  d.finish(1, 2);
-  if (d.operand(0).kind != Operand::Kind::Memory)
-    return d.error("the operand is not an address");
+  bool uniform = d.instruction().opcode == "prefetchu";
+  Space space = uniform ? Space::Generic : d.space();
+  int level = uniform ? d.takeOneOf({"L1"})
+                      : d.takeOneOf({"L1", "L2", "L2::evict_last",
+                                     "L2::evict_normal", "tensormap"});
+  if (level < 0)
+    d.error("the level is missing", uniform ? ".L1" : ".L1, .L2 or .tensormap");
+  bool legal = level == 4 ? space == Space::Generic || space == Space::Const ||
+                                space == Space::Param
+                          : space == Space::Generic || space == Space::Global ||
+                                (space == Space::Local && level < 2);
+  if (!legal)
+    d.error(std::string("the space .") + spaceName(space) +
+            " does not go with that");
+  d.finish(1);
   Op op = d.start(OpKind::Effect, OpClass::Other);
+  d.address(d.operand(0), op, space);
   op.effect = noEffect;
   d.emit(std::move(op));
 }
