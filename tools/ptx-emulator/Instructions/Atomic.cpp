@@ -330,7 +330,8 @@ static void decodeAtomic(Decoder &d) {
     d.error("red has no .acquire", ".relaxed or .release");
   if (semantics >= 0)
     d.require(60, 70);
-  d.scope();
+  int scope = d.scope();
+  op.access.isOfBlock = scope == 0 || scope == 1;
   Space space = d.space();
   if (d.take("shared::cluster")) {
     d.require(78, 90);

@@ -249,6 +249,7 @@ static Space takeSemantics(Decoder &d, Op &op, bool isLoad) {
   if (kind >= 2)
     d.require(60, 70);
   bool strong = op.access.isVolatile = kind >= 1;
+  op.access.isOfBlock = scope == 0 || scope == 1;
   op.access.acquires = isLoad && kind == 3;
   op.access.releases = !isLoad && kind == 3;
   Space space = d.space();
@@ -404,14 +405,21 @@ static void decodeCreatePolicy(Decoder &d) {
   d.emit(std::move(op));
 }
 
+static Step fence(Warp &warp, const Op &, uint32_t) {
+  if (GlobalRaces *races = warp.block.globalRaces)
+    races->fence(warp.block.index);
+  return Step::Done;
+}
+
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
+  bool orders = true; // accesses of several blocks
   if (d.instruction().opcode == "membar") {
     if (d.take("proxy"))
-      d.needOneOf({"alias"});
+      orders = d.needOneOf({"alias"}) != 0;
     else
-      d.needOneOf({"cta", "gl", "sys", "gpu"});
+      orders = d.needOneOf({"cta", "gl", "sys", "gpu"}) > 0;
   } else if (d.takeNext({"proxy"}) == 0) {
     d.needOneOf({"alias", "async", "async.global", "async::generic",
                  "tensormap::generic"});
@@ -420,18 +428,22 @@ static void decodeFence(Decoder &d) {
           "sync_restrict::shared::cta", "sync_restrict::shared::cluster",
           "cluster", "cta", "gpu", "sys"})
       d.take(each);
+    orders = false;
   } else if (d.take("mbarrier_init")) {
+    orders = false;
     d.needOneOf({"release"});
     d.needOneOf({"cluster"});
   } else {
     d.takeOneOf({"sc", "acq_rel", "acquire", "release"});
-    if (d.scope() < 0)
+    int scope = d.scope();
+    orders = scope > 1;
+    if (scope < 0)
       d.error("the scope is missing", "one of .cta, .cluster, .gpu, .sys");
   }
   d.finish(0, 2);
   d.program.hasFences = true;
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
-  op.effect = noEffect;
+  op.effect = orders ? fence : noEffect;
   d.emit(std::move(op));
 }
 
