@@ -246,6 +246,8 @@ static Space takeSemantics(Decoder &d, Op &op, bool isLoad) {
             ".relaxed.gpu and the like");
   if (mmio && (kind != 2 || scope != 3))
     d.error(".mmio needs .relaxed.sys");
+  if (mmio)
+    d.require(82, 70);
   if (kind >= 2)
     d.require(60, 70);
   bool strong = op.access.isVolatile = kind >= 1;
