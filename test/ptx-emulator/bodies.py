@@ -18,7 +18,7 @@ import numpy as np
 from compile import assemble
 
 INPUTS = harness.HERE / "Inputs"
-OPTION = r" (?:block|grid|shared|buffers) \d+| global| undefined| target \w+| version [\d.]+| module"
+OPTION = r" (?:block|grid|shared|buffers|steps) \d+| global| undefined| target \w+| version [\d.]+| module"
 FAULT = re.compile(r"error: k:(\d+): (block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\): .*)\n")
 
 
@@ -64,6 +64,7 @@ def run(text, options, work, schedule, maps):
     description = harness.launch(case, work)
     (work / "1.out.npy").unlink(missing_ok=True)
     flags = ["--check-global-races"] if "global" in options else []
+    flags += ["--max-steps", options["steps"]] if "steps" in options else []
     return harness.emulate(work / "k.ptx", description, work, "--schedule", schedule, *flags)
 
 

@@ -72,8 +72,8 @@ void Block::start(uint64_t blockIndex) {
   faulted = false;
 }
 
-Block::State Block::run(uint64_t budget) {
-  unsigned count = warps.size(), idle = 0;
+Block::State Block::run(uint64_t &budget) {
+  unsigned count = warps.size(), idle = 0, polling = 0;
   while (budget) {
     unsigned w = nextWarp;
     uint64_t most = quantum;
@@ -97,8 +97,12 @@ Block::State Block::run(uint64_t budget) {
     if (faulted)
       return State::Fault;
     budget -= ran;
+    polling = ran && !warp.polls() ? 0 : polling + 1;
     if (ran) {
       idle = 0;
+      // Nobody here has anything to do but to wait for another block.
+      if (polling > count)
+        break;
       continue;
     }
     if (++idle < count + 1)

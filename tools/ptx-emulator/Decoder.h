@@ -86,6 +86,10 @@ public:
   int takeOneOf(std::initializer_list<std::string_view> choice);
   /// The same, and an error when none is there.
   int needOneOf(std::initializer_list<std::string_view> choice);
+  /// The same of a modifier that is part of the opcode's name, as ptxas has it:
+  /// of those that are left it has to be the first.
+  int takeNext(std::initializer_list<std::string_view> choice);
+  int needNext(std::initializer_list<std::string_view> choice);
   /// Takes the first modifier that is a type. An error when there is none or it
   /// is none of these (an empty list: any).
   Type type(std::initializer_list<Type> legal);
@@ -93,6 +97,8 @@ public:
   Type peekType() const;
   /// Takes an explicit state space; Generic when there is none.
   Space space();
+  /// Takes a scope: 0 .cta, 1 .cluster, 2 .gpu, 3 .sys; -1 when there is none.
+  int scope();
   bool has(std::string_view modifier) const;
   /// All that is left, for messages.
   bool modifiersLeft() const { return !mods.empty(); }

@@ -239,9 +239,9 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
       }
       Block &block = *active[next].first;
       uint64_t &steps = active[next].second;
-      uint64_t most = std::min(turn, limit - steps);
-      Block::State state = block.run(most);
-      steps += most;
+      uint64_t most = std::min(turn, limit - steps), left = most;
+      Block::State state = block.run(left);
+      steps += most - left;
       if (state == Block::State::Fault) {
         result.fault = block.fault;
       } else if (state == Block::State::Done) {
@@ -276,7 +276,9 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
           break;
         block.start(order.at(turn));
         block.fault.order = turn;
-        Block::State state = block.run(limit);
+        Block::State state = Block::State::Running;
+        for (uint64_t left = limit; left && state == Block::State::Running;)
+          state = block.run(left);
         if (state == Block::State::Running)
           overrun = true;
         if (state != Block::State::Fault)

@@ -122,6 +122,11 @@ struct Group {
   bool mayTimeOut =
       false; ///< of Poll: the wait ends when nothing else can go on
   bool timedOut = false;
+  /// What volatile loads and atomics have shown it since it last jumped back,
+  /// and in the turn of the loop before; 0: nothing.
+  uint64_t seen = 0, seenBefore = 0;
+  /// When it was found to poll: turn after turn it sees the same. 0: it is not.
+  uint64_t polls = 0;
 };
 
 struct Barrier;
@@ -133,9 +138,17 @@ public:
 
   /// Prepares for a new block.
   void start(uint32_t lanes);
-  /// Executes up to `budget` operations; stops early when all groups wait, on
-  /// a fault and at the end. Returns how many were executed.
+  /// Executes up to `budget` operations; stops early when all groups wait or
+  /// poll, on a fault and at the end. Returns how many were executed.
   uint64_t run(uint64_t budget);
+  /// Whether the last run ended because all groups that could go on poll.
+  bool polls() const { return polling; }
+
+  /// The running group looked at `bytes` of memory that others may change, and
+  /// changed nothing.
+  void observe(uint64_t address, const void *data, unsigned bytes);
+  /// It changed memory that others see: those that poll look again.
+  void changed();
 
   bool done() const { return !groupCount; }
   /// Some group could run if asked.
@@ -222,6 +235,7 @@ private:
   std::string missingAt(const Op &op, unsigned lane) const;
   bool pick();
   void merge();
+  bool foundPolling(Group &group);
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
   bool agree(const uint32_t *masks, uint32_t exec, unsigned lane) const;
   bool settle();
@@ -237,6 +251,8 @@ private:
   std::vector<uint64_t> storage;
   unsigned rotation = 0; ///< operations since lanes parted, or all had turns
   uint32_t lastRank = 0;
+  bool polling = false;
+  uint64_t pollStamp = 0;
 };
 
 struct Barrier {
@@ -246,6 +262,7 @@ struct Barrier {
   bool hasCount = false;
   uint32_t arrivedLanes[32] = {}; ///< of each warp
   uint32_t waitingLanes[32] = {};
+  uint8_t reduction = 0; ///< which, of those of bar.red; 0: sync and arrive
   bool reductionOr = false, reductionAnd = true;
   uint32_t reductionPop = 0;
   uint32_t line = 0;
@@ -286,8 +303,9 @@ public:
   void start(uint64_t index);
 
   enum class State : uint8_t { Running, Done, Fault };
-  /// Executes up to `budget` operations of warps.
-  State run(uint64_t budget);
+  /// Executes up to `budget` operations of warps, and takes them off it. What
+  /// is left of it when the state is Running: all warps poll.
+  State run(uint64_t &budget);
 
   /// Arrives at barrier `id` with the lanes of a group. `count` 0: all threads.
   /// Done: the barrier completed or the lanes only arrive; Blocked: they wait.

@@ -413,9 +413,12 @@ bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
     Space where = space == Space::Generic ? windowOf(address[lane]) : space;
     if (where != Space::Global)
       continue;
-    // Strong accesses order first: what they meet was released to them.
-    if (kind == Kind::Atomic || kind == Kind::StrongRead)
-      races->synchronize(block.index, address[lane]);
+    bool strong = kind == Kind::Atomic || kind == Kind::StrongRead;
+    bool wide = strong && !op.access.isOfBlock;
+    bool reads = kind == Kind::StrongRead ||
+                 (op.opClass == OpClass::Atomic && !op.list2.empty());
+    if (wide && reads)
+      races->strongRead(block.index, address[lane], op.access.acquires);
     uint8_t stored[16] = {};
     for (unsigned b = 0; values.bytes && b < bytes && b < 16; ++b)
       stored[b] = static_cast<const uint8_t *>(
@@ -423,7 +426,9 @@ bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
                                             b % values.bytes];
     const GlobalAccess *other =
         races->access(block.races, block.index, warp.id, lane, address[lane],
-                      bytes, kind, stored, op.line);
+                      bytes, kind, stored, op.line, strong && !wide);
+    if (wide && kind == Kind::Atomic)
+      races->strongWrite(block.index, address[lane], op.access.releases);
     if (!other)
       continue;
     const LaunchConfig &config = block.config;

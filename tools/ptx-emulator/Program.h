@@ -91,6 +91,7 @@ struct MemoryAccess {
   bool isVolatile = false;   ///< volatile, relaxed, acquire, release
   bool acquires = false;
   bool releases = false;
+  bool isOfBlock = false;    ///< a strong access with the scope of a block
   uint32_t constantBase = 0; ///< offset added when there is no register
 };
 

@@ -196,7 +196,7 @@ static void decodeCopy(Decoder &d) {
   Op op = d.start(OpKind::Effect, OpClass::AsyncCopy);
   if (d.has("bulk"))
     return decodeBulkCopy(d);
-  d.needOneOf({"async"});
+  d.needNext({"async"});
   d.require(70, 80);
   if (d.take("mbarrier"))
     return decodeCopyArrival(d);
@@ -221,8 +221,10 @@ static void decodeCopy(Decoder &d) {
     return d.emit(std::move(op));
   }
   bool global = d.needOneOf({"ca", "cg"}) == 1;
-  d.needOneOf({"shared", "shared::cta"});
-  d.needOneOf({"global"});
+  // The destination is named before the source.
+  if (d.takeOneOf({"shared", "shared::cta", "global"}) == 2 ||
+      !d.take("global"))
+    d.error("the spaces are missing", ".shared.global");
   bool hint = d.take("L2::cache_hint");
   if (d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"}) >= 0 || hint)
     d.require(74, 80);

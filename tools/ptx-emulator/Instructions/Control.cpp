@@ -67,7 +67,7 @@ static Step nothing(Warp &, const Op &, uint32_t) { return Step::Done; }
 /// Hints to the scheduler, and breakpoints, which nobody waits at.
 static void decodeHint(Decoder &d) {
   if (d.instruction().opcode == "setmaxnreg") {
-    d.needOneOf({"inc", "dec"});
+    d.needNext({"inc", "dec"});
     d.needOneOf({"sync"});
     d.needOneOf({"aligned"});
     d.type({Type::U32});
@@ -85,12 +85,16 @@ static void decodeHint(Decoder &d) {
     d.require(78, 90);
     d.finish(0);
   } else if (d.instruction().opcode == "pmevent") {
-    d.take("mask");
+    int64_t most = d.take("mask") ? 0xffff : 15;
     d.finish(1);
+    if (std::optional<int64_t> event = d.immediate(0);
+        !event || *event < 0 || *event > most)
+      d.error("the event is no constant", "0 to " + std::to_string(most));
   } else if (d.instruction().opcode == "nanosleep") {
     d.type({Type::U32});
     d.require(63, 70);
     d.finish(1);
+    d.source(0, Type::U32);
   } else {
     d.finish(0);
   }

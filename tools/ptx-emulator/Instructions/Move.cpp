@@ -124,9 +124,13 @@ static void moveVector(Decoder &d, Type type) {
     op.d = d.result(0, type);
   else
     op.s[0] = d.source(1, type);
-  for (const Operand &each : vector.elements)
+  for (const Operand &each : vector.elements) {
+    if (each.kind == Operand::Kind::Special &&
+        each.special != Special::WarpSize && element != Type::B32)
+      return d.error("a special register has 32 bits");
     op.list.push_back(pack ? d.source(each, element)
                            : d.result(each, element, false, true));
+  }
   op.effect = pack ? packOrUnpack<true> : packOrUnpack<false>;
   d.emit(std::move(op));
 }
@@ -144,7 +148,7 @@ static void decodeMove(Decoder &d) {
     Op op = d.start(OpKind::Effect, OpClass::Move);
     bool wide = from.special == Special::Clock64 ||
                 from.special == Special::GlobalTimer;
-    if (typeBytes(type) != (wide ? 8 : 4))
+    if (typeBytes(type) != (wide ? 8 : 4) || isFloat(type))
       return d.error("'" + std::string(from.name) + "' has other bits than " +
                      typeName(type));
     op.variant = wide ? 8 : 4;
@@ -198,10 +202,12 @@ static uint64_t windowOf(Space space) {
 }
 
 static void decodeCvta(Decoder &d) {
-  bool to = d.take("to");
+  bool to = d.takeNext({"to"}) == 0;
   Space space = d.space();
-  if (d.take("shared::cluster"))
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (space == Space::Generic)
     return d.error("the space is missing",
                    ".global, .shared, .local, .const or .param");
@@ -213,7 +219,11 @@ static void decodeCvta(Decoder &d) {
   op.d = d.result(0, type);
   uint64_t window = windowOf(space);
   if (!to && d.operand(1).kind == Operand::Kind::Symbol) {
-    Place at = d.place(*d.operand(1).variable);
+    const Variable &variable = *d.operand(1).variable;
+    Place at = d.place(variable);
+    if (variable.space != space)
+      d.error("variable '" + std::string(variable.name) + "' is in ." +
+              spaceName(variable.space));
     op.s[0] = d.constant(at.address + d.operand(1).bits, 8);
     window = windowOf(at.space);
   } else {
@@ -245,8 +255,10 @@ static Step isGlobal(Warp &warp, const Op &op, uint32_t lanes) {
 
 static void decodeIsSpace(Decoder &d) {
   Space space = d.space();
-  if (d.take("shared::cluster"))
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (space == Space::Generic)
     return d.error("the space is missing");
   d.finish(2);
