@@ -160,7 +160,7 @@ private:
     std::unordered_map<size_t, std::vector<Earlier>> earlier;
     std::vector<uint32_t> warps; ///< [granule]: warps that are in the lists
     std::vector<uint32_t> tags;  ///< [granule]: of the last access
-    Latest newest;
+    Latest newest{};
     bool used = false; ///< the lists are there
   };
 

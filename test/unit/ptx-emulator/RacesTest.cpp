@@ -444,9 +444,10 @@ private:
     uint64_t registers[4][32];
     unsigned element = std::min(r.size, below(2) ? 4u : 8u);
     unsigned stride = element == 8 || below(2) ? 8 : 4;
+    constexpr unsigned registerBytes = sizeof registers;
     auto *bytes = reinterpret_cast<uint8_t *>(registers);
     unsigned kind = below(3), word = 1;
-    for (unsigned b = 0; b < sizeof registers; ++b) {
+    for (unsigned b = 0; b < registerBytes; ++b) {
       if (kind == 1 && b % 4 == 0)
         word = below(2);
       bytes[b] = kind == 2 ? below(8) == 0 : word;
