@@ -691,20 +691,13 @@ static Step waitGroup(Warp &warp, const Op &op, uint32_t lanes) {
 
 /// m64nNkK; n is 0 after an error.
 static void takeShape(Decoder &d, unsigned &n, unsigned &k) {
-  n = k = 0;
-  for (std::string_view each : d.instruction().modifiers) {
-    unsigned columns = 0, depth = 0;
-    int length = 0;
-    std::string text(each);
-    if (std::sscanf(text.c_str(), "m64n%uk%u%n", &columns, &depth, &length) ==
-            2 &&
-        size_t(length) == text.size() && columns <= mostColumns && columns &&
-        columns % 8 == 0 && d.take(each)) {
-      n = columns;
+  for (n = 8; n <= mostColumns; n += 8)
+    for (unsigned depth : {8, 16, 32, 256}) {
       k = depth;
-      return;
+      if (d.take("m64n" + std::to_string(n) + "k" + std::to_string(k)))
+        return;
     }
-  }
+  n = k = 0;
   d.error("the shape is missing", "m64nNkK, N a multiple of 8 up to 256");
 }
 
