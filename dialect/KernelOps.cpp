@@ -416,7 +416,10 @@ LogicalResult MatmulOp::verify() {
 
 LogicalResult RowwiseOp::verify() {
   Checker check(*this);
-  if (failed(check.operands()) || failed(check.stream("the output", getOut())))
+  Builder builder(getContext());
+  if (failed(check.operands()) ||
+      failed(check.stream("the output", getOut(),
+                          {builder.getBF16Type(), builder.getF16Type()})))
     return failure();
   int64_t columns = columnsOf(getOut()), group = getGroup();
   if (group < 1 || columns % group != 0)
@@ -559,11 +562,13 @@ LogicalResult CacheAppendOp::verify() {
 
 LogicalResult AttentionOp::verify() {
   Checker check(*this);
+  Builder builder(getContext());
   if (failed(check.operands()) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())) ||
       failed(check.stream("q", getQ())) ||
-      failed(check.stream("the output", getOut())) ||
+      failed(check.stream("the output", getOut(),
+                          {builder.getBF16Type(), builder.getF16Type()})) ||
       failed(check.integers("lengths", getLengths(), 1)))
     return failure();
   Shape q = shapeOf(getQ()), k = shapeOf(getK());

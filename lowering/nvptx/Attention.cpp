@@ -8,6 +8,8 @@
 
 #include "lowering/nvptx/Attention.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
 #include <limits>
 
 using namespace mlir;
@@ -174,6 +176,11 @@ void RowTile::findRange() {
       code.reduceWarp(first, [&](Value a, Value b) { return code.min(a, b); }));
   endKey = code.widen(
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
+}
+
+void nvptx::preferRegisters(Device &code) {
+  code.getInsertionBlock()->getParentOp()->setAttr(
+      NVVM::NVVMDialect::getMinctasmAttrName(), code.getI32IntegerAttr(1));
 }
 
 //===----------------------------------------------------------------------===//
@@ -421,7 +428,8 @@ private:
       Value factor = code.fdiv(code.f32(1), sum);
       Value place = tile.place(code.add(row, i));
       code.when(code.less(code.i64(-1), place), [&] {
-        Value to = code.atF32(out.pointer, place);
+        Type type = out.element();
+        Value to = code.at(out.pointer, type, place);
         for (int64_t j = 0; j < slots; ++j) {
           Value y = code.fmul(state[2 * sizes.rowsEach + i * slots + j],
                               code.broadcast(factor, 4));
@@ -429,12 +437,13 @@ private:
           code.when(code.less(chunk, sizes.chunks), [&] {
             Value first = code.mul(chunk, 4);
             if (shape.headDim % 4 == 0)
-              return code.storeWide(code.getF32Type(), y,
-                                    code.atF32(to, first));
+              return code.storeWide(type, y, code.at(to, type, first));
             for (int64_t e = 0; e < 4; ++e) {
               Value at = code.add(first, e);
-              code.when(code.less(at, shape.headDim),
-                        [&] { code.store(element(y, e), code.atF32(to, at)); });
+              code.when(code.less(at, shape.headDim), [&] {
+                code.storeVector(type, code.broadcast(element(y, e), 1),
+                                 code.at(to, type, at));
+              });
             }
           });
         }
@@ -466,6 +475,7 @@ void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
             RowTile::blocks(host, shape, buffers[place], sizes.rows), {}, {}};
       },
       [&](Kernel::Inside &in) {
+        preferRegisters(in.code);
         RowTile(in, op, sizes.rows, 0,
                 [&](RowTile &tile) { ScalarAttention(in, op, tile).run(); });
       });
@@ -489,10 +499,12 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
     return op.emitOpError("reads the caches ")
            << k << " and " << v << "; they must be two equal [B, heads, C, D]";
   if (q.getRank() != 3 || out.getRank() != 3 || !q.getElementType().isF32() ||
-      !out.getElementType().isF32() || q.getDimSize(2) != out.getDimSize(2) ||
+      !isFloatType(out.getElementType()) ||
+      q.getDimSize(2) != out.getDimSize(2) ||
       ShapedType::isDynamic(q.getDimSize(2)))
     return op.emitOpError("takes ")
-           << q << " to " << out << "; both must be f32 [B, T, heads * D]";
+           << q << " to " << out
+           << "; both must be [B, T, heads * D], of f32 and f32, bf16 or f16";
   if (failed(checkI32(op, {op.getLengths(), op.getPositions(), op.getOffsets(),
                            op.getIndices(), op.getOrder(), op.getCounts()})))
     return failure();
@@ -505,6 +517,9 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
   if (headDim > maxHeadDim)
     return op.emitOpError("has heads of ")
            << headDim << "; the GPU generator takes up to " << maxHeadDim;
-  addScalarStages(kernel, op);
+  if (takesTensorCores(op))
+    addTensorStages(kernel, op);
+  else
+    addScalarStages(kernel, op);
   return success();
 }

@@ -69,9 +69,16 @@ private:
   Value places, lows, highs;
 };
 
+/// Lets the assembler give a thread all registers: by itself it spills some to
+/// fit more blocks.
+void preferRegisters(Device &code);
+
 /// Adds stages for a kernel on which the class has been checked. With products
 /// of single numbers, for every type and width of a head.
 void addScalarStages(Kernel &kernel, kernel::AttentionOp op);
+/// On tensor cores, for heads that take them.
+void addTensorStages(Kernel &kernel, kernel::AttentionOp op);
+bool takesTensorCores(kernel::AttentionOp op);
 
 } // namespace nestc::nvptx
 

@@ -9,6 +9,7 @@
 #include "lowering/nvptx/Device.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nestc::nvptx;
@@ -21,19 +22,11 @@ static constexpr const char *sharedName = "nest_shared";
 //===----------------------------------------------------------------------===//
 
 Value Device::thread() {
-  return arith::ExtUIOp::create(*this, i64Type(),
-                                NVVM::ThreadIdXOp::create(*this, getI32Type()));
+  return arith::ExtUIOp::create(*this, i64Type(), thread32());
 }
 
 Value Device::block(unsigned dimension) {
-  Value index;
-  if (dimension == 0)
-    index = NVVM::BlockIdXOp::create(*this, getI32Type());
-  else if (dimension == 1)
-    index = NVVM::BlockIdYOp::create(*this, getI32Type());
-  else
-    index = NVVM::BlockIdZOp::create(*this, getI32Type());
-  return arith::ExtUIOp::create(*this, i64Type(), index);
+  return arith::ExtUIOp::create(*this, i64Type(), block32(dimension));
 }
 
 void Device::share(Value count, function_ref<void(Value)> body) {
@@ -147,6 +140,14 @@ Value Device::thread32() {
   return NVVM::ThreadIdXOp::create(*this, getI32Type());
 }
 
+Value Device::block32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::BlockIdXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::BlockIdYOp::create(*this, getI32Type());
+  return NVVM::BlockIdZOp::create(*this, getI32Type());
+}
+
 Value Device::opaque(Value value) {
   return LLVM::InlineAsmOp::create(
              *this, value.getType(), ValueRange{value}, "mov.b32 $0, $1;",
@@ -184,8 +185,22 @@ Value Device::byteAt(Value pointer, int64_t byte) {
               : pointer;
 }
 
+Value Device::atByte(Value pointer, Value byte) {
+  return byteAt(pointer, arith::ExtUIOp::create(*this, i64Type(), byte));
+}
+
+Value Device::atRow(Value pointer, Value row, int64_t bytes) {
+  return byteAt(pointer,
+                mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
+}
+
+// Of an access, in bytes: its size, or 16 if it takes several instructions.
+static unsigned wideAlignment(Type stored, int64_t width) {
+  return std::min<int64_t>(16, width * stored.getIntOrFloatBitWidth() / 8);
+}
+
 Value Device::loadWide(Type stored, Value pointer, int64_t width) {
-  unsigned bytes = width * stored.getIntOrFloatBitWidth() / 8;
+  unsigned bytes = wideAlignment(stored, width);
   if (stored.isF32())
     return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
   if (stored.isF16()) {
@@ -203,7 +218,7 @@ Value Device::loadWide(Type stored, Value pointer, int64_t width) {
 void Device::storeWide(Type stored, Value vector, Value pointer) {
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
   if (stored.isF32()) {
-    LLVM::StoreOp::create(*this, vector, pointer, width * 4);
+    LLVM::StoreOp::create(*this, vector, pointer, wideAlignment(stored, width));
     return;
   }
   if (width == 1)
@@ -215,7 +230,7 @@ void Device::storeWide(Type stored, Value vector, Value pointer) {
                  vector::ExtractOp::create(*this, vector, 2 * i + 1));
     pairs = vector::InsertOp::create(*this, pair, pairs, i);
   }
-  LLVM::StoreOp::create(*this, pairs, pointer, width * 2);
+  LLVM::StoreOp::create(*this, pairs, pointer, wideAlignment(stored, width));
 }
 
 Value Device::packPair(Type stored, Value low, Value high) {
@@ -350,6 +365,76 @@ SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
   setInsertionPointToStart(branch.elseBlock());
   scf::YieldOp::create(*this, otherwise);
   return branch.getResults();
+}
+
+//===----------------------------------------------------------------------===//
+// f32 vectors
+//===----------------------------------------------------------------------===//
+
+static int64_t widthOf(Value vector) {
+  return cast<VectorType>(vector.getType()).getNumElements();
+}
+
+void Device::storeVector(Type stored, Value vector, Value pointer) {
+  if (!stored.isF32())
+    vector = arith::TruncFOp::create(
+        *this, VectorType::get({widthOf(vector)}, stored), vector);
+  store(vector, pointer);
+}
+
+Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
+  auto type = cast<VectorType>(vectors.front().getType());
+  Value result = splat(0, type.getNumElements());
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    SmallVector<Value> arguments;
+    for (Value vector : vectors)
+      arguments.push_back(vector::ExtractOp::create(*this, vector, i));
+    Value element =
+        LLVM::CallIntrinsicOp::create(*this, getF32Type(),
+                                      getStringAttr(intrinsic), arguments)
+            .getResult(0);
+    result = vector::InsertOp::create(*this, element, result, i);
+  }
+  return result;
+}
+
+Value Device::divide(Value a, Value b) {
+  DenseFPElementsAttr constant;
+  if (matchPattern(b, m_Constant(&constant)) && constant.isSplat()) {
+    APFloat inverse = APFloat::getOne(APFloat::IEEEsingle());
+    inverse.divide(constant.getSplatValue<APFloat>(),
+                   APFloat::rmNearestTiesToEven);
+    if (inverse.isNormal())
+      return fmul(a, splat(inverse.convertToFloat(), widthOf(a)));
+  }
+  return eachElement("llvm.nvvm.div.full", {a, b});
+}
+
+Value Device::rsqrt(Value x) {
+  return eachElement("llvm.nvvm.rsqrt.approx.f", {x});
+}
+
+Value Device::exp(Value x) {
+  int64_t width = widthOf(x);
+  auto min = [&](Value a, Value b) {
+    return Value(arith::MinNumFOp::create(*this, a, b));
+  };
+  // n = round(x / ln 2), kept to where 2^n is normal, in the low bits of a sum;
+  // biased by 127, so that a shift makes 2^n of it. What is then left of an x
+  // beyond goes to 0 or infinity, and NaN stays NaN.
+  float zero = 12582912.0f + 127;
+  Value biased = fma(x, splat(1.44269502f, width), splat(zero, width));
+  biased = min(maxNumber(biased, splat(zero - 126, width)),
+               splat(zero + 127, width));
+  Value n = fsub(splat(zero, width), biased);
+  // 1 / ln 2 in two parts: x / ln 2 - n without its rounding error.
+  Value rest = fma(x, splat(1.44269502f, width), n);
+  rest = fma(x, splat(1.92596303e-8f, width), rest);
+  Value bits = arith::BitcastOp::create(*this, i32Vector(width), biased);
+  Value power = arith::BitcastOp::create(
+      *this, f32Vector(width),
+      arith::ShLIOp::create(*this, bits, splatI32(23, width)));
+  return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
 }
 
 //===----------------------------------------------------------------------===//

@@ -96,6 +96,7 @@ public:
 
   Value i32(int64_t value);
   Value thread32();
+  Value block32(unsigned dimension = 0);
   /// As `value`, but LLVM does not see through it: a base to which constants
   /// are added stays one register, the constants become immediates.
   Value opaque(Value value);
@@ -108,9 +109,13 @@ public:
   /// &pointer[byte], of any address space.
   Value byteAt(Value pointer, Value byte);
   Value byteAt(Value pointer, int64_t byte);
-  /// `width` values as vector<width x f32> and back, the whole access aligned
-  /// to its size. `stored` is f32, bf16 or f16; rounds to nearest, ties to
-  /// even.
+  /// &pointer[byte] of an i32 that is not negative, and &pointer[row] of rows
+  /// of `bytes`.
+  Value atByte(Value pointer, Value byte);
+  Value atRow(Value pointer, Value row, int64_t bytes);
+  /// `width` values as vector<width x f32> and back, aligned to the
+  /// size of the access, at most 16. `stored` is f32, bf16 or f16; rounds to
+  /// nearest, ties to even.
   Value loadWide(Type stored, Value pointer, int64_t width);
   void storeWide(Type stored, Value vector, Value pointer);
   /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
@@ -156,6 +161,20 @@ public:
   llvm::SmallVector<Value>
   choose(Value condition, ValueRange otherwise,
          llvm::function_ref<llvm::SmallVector<Value>()> then);
+
+  //===--------------------------------------------------------------------===//
+  // f32 vectors
+  //===--------------------------------------------------------------------===//
+
+  void storeVector(Type stored, Value vector, Value pointer) override;
+  /// At most 2 units in the last place off (div.full, or times 1 / b).
+  Value divide(Value a, Value b) override;
+  /// At most 2^-22.9 off (rsqrt.approx).
+  Value rsqrt(Value x) override;
+  /// By ex2.approx.
+  Value exp(Value x) override;
+  /// An intrinsic of LLVM from f32 to f32, for every element.
+  Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
 
   //===--------------------------------------------------------------------===//
   // Counts and sets of lanes, as i32

@@ -68,45 +68,204 @@ static FailureOr<Matmul> checked(kernel::MatmulOp op) {
   return matmul;
 }
 
+//===----------------------------------------------------------------------===//
+// Which tile
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// One way to compute the kernel, for row counts from `first` to `last`.
+struct Way {
+  Tile tile;
+  int64_t first, last;
+  bool wide; ///< only where buffers are aligned; else, only where not
+};
+constexpr int64_t allRows = int64_t(1) << 40;
+/// Rows that a tile of the decode kernel has.
+constexpr int64_t fewRows = 16;
+} // namespace
+
+/// Clocks that `rows` rows take, on a device such as the A100: a multiprocessor
+/// does an mma of 16x8x16 in 2 clocks, reads 40 bytes of tiles a clock, and
+/// spends 2000 clocks before and after a tile's sums. Rows are taken to be
+/// spread evenly over the sets.
+static int64_t clocksOf(const Matmul &matmul, const Tile &tile, int64_t rows) {
+  constexpr int64_t multiprocessors = 108, mmaClocks = 2, bytesPerClock = 40,
+                    aroundClocks = 2000;
+  int64_t columns = tile.columns * matmul.products;
+  int64_t steps = llvm::divideCeil(matmul.depth, 64);
+  int64_t mmas = tile.rows / 16 * (columns / 8) * 4;
+  int64_t bytes = (tile.rows + columns) * 128;
+  int64_t each =
+      steps * std::max(mmas * mmaClocks, bytes / bytesPerClock) + aroundClocks;
+  int64_t inSet = llvm::divideCeil(rows, matmul.groups);
+  int64_t tiles = std::min(matmul.groups, rows) *
+                  llvm::divideCeil(inSet, tile.rows) * tile.columnTiles(matmul);
+  return llvm::divideCeil(tiles, multiprocessors) * each;
+}
+
+/// The tiles' last row counts, each taken from where the one before ends: the
+/// bounds that cost least, relative to the best tile, summed over 16, 32, ...
+/// 4096 rows.
+static SmallVector<int64_t> boundsOf(const Matmul &matmul,
+                                     ArrayRef<TensorTile> tiles) {
+  constexpr int64_t grain = 16, most = 4096;
+  // loss[t]: the least sum up to the current row count that ends in tile t.
+  struct Plan {
+    double loss = 0;
+    SmallVector<int64_t> bounds;
+  };
+  SmallVector<Plan> plans(tiles.size());
+  for (Plan &plan : plans)
+    plan.bounds.resize(tiles.size(), 0);
+  for (int64_t rows = grain; rows <= most; rows += grain) {
+    SmallVector<int64_t> clocks;
+    for (const TensorTile &tile : tiles)
+      clocks.push_back(clocksOf(matmul, tile, rows));
+    double best = *llvm::min_element(clocks);
+    SmallVector<Plan> next(plans);
+    for (size_t t = 0; t < tiles.size(); ++t) {
+      // The best plan that came as far as a tile up to t.
+      for (size_t from = 0; from < t; ++from)
+        if (plans[from].loss < next[t].loss)
+          next[t] = plans[from];
+      next[t].loss += clocks[t] / best;
+      for (size_t later = t; later < tiles.size(); ++later)
+        next[t].bounds[later] = rows;
+    }
+    plans = std::move(next);
+  }
+  const Plan &plan = *llvm::min_element(
+      plans, [](const Plan &x, const Plan &y) { return x.loss < y.loss; });
+  SmallVector<int64_t> bounds(plan.bounds);
+  // The last tile in use takes all that is beyond.
+  for (int64_t &bound : bounds)
+    if (bound == most)
+      bound = allRows;
+  return bounds;
+}
+
+/// Whether the generator can use accesses of 16 bytes if pointers allow it.
+static bool mayBeAligned(const Matmul &matmul) {
+  kernel::MatmulOp op = matmul.op;
+  auto weight = cast<MemRefType>(op.getWeights().front().getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(weight.getStridesAndOffset(strides, offset)))
+    return false;
+  int64_t unit = 16 / matmul.bytesOf(matmul.stored);
+  return mayBeWide(matmul) && matmul.depth % unit == 0 &&
+         (ShapedType::isDynamic(strides[0]) || strides[0] % unit == 0);
+}
+
+/// In host code: whether all that is accessed by 16 bytes is aligned to them.
+static Value isAligned(Code &host, const Matmul &matmul,
+                       ArrayRef<Buffer> buffers) {
+  Value bits = host.i64(0);
+  auto merge = [&](Value value) {
+    bits = host.createOrFold<arith::OrIOp>(bits, value);
+  };
+  for (const Buffer &buffer : buffers) {
+    if (!isFloatType(buffer.element()))
+      continue;
+    merge(LLVM::PtrToIntOp::create(host, host.i64Type(), buffer.pointer));
+  }
+  kernel::MatmulOp op = matmul.op;
+  for (Value weight : op.getWeights()) {
+    unsigned place = cast<BlockArgument>(weight).getArgNumber();
+    merge(host.mul(buffers[place].rowStride(host),
+                   matmul.bytesOf(matmul.stored)));
+  }
+  return host.equal(host.rem(bits, 16), 0);
+}
+
 LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
   FailureOr<Matmul> checked = ::checked(op);
   if (failed(checked))
     return failure();
   const Matmul matmul = std::move(*checked);
   unsigned out = kernel.indexOf(op.getOut());
-  constexpr int64_t fewRows = 16;
-  // The grid of a tile, where `wanted` of the number of rows.
-  auto grid = [matmul, out](Tile tile, bool few) {
-    return [matmul, out, tile, few](Code &host, ArrayRef<Buffer> buffers) {
+  bool aligned = mayBeAligned(matmul);
+  // Tests ask for one way alone.
+  auto only = op->getAttrOfType<StringAttr>("kernel.tile");
+  // Adds the stage of a way if it is wanted, on its rows only.
+  auto add = [&](StringRef name, const Way &way, int64_t shared,
+                 function_ref<void(Kernel::Inside &)> body) {
+    if (only ? only.getValue() != name : way.first > way.last)
+      return;
+    bool always = static_cast<bool>(only);
+    auto grid = [matmul, out, way, aligned, always](Code &host,
+                                                    ArrayRef<Buffer> buffers) {
       Value rows = buffers[out].rows(host);
-      Value tiles =
-          host.mul(tile.rowTiles(host, matmul, rows), tile.columnTiles(matmul));
-      Value isFew = host.less(rows, fewRows + 1);
-      return Grid{few ? host.select(isFew, tiles, host.i64(0))
-                      : host.select(isFew, host.i64(0), tiles),
-                  {},
-                  {}};
+      Value tiles = host.mul(way.tile.rowTiles(host, matmul, rows),
+                             way.tile.columnTiles(matmul));
+      Value none = host.i64(0);
+      if (always)
+        return Grid{tiles, {}, {}};
+      if (way.first > 1)
+        tiles = host.select(host.less(rows, way.first), none, tiles);
+      if (way.last < allRows)
+        tiles = host.select(host.less(rows, way.last + 1), tiles, none);
+      if (aligned) {
+        Value fits = isAligned(host, matmul, buffers);
+        tiles = way.wide ? host.select(fits, tiles, none)
+                         : host.select(fits, none, tiles);
+      }
+      return Grid{tiles, {}, {}};
     };
+    kernel.stage(way.tile.threads, shared, grid, body);
   };
-  for (bool few : {true, false}) {
-    if (matmul.stored.isF32()) {
-      FmaTile tile{{few ? 16 : 64, 64 / matmul.products, 128},
-                   few ? 2 : 8,
-                   4,
-                   /*wide=*/false};
-      kernel.stage(
-          tile.threads, tile.sharedBytes(matmul), grid(tile, few),
-          [&](Kernel::Inside &in) { multiplyByFma(in, matmul, tile); });
-      continue;
+
+  if (matmul.stored.isF32()) {
+    for (bool wide : {true, false}) {
+      if (wide && !aligned)
+        continue;
+      for (bool few : {true, false}) {
+        FmaTile tile{
+            {few ? 16 : 64, 64 / matmul.products, 128}, few ? 2 : 8, 4, wide};
+        std::string name =
+            std::string(wide ? "fma" : "plain") + (few ? "16" : "64");
+        Way way{tile, few ? 1 : fewRows + 1, few ? fewRows : allRows, wide};
+        add(name, way, tile.sharedBytes(matmul),
+            [&](Kernel::Inside &in) { multiplyByFma(in, matmul, tile); });
+      }
     }
-    TensorTile tile{{few ? 16 : 64, (few ? 128 : 64) / matmul.products, 128},
-                    few ? 1 : 2,
-                    few ? 4 : 2,
-                    /*stages=*/2,
-                    /*wide=*/false};
-    kernel.stage(
-        tile.threads, tile.sharedBytes(matmul), grid(tile, few),
-        [&](Kernel::Inside &in) { multiplyByTensorCores(in, matmul, tile); });
+  } else {
+    auto tensor = [&](int64_t rows, int64_t columns, int64_t down,
+                      int64_t across, int64_t stages, bool wide) {
+      return TensorTile{
+          {rows, columns / matmul.products, down * across * warpSize},
+          down,
+          across,
+          stages,
+          wide};
+    };
+    auto addTensor = [&](const TensorTile &tile, int64_t first, int64_t last) {
+      std::string name =
+          (tile.wide ? "tensor" : "plain") + std::to_string(tile.rows);
+      add(name, {tile, first, last, tile.wide}, tile.sharedBytes(matmul),
+          [&](Kernel::Inside &in) { multiplyByTensorCores(in, matmul, tile); });
+    };
+    if (aligned) {
+      DecodeTile decode = DecodeTile::of(matmul);
+      add("decode", {decode, 1, fewRows, true}, decode.sharedBytes(matmul),
+          [&](Kernel::Inside &in) { multiplyForDecode(in, matmul, decode); });
+      TensorTile tiles[] = {tensor(16, 128, 1, 4, 4, true),
+                            tensor(64, 64, 2, 2, 4, true),
+                            tensor(128, 128, 2, 4, 3, true)};
+      int64_t first = fewRows + 1;
+      for (auto [tile, last] : llvm::zip(tiles, boundsOf(matmul, tiles))) {
+        addTensor(tile, first, last);
+        first = std::max(first, last + 1);
+      }
+    }
+    // The rest: one kernel where it is the exception.
+    if (!aligned)
+      addTensor(tensor(16, 128, 1, 4, 2, false), 1, fewRows);
+    addTensor(tensor(64, 64, 2, 2, 2, false), aligned ? 1 : fewRows + 1,
+              allRows);
   }
+  if (kernel.stages.empty())
+    return op.emitOpError("asks for the tile ")
+           << only << ", which this kernel has not";
   return success();
 }

@@ -104,6 +104,18 @@ struct TensorTile : Tile {
 void multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
                            const TensorTile &tile);
 
+/// Products of bf16 or f16 for few rows: tiles of 16, no shared memory before
+/// the sums. Streams and weights must be aligned to 16 bytes.
+struct DecodeTile : Tile {
+  int64_t perSlot; ///< weight rows of a product side by side in a slot
+  int64_t batch;   ///< steps of 32 of k whose weights a warp loads at once
+  /// Narrow for few columns, so that there are blocks for the whole device.
+  static DecodeTile of(const Matmul &matmul);
+  int64_t sharedBytes(const Matmul &matmul) const;
+};
+void multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
+                       const DecodeTile &tile);
+
 } // namespace nestc::nvptx
 
 #endif // NESTC_LOWERING_NVPTX_MATMUL_H

@@ -6,14 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "lowering/nvptx/Generator.h"
+#include "lowering/nvptx/Team.h"
+
+#include <numeric>
 
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-/// Threads of a block that moves a row.
-static constexpr int64_t rowThreads = 128;
+/// Threads of a block that moves numbers one by one.
+static constexpr int64_t blockThreads = 128;
 
 static LogicalResult checkFloat(Operation *op, Value operand) {
   auto type = cast<MemRefType>(operand.getType());
@@ -25,15 +27,110 @@ static LogicalResult checkFloat(Operation *op, Value operand) {
   return success();
 }
 
-/// to[column] = from[column] * scale, converting: the block's share.
-static void copyRow(Device &code, Type fromType, Value from, Type toType,
-                    Value to, Value width, float scale = 1) {
-  code.share(width, [&](Value column) {
-    Value v = code.loadVector(fromType, code.at(from, fromType, column), 1);
-    if (scale != 1)
-      v = code.fmul(v, code.splat(scale, 1));
-    code.storeVector(toType, v, code.at(to, toType, column));
-  });
+/// The most columns that vectors may have: rows of the type begin at multiples
+/// of it.
+static int64_t alignedColumns(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (type.getRank() < 2 || failed(type.getStridesAndOffset(strides, offset)))
+    return 1;
+  int64_t stride = strides[strides.size() - 2];
+  return ShapedType::isDynamic(stride)
+             ? 1
+             : std::gcd(stride, type.getShape().back());
+}
+
+namespace {
+/// Rows moved from one place to another, converting.
+struct Move {
+  Value from, to;  ///< operands
+  int64_t aligned; ///< vectors begin at multiples of what divides this
+  float scale = 1;
+};
+
+/// What a row of a move is, in code: addresses of its vectors.
+struct Ends {
+  Value from; ///< of the row
+  /// Where the vector at a column, an i32, goes to.
+  std::function<Value(Value column)> to;
+};
+} // namespace
+
+/// A stage that moves rows, `count` of the host. `find` gets a row, an i32, and
+/// calls `move` where there is something to do.
+static void moveRows(Kernel &kernel, const Move &move,
+                     std::function<Value(Code &, ArrayRef<Buffer>)> count,
+                     function_ref<void(Kernel::Inside &, Value row,
+                                       function_ref<void(const Ends &)> move)>
+                         find) {
+  auto fromType = cast<MemRefType>(move.from.getType());
+  Type stored = fromType.getElementType();
+  Type wanted = cast<MemRefType>(move.to.getType()).getElementType();
+  Cut cut(fromType.getShape().back());
+  Team team = Team::of(cut.piece, std::gcd(move.aligned, cut.piece), 1);
+  kernel.stageOver(
+      team.threads, 0, team.perBlock(),
+      [count, perRow = cut.perRow](Code &host, ArrayRef<Buffer> buffers) {
+        return host.mul(count(host, buffers), perRow);
+      },
+      [&](Kernel::Inside &in, Value) {
+        Device &code = in.code;
+        Columns columns(code, team);
+        Part part = cut.partOf(code, columns);
+        auto body = [&](const Ends &ends) {
+          auto column = [&](unsigned j) {
+            return code.add(part.column, code.i32(j * team.step()));
+          };
+          SmallVector<Value> vectors, valids;
+          columns.unrolled(
+              [&](unsigned j, Value valid) {
+                auto load = [&] {
+                  Value index = code.mul(
+                      column(j), code.i32(stored.getIntOrFloatBitWidth() / 8));
+                  return code.loadWide(stored, code.atByte(ends.from, index),
+                                       team.width);
+                };
+                valids.push_back(valid);
+                vectors.push_back(
+                    valid ? code.choose(
+                                valid, code.splat(0, team.width),
+                                [&] { return SmallVector<Value>{load()}; })[0]
+                          : load());
+              },
+              part.limit);
+          for (auto [j, vector] : llvm::enumerate(vectors)) {
+            auto store = [&, j = j, vector = vector] {
+              Value scaled = vector;
+              if (move.scale != 1)
+                scaled = code.fmul(vector, code.splat(move.scale, team.width));
+              code.storeWide(wanted, scaled, ends.to(column(j)));
+            };
+            if (valids[j])
+              code.when(valids[j], store);
+            else
+              store();
+          }
+        };
+        auto all = [&] { find(in, part.row, body); };
+        if (team.perBlock() == 1)
+          return all();
+        // The last block has fewer rows.
+        Value end = code.narrow(count(code, in.buffers));
+        if (cut.perRow > 1)
+          end = code.mul(end, code.i32(cut.perRow));
+        code.when(code.less(columns.item(), end), all);
+      });
+}
+
+/// Rows of `buffer` as the end of a move.
+static std::function<Value(Value)> rowEnd(Device &code, const Buffer &buffer,
+                                          Value row) {
+  int64_t bytes = buffer.element().getIntOrFloatBitWidth() / 8;
+  Value to =
+      code.atRow(buffer.pointer, row, buffer.type.getShape().back() * bytes);
+  return [&code, to, bytes](Value column) {
+    return code.atByte(to, code.mul(column, code.i32(bytes)));
+  };
 }
 
 LogicalResult nvptx::generate(Kernel &kernel, kernel::EmbedOp op) {
@@ -41,21 +138,26 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::EmbedOp op) {
       failed(checkFloat(op, op.getOut())) ||
       failed(checkI32(op, {op.getIds()})))
     return failure();
-  float scale = op.getScale().convertToFloat();
   unsigned place = kernel.indexOf(op.getOut());
-  kernel.stageOver(
-      rowThreads, 0, 1,
-      [place](Code &host, ArrayRef<Buffer> buffers) {
-        return buffers[place].rows(host);
+  moveRows(
+      kernel,
+      {op.getTable(), op.getOut(),
+       alignedColumns(cast<MemRefType>(op.getTable().getType())),
+       op.getScale().convertToFloat()},
+      [place](Code &code, ArrayRef<Buffer> buffers) {
+        return buffers[place].rows(code);
       },
-      [&](Kernel::Inside &in, Value row) {
+      [&](Kernel::Inside &in, Value row,
+          function_ref<void(const Ends &)> move) {
         Device &code = in.code;
-        const Buffer &table = in[op.getTable()], &out = in[op.getOut()];
-        Value id = in[op.getIds()].entry(code, row);
+        const Buffer &table = in[op.getTable()];
+        Value id = entry32(code, in[op.getIds()], row);
         // The runtime refuses such tokens; never read outside all the same.
-        id = code.max(code.min(id, code.sub(table.sizes[0], 1)), 0);
-        copyRow(code, table.element(), table.row(code, id), out.element(),
-                out.row(code, row), out.columns(), scale);
+        id = code.max(code.min(id, code.narrow(code.sub(table.sizes[0], 1))),
+                      code.i32(0));
+        // Its rows may lie apart.
+        Value from = table.row(code, code.widen(id));
+        move({from, rowEnd(code, in[op.getOut()], row)});
       });
   return success();
 }
@@ -65,27 +167,59 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::LastRowsOp op) {
       failed(checkFloat(op, op.getOut())) ||
       failed(checkI32(op, {op.getOrder()})))
     return failure();
-  if (cast<MemRefType>(op.getX().getType()).getRank() != 3)
-    return op.emitOpError("takes rows of rank 3, not ") << op.getX().getType();
+  auto type = cast<MemRefType>(op.getX().getType());
+  if (type.getRank() != 3)
+    return op.emitOpError("takes rows of rank 3, not ") << type;
   unsigned place = kernel.indexOf(op.getOut());
-  kernel.stageOver(
-      rowThreads, 0, 1,
+  moveRows(
+      kernel, {op.getX(), op.getOut(), alignedColumns(type)},
       [place](Code &, ArrayRef<Buffer> buffers) {
         return buffers[place].sizes[0];
       },
-      [&](Kernel::Inside &in, Value row) {
+      [&](Kernel::Inside &in, Value row,
+          function_ref<void(const Ends &)> move) {
         Device &code = in.code;
-        const Buffer &x = in[op.getX()], &out = in[op.getOut()];
-        Value last = code.sub(code.mul(code.add(row, 1), x.sizes[1]), 1);
+        const Buffer &x = in[op.getX()];
+        Value tokens = code.narrow(x.sizes[1]);
+        Value last =
+            code.sub(code.mul(code.add(row, code.i32(1)), tokens), code.i32(1));
         if (op.getOrder()) {
-          last = in[op.getOrder()].entry(code, last);
+          last = entry32(code, in[op.getOrder()], last);
           // No row of a family that does not cover: never read outside.
-          last = code.max(code.min(last, code.sub(x.rows(code), 1)), 0);
+          Value end = code.narrow(code.sub(x.rows(code), 1));
+          last = code.max(code.min(last, end), code.i32(0));
         }
-        copyRow(code, x.element(), x.row(code, last), out.element(),
-                out.row(code, row), out.columns());
+        int64_t bytes = x.element().getIntOrFloatBitWidth() / 8;
+        move({code.atRow(x.pointer, last, type.getShape().back() * bytes),
+              rowEnd(code, in[op.getOut()], row)});
       });
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Caches
+//===----------------------------------------------------------------------===//
+
+/// Calls `append` with the row that item (sequence, token) of [B, T] is and its
+/// place in the cache, where there is one and it has room.
+static void withAppended(Kernel::Inside &in, kernel::CacheAppendOp op,
+                         Value item, Value sequence, int64_t room,
+                         function_ref<void(Value row, Value place)> append) {
+  Device &code = in.code;
+  Value tokens = code.narrow(in[op.getRows()].sizes[1]);
+  Value token = code.sub(item, code.mul(sequence, tokens));
+  Value place = code.add(token, entry32(code, in[op.getLengths()], sequence));
+  // The runtime refuses to run past the end; never write there anyway.
+  Value isThere = code.inside(place, code.i32(room));
+  if (!op.getOffsets())
+    return code.when(isThere, [&] { append(item, place); });
+  Value count = entry32(code, in[op.getCounts()], sequence);
+  isThere = arith::AndIOp::create(code, isThere, code.less(token, count));
+  code.when(isThere, [&] {
+    Rows range = rows32(in, op.getOffsets(), op.getSets(), op.getRows());
+    Value row = code.sub(entry32(code, in[op.getOrder()], item), range.low);
+    code.when(code.inside(row, range.count), [&] { append(row, place); });
+  });
 }
 
 LogicalResult nvptx::generate(Kernel &kernel, kernel::CacheAppendOp op) {
@@ -104,62 +238,65 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::CacheAppendOp op) {
   }
   if (cacheType.getRank() != (isPositions ? 2 : 4) ||
       rowsType.getRank() != (isPositions ? 2 : 3) ||
-      (!isPositions && ShapedType::isDynamic(cacheType.getDimSize(1))))
+      llvm::any_of(cacheType.getShape().drop_front(), ShapedType::isDynamic))
     return op.emitOpError("appends ")
            << rowsType << " to " << cacheType
            << "; rows are [B, T, heads * D], caches [B, heads, C, D]; of "
-              "positions they are [B, T] and [B, C]";
+              "positions they are [B, T] and [B, C]; all but B and T is known";
   unsigned place = kernel.indexOf(op.getRows());
-  kernel.stageOver(
-      rowThreads, 0, 1,
-      [place](Code &host, ArrayRef<Buffer> buffers) {
-        const Buffer &rows = buffers[place];
-        return host.mul(rows.sizes[0], rows.sizes[1]);
-      },
-      [&](Kernel::Inside &in, Value item) {
+  auto count = [place](Code &code, ArrayRef<Buffer> buffers) {
+    const Buffer &rows = buffers[place];
+    return code.mul(rows.sizes[0], rows.sizes[1]);
+  };
+  auto sequenceOf = [&](Kernel::Inside &in, Value item) {
+    Value tokens = in.code.narrow(in[op.getRows()].sizes[1]);
+    return in.code.div(item, tokens);
+  };
+  if (isPositions) {
+    int64_t room = cacheType.getDimSize(1);
+    kernel.stageOver(
+        blockThreads, 0, blockThreads, count, [&](Kernel::Inside &in, Value) {
+          Device &code = in.code;
+          Value item =
+              code.add(code.mul(code.block32(), code.i32(blockThreads)),
+                       code.thread32());
+          code.when(code.less(item, code.narrow(count(code, in.buffers))), [&] {
+            Value sequence = sequenceOf(in, item);
+            withAppended(
+                in, op, item, sequence, room, [&](Value row, Value place) {
+                  Value to = code.atRow(
+                      code.atRow(in[op.getOut()].pointer, sequence, 4 * room),
+                      place, 4);
+                  code.store(entry32(code, in[op.getRows()], row), to);
+                });
+          });
+        });
+    return success();
+  }
+  int64_t heads = cacheType.getDimSize(1), room = cacheType.getDimSize(2);
+  int64_t width = cacheType.getDimSize(3);
+  moveRows(
+      kernel, {op.getRows(), op.getOut(), width}, count,
+      [&](Kernel::Inside &in, Value item,
+          function_ref<void(const Ends &)> move) {
         Device &code = in.code;
         const Buffer &rows = in[op.getRows()], &cache = in[op.getOut()];
-        Value sequence = code.div(item, rows.sizes[1]);
-        Value token = code.rem(item, rows.sizes[1]);
-        Value place =
-            code.add(token, in[op.getLengths()].entry(code, sequence));
-        auto append = [&](Value row) {
-          if (isPositions) {
-            Value index = code.add(code.mul(sequence, cache.sizes[1]), place);
-            code.when(code.equal(code.thread(), 0), [&] {
-              cache.setEntry(code, index, rows.entry(code, row));
-            });
-            return;
-          }
+        int64_t bytes = cache.element().getIntOrFloatBitWidth() / 8;
+        Value sequence = sequenceOf(in, item);
+        withAppended(in, op, item, sequence, room, [&](Value row, Value place) {
           // Column c of the row is column c % D of head c / D.
-          Value heads = cache.sizes[1], width = cache.columns();
-          Value from = rows.row(code, row);
-          code.share(code.mul(heads, width), [&](Value column) {
-            Value head = code.div(column, width);
-            Value index =
-                code.add(code.mul(code.add(code.mul(sequence, heads), head),
-                                  cache.sizes[2]),
-                         place);
-            Value to = code.at(cache.row(code, index), cache.element(),
-                               code.rem(column, width));
-            Value v = code.loadVector(rows.element(),
-                                      code.at(from, rows.element(), column), 1);
-            code.storeVector(cache.element(), v, to);
-          });
-        };
-        // The runtime refuses to run past the end; never write there anyway.
-        Value room = cache.sizes[isPositions ? 1 : 2];
-        code.when(code.inside(place, room), [&] {
-          if (!op.getOffsets())
-            return append(item);
-          RowRange range =
-              rowsOf(in, op.getOffsets(), op.getSets(), op.getRows());
-          Value count = in[op.getCounts()].entry(code, sequence);
-          code.when(code.less(token, count), [&] {
-            Value row =
-                code.sub(in[op.getOrder()].entry(code, item), range.low);
-            code.when(code.inside(row, range.count), [&] { append(row); });
-          });
+          auto to = [&](Value column) {
+            Value head = code.div(column, code.i32(width));
+            Value rest = code.rem(column, code.i32(width));
+            Value all = code.add(code.mul(sequence, code.i32(heads)), head);
+            Value start =
+                code.atRow(code.atRow(cache.pointer, all, room * width * bytes),
+                           place, width * bytes);
+            return code.atByte(start, code.mul(rest, code.i32(bytes)));
+          };
+          int64_t rowBytes = rows.type.getShape().back() *
+                             (rows.element().getIntOrFloatBitWidth() / 8);
+          move({code.atRow(rows.pointer, row, rowBytes), to});
         });
       });
   return success();

@@ -352,6 +352,7 @@ static void selectTop(Kernel &kernel, kernel::SelectOp op, int64_t threads,
       threads, selectBytes, perSequence(kernel, op, 0, least, most),
       [&](Kernel::Inside &in) {
         Device &code = in.code;
+        useAllRegisters(code);
         Tables tables(in, op);
         Value b = code.block();
         Candidates own =

@@ -8,11 +8,18 @@
 
 #include "lowering/nvptx/Sources.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
 using Predicate = arith::CmpIPredicate;
+
+void nvptx::useAllRegisters(Device &code) {
+  code.getInsertionBlock()->getParentOp()->setAttr(
+      NVVM::NVVMDialect::getMinctasmAttrName(), code.getI32IntegerAttr(1));
+}
 
 //===----------------------------------------------------------------------===//
 // Numbers of a block
@@ -120,6 +127,7 @@ static void sortRows(Kernel::Inside &in, SourceOp op, bool isRanked,
   int64_t bins = binsOf(op), room = sortBytes(op) - 2 * roomBytes;
   constexpr int64_t warps = manyThreads / warpSize;
   Device &code = in.code;
+  useAllRegisters(code);
   Tables tables(in, op);
   Value thread = code.narrow(code.thread()), binCount = code.i32(bins);
   Value lane = code.lane(), below = code.lanesBelow();

@@ -36,6 +36,10 @@ namespace nestc::nvptx {
 /// Threads of blocks, for short and for long sequences.
 inline constexpr int64_t fewThreads = 256, manyThreads = 1024;
 
+/// At the start of a stage: threads may have all the registers of a block. The
+/// assembler would rather spill than fit fewer blocks to a multiprocessor.
+void useAllRegisters(Device &code);
+
 /// The set of another family whose rows a source takes, if there is one.
 struct Outer {
   Value offsets, order, counts;

@@ -68,10 +68,6 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::ChosenOp op) {
   return success();
 }
 
-LogicalResult nvptx::generate(Kernel &, kernel::SoftmaxOp op) {
-  return op.emitOpError("has no GPU code yet");
-}
-
 LogicalResult nvptx::generate(Kernel &kernel, kernel::AdvanceOp op) {
   if (failed(checkI32(op, {op.getIds(), op.getCounts(), op.getOut()})))
     return failure();

@@ -68,6 +68,9 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) positions(%{{.*}} : tensor<?x32xi32>) scale 5.000000e-01 <causal, window = 8> outs
   %8 = kernel.attention ins(%5, %6, %6, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>)
       positions(%7 : tensor<?x32xi32>) scale 0.5 <causal, window = 8> outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) scale 5.000000e-01 <causal> outs(%{{.*}} : tensor<?x?x8xf16>) -> tensor<?x?x8xf16>
+  %narrow8 = kernel.attention ins(%5, %6, %6, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>)
+      scale 0.5 <causal> outs(%no : tensor<?x?x8xf16>) -> tensor<?x?x8xf16>
   // CHECK: kernel.last_rows ins(%{{.*}} : tensor<?x?x8xf32>) outs(%{{.*}} : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   %9 = kernel.last_rows ins(%8 : tensor<?x?x8xf32>) outs(%l : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   // CHECK: kernel.softmax ins(%{{.*}} : tensor<?x?x8xf32>) outs

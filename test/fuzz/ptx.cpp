@@ -16,6 +16,7 @@
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Launch.h"
 #include "tools/ptx-emulator/Parser.h"
+#include "tools/ptx-emulator/TensorMap.h"
 
 #include <cstring>
 
@@ -24,11 +25,27 @@ using namespace nestc::ptx;
 
 static constexpr uint64_t bufferBytes = 4096;
 
+/// A map of a buffer of words; its kind depends on the size of the text.
+static TensorMap mapOf(uint64_t address, size_t size) {
+  TensorMap map;
+  map.element = TensorMap::Element::U32;
+  map.rank = 1 + size % 3;
+  map.address = address;
+  map.extent[0] = map.extent[1] = 16;
+  map.stride[1] = 64;
+  map.stride[2] = 1024;
+  map.box[0] = size & 8 ? 16 : 8;
+  map.box[1] = 4;
+  map.step[1] = 1 + (size >> 4 & 1);
+  map.swizzle = size & 32 ? map.box[0] / 8 : 0;
+  return map;
+}
+
 /// Runs one kernel; half of the schedules, by the size of the text.
 static void runKernel(Device &device, const Program &program, size_t size) {
   LaunchConfig config;
   config.grid[0] = 2;
-  config.block[0] = 64;
+  config.block[0] = size & 4 ? 128 : 64;
   for (unsigned i = 0; i < 3; ++i)
     if (program.kernel->required[0])
       config.block[i] = program.kernel->required[i];
@@ -36,12 +53,17 @@ static void runKernel(Device &device, const Program &program, size_t size) {
   config.params.resize(program.paramBytes);
   for (const ParamPlace &param : program.params) {
     uint64_t value = 3;
-    if (param.variable->bytes == 8) {
+    bool isMap = param.variable->bytes == TensorMap::bytes;
+    if (param.variable->bytes == 8 || isMap) {
       rt::Expected<uint64_t> buffer =
           device.allocate(bufferBytes, true, "buffer");
       if (buffer.failed())
         return;
       value = *buffer;
+    }
+    if (isMap) {
+      mapOf(value, size).encode(config.params.data() + param.offset);
+      continue;
     }
     std::memcpy(config.params.data() + param.offset, &value,
                 std::min<uint64_t>(param.variable->bytes, 8));

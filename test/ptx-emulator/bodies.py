@@ -2,9 +2,9 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""bodies.py faults|legal|refused|accepted [WORKDIR] [--check] [--only TEXT]
+"""bodies.py [hopper-]faults|legal|refused|accepted [WORKDIR] [--check] [--only TEXT]
 
-Small kernels of Inputs/, each under every schedule: faults must be reported where they
+Small kernels of Inputs/ (hopper-: of sm_90a), each under every schedule: faults must be reported where they
 are marked, refused text before it runs, and the others must run and give what they say.
 With --check they are given to ptxas instead: it must take all but the refused."""
 
@@ -18,13 +18,13 @@ import numpy as np
 from compile import assemble
 
 INPUTS = harness.HERE / "Inputs"
-OPTION = r" (?:block|grid|shared|buffers) \d+| global| undefined| target \w+| version [\d.]+| module"
+OPTION = r" (?:block|grid|shared|buffers|steps) \d+| global| undefined| target \w+| version [\d.]+| module"
 FAULT = re.compile(r"error: k:(\d+): (block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\): .*)\n")
 
 
 def cases(kind):
     """Yields (name, options, text)."""
-    prologue = (INPUTS / "prologue.ptx").read_text()
+    prologue = (INPUTS / ("hopper-prologue.ptx" if kind.startswith("hopper") else "prologue.ptx")).read_text()
     for part in re.split(r"^//- ", (INPUTS / f"{kind}.ptx").read_text(), flags=re.M)[1:]:
         head, body = part.split("\n", 1)
         name, options = re.match(rf"(.*?)((?:{OPTION})*)$", head).groups()
@@ -45,15 +45,18 @@ def marks(text, word):
     return found
 
 
-def run(text, options, work, schedule):
+def run(text, options, work, schedule, maps):
+    """maps: tensor maps of both buffers, rows of 16 words in boxes of 4 rows, are parameters too."""
     work.mkdir(parents=True, exist_ok=True)
     (work / "k.ptx").write_text(text)
     words = int(options.get("buffers", 256))
     outs = harness.Out(np.zeros(words, np.uint32), None)
     first = harness.In(np.arange(words, dtype=np.uint32))
+    rows = np.zeros((16, 16), np.uint32)
+    tensors = [harness.Tensor(rows, "u32", (16, 4), of=number) for number in range(2) if maps]
     case = harness.Case(
         "k",
-        [harness.Scalar("undefined", 4 * words) if "undefined" in options else first, outs],
+        [harness.Scalar("undefined", 4 * words) if "undefined" in options else first, outs, *tensors],
         grid=(int(options.get("grid", 1)),),
         block=(int(options.get("block", 64)),),
         shared=int(options.get("shared", 0)),
@@ -61,6 +64,7 @@ def run(text, options, work, schedule):
     description = harness.launch(case, work)
     (work / "1.out.npy").unlink(missing_ok=True)
     flags = ["--check-global-races"] if "global" in options else []
+    flags += ["--max-steps", options["steps"]] if "steps" in options else []
     return harness.emulate(work / "k.ptx", description, work, "--schedule", schedule, *flags)
 
 
@@ -99,14 +103,16 @@ def complain_run(text, status, error, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("faults", "legal", "refused", "accepted"))
+    kinds = ("faults", "legal", "refused", "accepted")
+    parser.add_argument("kind", choices=(*kinds, *(f"hopper-{kind}" for kind in kinds[:3])))
     parser.add_argument("work", nargs="?", type=pathlib.Path)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
-    kind, failed, count = arguments.kind, 0, 0
+    kind, failed, count = arguments.kind.removeprefix("hopper-"), 0, 0
+    maps = kind != arguments.kind
     complain = {"faults": complain_fault, "refused": complain_refused}.get(kind, complain_run)
-    for name, options, text in cases(kind):
+    for name, options, text in cases(arguments.kind):
         if arguments.only not in name:
             continue
         count += 1
@@ -121,13 +127,13 @@ def main():
                     print(f"{name}: ptxas names {lines}, marked {set(marks(text, 'refused'))}: {said.splitlines()[0]}")
             continue
         for schedule in harness.SCHEDULES[: 1 if kind == "refused" else None]:
-            status, _, error = run(text, options, arguments.work, schedule)
+            status, _, error = run(text, options, arguments.work, schedule, maps)
             complaint = complain(text, status, error, arguments.work / "1.out.npy")
             if complaint:
                 print(f"{name}, {schedule}: {complaint}")
                 failed += 1
                 break
-    print(f"{kind}: {count} cases, {failed} failed")
+    print(f"{arguments.kind}: {count} cases, {failed} failed")
     return 1 if failed or not count else 0
 
 

@@ -36,6 +36,40 @@ class Out:
 
 
 @dataclasses.dataclass
+class Tensor:
+    """A tensor map over an array whose first dimension is outermost, as cuTensorMapEncodeTiled
+    makes it: a parameter by value.  box, steps: innermost first.  of: the number of
+    the argument whose memory it is, instead of memory of its own.  dims, strides: when they
+    are not those of the array.  expected: as of Out; without it the kernel only reads."""
+
+    data: np.ndarray
+    type: str
+    box: tuple
+    expected: object = None
+    swizzle: str = "none"
+    oob: str = "zero"
+    steps: tuple = ()
+    interleave: str = "none"
+    of: object = None
+    dims: tuple = ()
+    strides: tuple = ()
+    free: bool = False
+
+    def describe(self, entry):
+        """The launch file's words; entry: those of the memory."""
+        dims = self.dims or self.data.shape[::-1]
+        strides = self.strides or self.data.strides[::-1][1:]
+        entry |= {"type": self.type, "dims": list(dims), "strides": list(strides), "box": list(self.box)}
+        # What is not said is the default: both ways are tested.
+        if self.steps:
+            entry["elementStrides"] = list(self.steps)
+        for key in ("swizzle", "oob", "interleave"):
+            if getattr(self, key) not in ("none", "zero"):
+                entry[key] = getattr(self, key)
+        return {"tensormap": entry}
+
+
+@dataclasses.dataclass
 class Scalar:
     kind: str
     value: object
@@ -69,6 +103,10 @@ class Case:
     name: str = ""
 
 
+def is_output(argument):
+    return isinstance(argument, Out) or isinstance(argument, Tensor) and argument.expected is not None
+
+
 def launch(case, work):
     """Writes the buffers and the launch file; returns the launch as a dictionary."""
     work.mkdir(parents=True, exist_ok=True)
@@ -77,11 +115,14 @@ def launch(case, work):
         if isinstance(argument, Scalar):
             args.append({argument.kind: argument.value})
             continue
+        if isinstance(argument, Tensor) and argument.of is not None:
+            args.append(argument.describe({"of": argument.of}))
+            continue
         np.save(work / f"{number}.npy", np.ascontiguousarray(argument.data))
         entry = {"buffer": f"{number}.npy"}
-        if isinstance(argument, Out):
+        if is_output(argument):
             entry["out"] = f"{number}.out.npy"
-        args.append(entry)
+        args.append(argument.describe(entry) if isinstance(argument, Tensor) else entry)
     pad = lambda size: [*size, *[1] * (3 - len(size))]
     return {
         "kernel": case.kernel,
@@ -141,7 +182,7 @@ def check(case, ptx, work, schedules=SCHEDULES, *flags):
             complaints.append(Complaint(where, f"exit {status}: {error.strip()}", status, error))
             break
         for number, argument in enumerate(case.arguments):
-            if not isinstance(argument, Out):
+            if not is_output(argument):
                 continue
             got = np.load(work / f"{number}.out.npy")
             wrong = mismatch(got, argument.expected)

@@ -18,6 +18,8 @@ static constexpr uint64_t quantum = 64;
 /// The same in reverse order, where each warp runs until it waits.
 static constexpr uint64_t turnOfReverse = 1 << 20;
 
+static constexpr unsigned mostTimeOuts = 64;
+
 /// splitmix64: the same on every machine.
 static uint64_t nextRandom(uint64_t &state) {
   uint64_t z = (state += 0x9e3779b97f4a7c15);
@@ -55,7 +57,11 @@ void Block::start(uint64_t blockIndex) {
     b = Barrier();
   cluster = ClusterBarrier();
   flags.clear();
-  extension.reset();
+  mbarriers.clear();
+  bulkWrites.clear();
+  timeOuts = 0;
+  fenced.clear();
+  warpGroups.clear();
   for (auto &warp : warps) {
     unsigned rest = threads - warp->id * laneCount;
     warp->start(rest >= laneCount ? ~0u : (1u << rest) - 1);
@@ -66,8 +72,8 @@ void Block::start(uint64_t blockIndex) {
   faulted = false;
 }
 
-Block::State Block::run(uint64_t budget) {
-  unsigned count = warps.size(), idle = 0;
+Block::State Block::run(uint64_t &budget) {
+  unsigned count = warps.size(), idle = 0, polling = 0;
   while (budget) {
     unsigned w = nextWarp;
     uint64_t most = quantum;
@@ -91,8 +97,12 @@ Block::State Block::run(uint64_t budget) {
     if (faulted)
       return State::Fault;
     budget -= ran;
+    polling = ran && !warp.polls() ? 0 : polling + 1;
     if (ran) {
       idle = 0;
+      // Nobody here has anything to do but to wait for another block.
+      if (polling > count)
+        break;
       continue;
     }
     if (++idle < count + 1)
@@ -103,6 +113,17 @@ Block::State Block::run(uint64_t budget) {
       over &= each->done();
     if (over)
       return State::Done;
+    // Waits with a limit of time end before anybody is stuck, and begin again
+    // as a rule: when that has happened often enough, it is a deadlock.
+    bool ended = false;
+    if (timeOuts < mostTimeOuts)
+      for (auto &each : warps)
+        ended |= each->timeOut();
+    if (ended) {
+      ++timeOuts;
+      idle = 0;
+      continue;
+    }
     for (auto &each : warps)
       if (!each->done() && each->explain())
         return State::Fault;
@@ -191,8 +212,18 @@ void Block::complete(unsigned id) {
   b = Barrier();
 }
 
-void Block::exited(Warp &warp, uint32_t lanes) {
+void Block::exited(Warp &warp, const Op &op, uint32_t lanes) {
   races.exitLanes(warp.id, lanes);
+  bool over = true;
+  for (auto &each : warps)
+    over &= !each->live;
+  for (auto it = mbarriers.begin(); over && it != mbarriers.end(); ++it)
+    for (const Landing &landing : it->second.landings)
+      if (landing.bytes)
+        setFault(op, warp, __builtin_ctz(lanes),
+                 "the block ends and nobody has waited for the bulk copy of "
+                 "line " +
+                     std::to_string(landing.line) + " to its shared memory");
   recheck();
 }
 

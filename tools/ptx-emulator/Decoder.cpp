@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/ptx-emulator/Decoder.h"
+#include "tools/ptx-emulator/Instructions/WarpGroup.h"
 #include "tools/ptx-emulator/Machine.h"
 #include "tools/ptx-emulator/Order.h"
 
@@ -33,7 +34,8 @@ opcodes() {
     for (OpcodeTable table :
          {integerTable(), floatTable(), moveTable(), convertTable(),
           compareTable(), memoryTable(), controlTable(), warpTable(),
-          atomicTable(), matrixTable(), asyncTable()})
+          atomicTable(), matrixTable(), asyncTable(), mbarrierTable(),
+          warpGroupTable()})
       for (size_t i = 0; i < table.count; ++i)
         all->emplace(table.rows[i].opcode, table.rows[i].decode);
     return all;
@@ -109,6 +111,21 @@ int Decoder::needOneOf(std::initializer_list<std::string_view> choice) {
   return 0;
 }
 
+int Decoder::takeNext(std::initializer_list<std::string_view> choice) {
+  bool isNext = !mods.empty() && std::find(choice.begin(), choice.end(),
+                                           mods.front()) != choice.end();
+  return isNext ? takeOneOf(choice) : -1;
+}
+
+int Decoder::needNext(std::initializer_list<std::string_view> choice) {
+  int found = takeNext(choice);
+  if (found >= 0)
+    return found;
+  if (takeOneOf(choice) >= 0)
+    error("a modifier that is part of the opcode's name stands too late");
+  return needOneOf(choice);
+}
+
 Type Decoder::peekType() const {
   for (std::string_view modifier : mods)
     if (std::optional<Type> type = typeFromName(modifier))
@@ -147,6 +164,13 @@ Space Decoder::space() {
   return Space::Generic;
 }
 
+int Decoder::scope() {
+  int scope = takeOneOf({"cta", "cluster", "gpu", "sys"});
+  if (scope == 1)
+    require(78, 90);
+  return scope;
+}
+
 //===----------------------------------------------------------------------===//
 // Operands
 //===----------------------------------------------------------------------===//
@@ -176,11 +200,8 @@ bool Decoder::accepts(Type registerType, Type type, bool relaxed) const {
   if (relaxed && have >= want) {
     // Tables 27 and 28 of the ISA: floats only in their own size or wider bits.
     if (isFloat(type))
-      return (isFloat(registerType) && have == want) || isBits(registerType) ||
-             (have == want && want == 16);
-    if (isFloat(registerType))
-      return isBits(type) && have == want;
-    return true;
+      return registerType == type || isBits(registerType);
+    return !isFloat(registerType) || isBits(type);
   }
   if (have != want)
     return false;
@@ -188,11 +209,7 @@ bool Decoder::accepts(Type registerType, Type type, bool relaxed) const {
     return true;
   if (isInt(type))
     return isInt(registerType);
-  // f16 and bf16 values lie in .b16, but older texts declare .u16.
-  if (typeBits(type) == 16 && type > Type::S64)
-    return registerType == type || registerType == Type::U16 ||
-           registerType == Type::F16;
-  return registerType == type || (type > Type::F64);
+  return registerType == type;
 }
 
 unsigned Decoder::registerBytes(const Operand &operand, Type type) const {
@@ -237,6 +254,14 @@ void Decoder::makeMeeting() {
     *flag = allocate(0);
 }
 
+uint32_t Decoder::groupRegister(Slot slot) {
+  auto [it, isNew] =
+      groupNumbers.try_emplace(slot.index, program.groupRegisters.size());
+  if (isNew)
+    program.groupRegisters.push_back(slot);
+  return it->second;
+}
+
 Slot Decoder::carryFlag() {
   if (!carry)
     carry = allocate(0);
@@ -278,8 +303,12 @@ Slot Decoder::special(const Operand &operand, Type type) {
     return {};
   }
   unsigned want = storageBytes(type);
-  // %tid and its kin are .u32; mov reads them as .u16 too, for old texts.
-  if (want != bytes && !(want == 2 && bytes == 4)) {
+  // mov reads %tid and its kin as .u16 too, cvt all of them, and %gridid has
+  // all widths, for old texts.
+  bool isGrid = operand.special == Special::GridId;
+  bool isOld =
+      operand.special <= Special::NCtaIdZ || isGrid || inst->opcode == "cvt";
+  if (want != bytes && !(want == 2 && isOld) && !(want == 8 && isGrid)) {
     error("'" + std::string(operand.name) + "' has other bits than " +
           typeName(type));
     return {};
@@ -298,6 +327,7 @@ Slot Decoder::source(unsigned i, Type type, bool relaxed) {
 }
 
 Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
+  bool isPacked = type == Type::F16x2 || type == Type::BF16x2;
   switch (operand.kind) {
   case Operand::Kind::Register: {
     Type have = frame->function->registers[operand.index].type;
@@ -314,24 +344,26 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
     return frame->registers[operand.index];
   }
   case Operand::Kind::Special:
-    if (inst->opcode != "mov" && inst->opcode != "cvt" &&
-        operand.special != Special::WarpSize)
+    if (isFloat(type) || isPacked) {
+      error("'" + std::string(operand.name) + "' where a float is expected");
+      return {};
+    }
+    if (operand.special == Special::WarpSize)
+      return constant(laneCount, storageBytes(type));
+    if (inst->opcode != "mov" && inst->opcode != "cvt")
       error("'" + std::string(operand.name) + "' is read by mov and cvt alone");
     return special(operand, type);
   case Operand::Kind::Int: {
-    if (isFloat(type) || type == Type::F16x2 || type == Type::BF16x2 ||
-        type == Type::TF32 || type == Type::F32x2) {
-      if (isFloat(type) || type == Type::TF32) {
-        error("an integer where a float is expected");
-        return {};
-      }
+    if (isFloat(type) || type == Type::TF32 || isPacked) {
+      error("an integer where a float is expected");
+      return {};
     }
     if (type == Type::Pred)
       return constant(operand.bits != 0, 0);
     return constant(operand.bits, storageBytes(type));
   }
   case Operand::Kind::Float32:
-    if (typeBits(type) == 32 && !isInt(type))
+    if (typeBits(type) == 32 && !isInt(type) && !isPacked)
       return constant(operand.bits, 4);
     if (type == Type::F64) {
       float narrow;
@@ -346,7 +378,7 @@ Slot Decoder::source(const Operand &operand, Type type, bool relaxed) {
   case Operand::Kind::Float64:
     if (type == Type::F64 || type == Type::B64)
       return constant(operand.bits, 8);
-    if (type == Type::F32 || type == Type::B32) {
+    if (type == Type::F32) {
       double wide;
       std::memcpy(&wide, &operand.bits, 8);
       float narrow = static_cast<float>(wide);
@@ -380,7 +412,10 @@ Slot Decoder::result(const Operand &operand, Type type, bool relaxed,
   if (!accepts(have, type, relaxed))
     error("register '" + std::string(operand.name) + "' is " + typeName(have),
           std::string(typeName(type)) + " is expected");
-  return frame->registers[operand.index];
+  Slot slot = frame->registers[operand.index];
+  if (watched.count(slot.index))
+    written.push_back(slot);
+  return slot;
 }
 
 static void notPredicate(Warp &warp, const Op &op, uint32_t lanes) {
@@ -396,6 +431,7 @@ Slot Decoder::predicate(const Operand &operand) {
     return slot;
   Op op = start(OpKind::Lane, OpClass::Compare);
   op.guarded = false;
+  op.hidden = true;
   op.hasResultPredicate = true;
   op.s[0] = slot;
   op.d = slot = temporary(0);
@@ -435,8 +471,7 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
   case Operand::Kind::Register: {
     Type have = frame->function->registers[base.index].type;
     unsigned bytes = typeBytes(have);
-    bool narrowIsLegal = space == Space::Shared || space == Space::Local ||
-                         space == Space::Param || space == Space::Const;
+    bool narrowIsLegal = space != Space::Global && space != Space::Generic;
     if (have == Type::Pred || isFloat(have) ||
         !(bytes == 8 || (bytes == 4 && narrowIsLegal)))
       error("address register '" + std::string(base.name) + "' is " +
@@ -456,6 +491,9 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
     bool isParamVariable = base.variable->space == Space::Param;
     if (space == Space::Generic) {
       // A variable named without its space: its address as a generic one.
+      if (have == Space::Const || isParamVariable)
+        error("variable '" + std::string(base.variable->name) +
+              "' has no generic address here");
       op.access.space = have;
     } else if (space == Space::Param && isParamVariable) {
       op.access.space = have; // local, when it is a function's
@@ -471,8 +509,9 @@ void Decoder::address(const Operand &operand, Op &op, Space space) {
     return;
   }
   case Operand::Kind::Int:
-    if (space == Space::Shared)
-      error("a number as an address in .shared", "a register or a variable");
+    if (space != Space::Local)
+      error(std::string("a number as an address in .") + spaceName(space),
+            "a register or a variable");
     op.imm += static_cast<int64_t>(base.bits);
     return;
   default:
@@ -496,8 +535,11 @@ Op Decoder::start(OpKind kind, OpClass opClass) {
     op.guard = frame->registers[inst->guard];
   }
   std::string name(inst->opcode);
-  for (std::string_view modifier : inst->modifiers)
+  for (std::string_view modifier : inst->modifiers) {
     name += "." + std::string(modifier);
+    if (modifier == "shared::cta")
+      require(78, 30);
+  }
   auto [it, isNew] = opcodeIds.try_emplace(std::move(name), opcodeIds.size());
   if (isNew) {
     program.opcodes.push_back(it->first);
@@ -552,6 +594,27 @@ void Decoder::leave(bool exit) {
   emit(std::move(op));
 }
 
+void Decoder::watch(const Function &f) {
+  for (const Instruction &each : f.body)
+    if (each.opcode == "wgmma")
+      for (const Operand &operand : each.operands)
+        for (const Operand &element : operand.elements)
+          if (element.kind == Operand::Kind::Register)
+            watched.insert(frame->registers[element.index].index);
+}
+
+void Decoder::noteWrites() {
+  if (inst->opcode != "wgmma")
+    for (Slot slot : written) {
+      Op op = start(OpKind::Effect, OpClass::Other);
+      op.hidden = true;
+      op.target = groupRegister(slot);
+      op.effect = noteGroupWrite;
+      emit(std::move(op));
+    }
+  written.clear();
+}
+
 void Decoder::function(Frame &callee) {
   Frame *caller = frame;
   const Instruction *callInst = inst;
@@ -563,6 +626,8 @@ void Decoder::function(Frame &callee) {
       break;
     callee.registers.push_back(allocate(storageBytes(reg.type)));
   }
+  if (!failed())
+    watch(f);
   for (const Variable &v : f.variables) {
     if (callee.places.count(&v))
       continue;
@@ -597,6 +662,7 @@ void Decoder::function(Frame &callee) {
       break;
     }
     it->second(*this);
+    noteWrites();
   }
   // What runs off the end returns.
   if (!failed()) {
@@ -801,6 +867,8 @@ void Decoder::finishSlots() {
   for (Slot *slot :
        {&m.s[0], &m.s[1], &m.s[2], &m.s[3], &m.votes, &m.d, &m.verdict, &m.e})
     fix(*slot);
+  for (Slot &slot : program.groupRegisters)
+    fix(slot);
   program.definedSlots.push_back({0, constantCount});
   program.slots = constantCount + registerCount - 1;
   program.fileBytes = (base + registerBytesUsed + 63) & ~63u;

@@ -24,6 +24,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace nestc {
 namespace ptx {
@@ -58,6 +59,8 @@ NEST_PTX_TABLE(warpTable);
 NEST_PTX_TABLE(atomicTable);
 NEST_PTX_TABLE(matrixTable);
 NEST_PTX_TABLE(asyncTable);
+NEST_PTX_TABLE(mbarrierTable);
+NEST_PTX_TABLE(warpGroupTable);
 #undef NEST_PTX_TABLE
 
 /// Where a variable lies.
@@ -83,6 +86,10 @@ public:
   int takeOneOf(std::initializer_list<std::string_view> choice);
   /// The same, and an error when none is there.
   int needOneOf(std::initializer_list<std::string_view> choice);
+  /// The same of a modifier that is part of the opcode's name, as ptxas has it:
+  /// of those that are left it has to be the first.
+  int takeNext(std::initializer_list<std::string_view> choice);
+  int needNext(std::initializer_list<std::string_view> choice);
   /// Takes the first modifier that is a type. An error when there is none or it
   /// is none of these (an empty list: any).
   Type type(std::initializer_list<Type> legal);
@@ -90,6 +97,8 @@ public:
   Type peekType() const;
   /// Takes an explicit state space; Generic when there is none.
   Space space();
+  /// Takes a scope: 0 .cta, 1 .cluster, 2 .gpu, 3 .sys; -1 when there is none.
+  int scope();
   bool has(std::string_view modifier) const;
   /// All that is left, for messages.
   bool modifiersLeft() const { return !mods.empty(); }
@@ -134,6 +143,8 @@ public:
   Slot temporary(unsigned bytes);
   /// Makes room for Warp::meet.
   void makeMeeting();
+  /// The number of a register in Program::groupRegisters.
+  uint32_t groupRegister(Slot slot);
   /// The flag of add.cc and its kin, a predicate that no text names.
   Slot carryFlag();
 
@@ -153,7 +164,8 @@ public:
   void require(unsigned version, unsigned sm);
 
   const Instruction &instruction() const { return *inst; }
-  /// Bytes of an access that may be to shared memory, and of one to any.
+  /// Bytes of an access that may be to shared memory, which is to be said of
+  /// all below 16, and of one to any.
   void noteSharedAccess(unsigned bytes) {
     program.sharedGranule = std::min(program.sharedGranule, bytes);
     noteAccess(bytes);
@@ -193,6 +205,9 @@ private:
   };
 
   void layout(const Function &kernel);
+  /// Finds the registers of wgmma; says where others write them.
+  void watch(const Function &f);
+  void noteWrites();
   void function(Frame &frame);
   void finishSlots();
   Slot allocate(unsigned bytes);
@@ -210,6 +225,9 @@ private:
   std::map<std::pair<uint64_t, unsigned>, Slot> constants;
   std::map<std::pair<unsigned, unsigned>, Slot> specials;
   std::map<std::string, uint32_t> opcodeIds;
+  std::map<uint32_t, uint32_t> groupNumbers;
+  std::set<uint32_t> watched; ///< registers of wgmma, by Slot::index
+  std::vector<Slot> written;  ///< those that the instruction at hand writes
   std::map<const Variable *, Place> modulePlaces;
   uint32_t registerBytesUsed = 0, registerCount = 0, constantCount = 0;
   uint64_t localUsed = 0;

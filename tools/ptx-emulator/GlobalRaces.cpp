@@ -36,7 +36,7 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
                                         unsigned warp, unsigned lane,
                                         uint64_t address, unsigned bytes,
                                         Kind kind, const uint8_t *value,
-                                        uint32_t line) {
+                                        uint32_t line, bool isOfBlock) {
   GlobalAccess now;
   now.block = block;
   // Releases to come are numbered from 1.
@@ -44,6 +44,7 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
   now.record = races.recordOf(warp, lane);
   now.line = line;
   now.isAtomic = kind == Kind::Atomic;
+  now.isOfBlock = isOfBlock;
   for (unsigned offset = 0; offset < bytes; offset += granule) {
     uint64_t number = (address + offset) / granule;
     Page &page = pages[number / pageCells];
@@ -53,10 +54,18 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
     if (value && kind == Kind::Write)
       std::memcpy(&now.value, value + offset, granule);
     bool strong = kind == Kind::Atomic || kind == Kind::StrongRead;
+    bool tooNarrow = strong && (isOfBlock || cell.write.isOfBlock) &&
+                     cell.write.block != block;
     // A loop over cas begins with a plain load as a rule: reads and atomics are
     // left alone.
-    if (!((strong || kind == Kind::Read) && cell.write.isAtomic) &&
-        !ordered(races, block, warp, lane, cell.write)) {
+    bool isExempt =
+        (strong || kind == Kind::Read) && cell.write.isAtomic && !tooNarrow;
+    // Who has read a strong store comes after it, though not after what was
+    // before it.
+    for (const GlobalAccess &reader : cell.reads)
+      isExempt |= cell.write.isAtomic && reader.isAtomic && reader.record &&
+                  reader.block == block && !reader.isOfBlock;
+    if (!isExempt && !ordered(races, block, warp, lane, cell.write)) {
       bool sameValue = kind == Kind::Write && !cell.write.isAtomic &&
                        cell.write.value == now.value;
       if (!sameValue && !isCoWriter(number, block, now.record & 1023))
@@ -83,17 +92,36 @@ const GlobalAccess *GlobalRaces::access(const Races &races, uint64_t block,
   return nullptr;
 }
 
-void GlobalRaces::synchronize(uint64_t block, uint64_t address) {
+void GlobalRaces::join(Known &to, const Known &from) {
+  for (auto [other, sequence] : from) {
+    uint32_t &mine = to[other];
+    mine = std::max(mine, sequence);
+  }
+}
+
+void GlobalRaces::strongRead(uint64_t block, uint64_t address, bool acquires) {
+  auto flag = flags.find(address);
+  if (flag == flags.end())
+    return;
   BlockState &state = blocks[block];
+  join(acquires ? state.known : state.seen, flag->second);
+}
+
+void GlobalRaces::strongWrite(uint64_t block, uint64_t address, bool releases) {
+  BlockState &state = blocks[block];
+  if (releases)
+    ++state.sequence;
+  else if (!state.fenced)
+    return;
   Known &flag = flags[address];
-  ++state.sequence;
-  auto join = [](Known &to, const Known &from) {
-    for (auto [other, sequence] : from) {
-      uint32_t &mine = to[other];
-      mine = std::max(mine, sequence);
-    }
-  };
-  join(state.known, flag);
   join(flag, state.known);
-  flag[block] = state.sequence;
+  uint32_t &mine = flag[block];
+  mine = std::max(mine, releases ? state.sequence : state.fenced);
+}
+
+void GlobalRaces::fence(uint64_t block) {
+  BlockState &state = blocks[block];
+  state.fenced = ++state.sequence;
+  join(state.known, state.seen);
+  state.seen.clear();
 }

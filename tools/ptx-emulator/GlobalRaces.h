@@ -8,12 +8,17 @@
 //
 // On request: races between all threads of a grid, which one core runs then.
 // Threads of a block are ordered as in shared memory (Races.h). Blocks are
-// ordered by what they do with atomics and other strong accesses to the same
-// address, each of which is taken to release all that its block has done and to
-// acquire all that was released there: lenient, so that no legal pattern of
-// fences and flags is reported. Plain loads and atomics do not race here: a
-// loop over cas begins with such a load. Of the readers since the last store
-// two are kept.
+// ordered by releases and acquires at the same address (PTX ISA, 8.8), or by
+// strong accesses to it behind and before fences; relaxed accesses and what has
+// the scope of a block order nothing.
+//
+// Lenient on purpose:
+//  - Fences, releases and acquires of a thread are those of its block: threads
+//    that meet at a barrier do not all have to fence.
+//  - What was released at an address stays so, whatever is stored there.
+//  - Plain loads and atomics do not race: a loop over cas begins with such a
+//    load.
+//  - Of the readers since the last store two are kept.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,11 +40,12 @@ namespace ptx {
 /// One access and who made it.
 struct GlobalAccess {
   uint64_t block = 0;
+  uint64_t record = 0;   ///< Races::recordOf within the block; 0: none
   uint32_t sequence = 0; ///< of the block's releases
-  uint32_t record = 0;   ///< clock, warp and lane within the block; 0: none
   uint32_t line = 0;
   uint32_t value = 0; ///< of a store
   bool isAtomic = false;
+  bool isOfBlock = false; ///< its scope ends at the block
 };
 
 class GlobalRaces {
@@ -50,13 +56,23 @@ public:
   enum class Kind : uint8_t { Read, Write, Atomic, StrongRead };
 
   /// An access of a lane to `bytes` at an address; `value` are the bytes of a
-  /// store. The earlier access if they race, else null.
+  /// store, `isOfBlock`: a strong access with a scope that ends at the block.
+  /// The earlier access if they race, else null.
   const GlobalAccess *access(const Races &races, uint64_t block, unsigned warp,
                              unsigned lane, uint64_t address, unsigned bytes,
-                             Kind kind, const uint8_t *value, uint32_t line);
+                             Kind kind, const uint8_t *value, uint32_t line,
+                             bool isOfBlock = false);
 
-  /// A strong access of a block to an address.
-  void synchronize(uint64_t block, uint64_t address);
+  /// A strong load or read-modify-write, before access(): what was released at
+  /// the address is known, at once or (with no `acquires`) from the block's
+  /// next fence on.
+  void strongRead(uint64_t block, uint64_t address, bool acquires);
+  /// A strong store or read-modify-write, after access(): what the block has
+  /// done is released there, or (with no `releases`) what it had before its
+  /// last fence.
+  void strongWrite(uint64_t block, uint64_t address, bool releases);
+  /// A fence with a scope beyond the block.
+  void fence(uint64_t block);
 
 private:
   struct Cell {
@@ -68,8 +84,11 @@ private:
   using Known = std::map<uint64_t, uint32_t>;
   struct BlockState {
     uint32_t sequence = 0;
+    uint32_t fenced = 0; ///< the release of the last fence
     Known known;
+    Known seen; ///< will be known from the next fence on
   };
+  static void join(Known &to, const Known &from);
 
   bool ordered(const Races &races, uint64_t block, unsigned warp, unsigned lane,
                const GlobalAccess &earlier);

@@ -72,7 +72,7 @@ static Profile summarize(const Program &program, const Counters &c) {
   Profile p;
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op &op = program.ops[i];
-    if (!c.ops[i].warps)
+    if (!c.ops[i].warps || op.hidden)
       continue;
     auto &row = p.opcodes[program.opcodes[op.opcode]];
     row.opClass = op.opClass;
@@ -135,6 +135,10 @@ rt::Status nestc::ptx::checkLaunch(const Program &program,
       if (kernel.required[i] != config.block[i])
         return Error(program.name, "block " + triple(config.block),
                      "the kernel has .reqntid " + triple(kernel.required));
+  if (kernel.cluster[0] > 1 || kernel.cluster[1] > 1 || kernel.cluster[2] > 1)
+    return Error(program.name,
+                 "the kernel has .reqnctapercluster " + triple(kernel.cluster),
+                 "clusters of more than one block are not supported");
   if (kernel.most[0] &&
       threads > uint64_t(kernel.most[0]) * kernel.most[1] * kernel.most[2])
     return Error(program.name,
@@ -238,9 +242,9 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
       }
       Block &block = *active[next].first;
       uint64_t &steps = active[next].second;
-      uint64_t most = std::min(turn, limit - steps);
-      Block::State state = block.run(most);
-      steps += most;
+      uint64_t most = std::min(turn, limit - steps), left = most;
+      Block::State state = block.run(left);
+      steps += most - left;
       if (state == Block::State::Fault) {
         result.fault = block.fault;
       } else if (state == Block::State::Done) {
@@ -275,7 +279,9 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
           break;
         block.start(order.at(turn));
         block.fault.order = turn;
-        Block::State state = block.run(limit);
+        Block::State state = Block::State::Running;
+        for (uint64_t left = limit; left && state == Block::State::Running;)
+          state = block.run(left);
         if (state == Block::State::Running)
           overrun = true;
         if (state != Block::State::Fault)

@@ -10,6 +10,7 @@
 
 #include "lowering/runtime/Json.h"
 #include "lowering/runtime/Npy.h"
+#include "tools/ptx-emulator/TensorMap.h"
 
 #include <cstring>
 
@@ -46,28 +47,121 @@ static std::string beside(const std::string &file, const std::string &path) {
   return file.substr(0, slash + 1) + path;
 }
 
+/// Allocates what a buffer's file holds; `out`, if given, is written later.
+static Expected<uint64_t> readBuffer(const JsonReader &reader,
+                                     const std::string &path, size_t number,
+                                     Device &device, LaunchFile &launch) {
+  NEST_RT_ASSIGN(std::string file, reader.getString("buffer"));
+  NEST_RT_ASSIGN(rt::NpyArray array, rt::readNpy(beside(path, file)));
+  uint64_t bytes = uint64_t(array.count()) * rt::byteSize(array.dtype);
+  NEST_RT_ASSIGN(uint64_t address,
+                 device.allocate(bytes, true,
+                                 "buffer '" + file + "' (argument " +
+                                     std::to_string(number) + ")"));
+  // An empty allocation is found by nobody, and holds nothing.
+  if (bytes)
+    std::memcpy(device.find(address)->data, array.data(), bytes);
+  if (reader.hasValue("out")) {
+    NEST_RT_ASSIGN(std::string out, reader.getString("out"));
+    launch.outputs.push_back(
+        {beside(path, out), array.dtype, array.shape, address});
+  }
+  return address;
+}
+
+/// A list of up to five numbers, or what is there already.
+template <typename T>
+static Status readList(const JsonReader &reader, const char *key, size_t first,
+                       size_t count, int64_t least, int64_t most, T *out) {
+  NEST_RT_ASSIGN(JsonReader list, reader.get(key));
+  NEST_RT_ASSIGN(std::vector<int64_t> values, list.asIntList(least, most));
+  if (values.size() != count - first)
+    return list.error(std::to_string(values.size()) + " numbers",
+                      std::to_string(count - first));
+  for (size_t i = first; i < count; ++i)
+    out[i] = static_cast<T>(values[i - first]);
+  return Status::success();
+}
+
+/// What cuTensorMapEncodeTiled makes of these arguments.
+static Expected<std::vector<uint8_t>>
+readTensorMap(const JsonReader &reader, const std::string &path, size_t number,
+              Device &device, LaunchFile &launch) {
+  NEST_RT_TRY(reader.expectObject());
+  NEST_RT_TRY(reader.expectKeys({"buffer", "out", "of", "type", "dims",
+                                 "strides", "box", "elementStrides", "swizzle",
+                                 "interleave", "oob", "l2"}));
+  TensorMap map;
+  if (reader.has("of")) {
+    NEST_RT_ASSIGN(int64_t other, reader.getInt("of", 0, INT32_MAX));
+    if (static_cast<size_t>(other) >= launch.arguments.size() ||
+        launch.arguments[other].size() != 8)
+      return reader.error("'of' names argument " + std::to_string(other),
+                          "a buffer that stands before");
+    std::memcpy(&map.address, launch.arguments[other].data(), 8);
+  } else {
+    NEST_RT_ASSIGN(map.address,
+                   readBuffer(reader, path, number, device, launch));
+  }
+  NEST_RT_ASSIGN(JsonReader type, reader.get("type"));
+  NEST_RT_ASSIGN(size_t element, type.asOneOf({std::begin(elementNames),
+                                               std::end(elementNames)}));
+  map.element = static_cast<TensorMap::Element>(element);
+  NEST_RT_ASSIGN(JsonReader dims, reader.get("dims"));
+  NEST_RT_ASSIGN(std::vector<int64_t> extents,
+                 dims.asIntList(1, int64_t(1) << 32));
+  if (extents.empty() || extents.size() > TensorMap::mostRank)
+    return dims.error(std::to_string(extents.size()) + " dimensions", "1 to 5");
+  map.rank = static_cast<unsigned>(extents.size());
+  std::copy(extents.begin(), extents.end(), map.extent);
+  if (map.rank > 1)
+    NEST_RT_TRY(readList(reader, "strides", 1, map.rank, 0,
+                         (int64_t(1) << 40) - 1, map.stride));
+  NEST_RT_TRY(readList(reader, "box", 0, map.rank, 1, 256, map.box));
+  if (reader.hasValue("elementStrides")) {
+    NEST_RT_TRY(
+        readList(reader, "elementStrides", 0, map.rank, 1, 8, map.step));
+    map.step[0] = 1; // not read without interleaving
+  }
+  if (reader.hasValue("swizzle")) {
+    NEST_RT_ASSIGN(JsonReader swizzle, reader.get("swizzle"));
+    NEST_RT_ASSIGN(size_t kind,
+                   swizzle.asOneOf({"none", "32B", "64B", "128B"}));
+    map.swizzle = static_cast<unsigned>(kind);
+  }
+  if (reader.hasValue("interleave")) {
+    NEST_RT_ASSIGN(std::string kind, reader.getString("interleave"));
+    if (kind != "none")
+      return reader.error("interleave '" + kind + "' is not supported", "none");
+  }
+  if (reader.hasValue("oob")) {
+    NEST_RT_ASSIGN(JsonReader oob, reader.get("oob"));
+    NEST_RT_ASSIGN(size_t kind, oob.asOneOf({"zero", "nan"}));
+    map.fillNaN = kind == 1;
+  }
+  if (Status status = map.check(); status.failed()) {
+    Error error = status.takeError();
+    return reader.error(error.message, error.legal);
+  }
+  std::vector<uint8_t> bytes(TensorMap::bytes);
+  map.encode(bytes.data());
+  return bytes;
+}
+
 static Expected<std::vector<uint8_t>>
 readArgument(const JsonReader &reader, const std::string &path, size_t number,
              Device &device, LaunchFile &launch) {
   NEST_RT_TRY(reader.expectObject());
   if (reader.has("buffer")) {
     NEST_RT_TRY(reader.expectKeys({"buffer", "out"}));
-    NEST_RT_ASSIGN(std::string file, reader.getString("buffer"));
-    NEST_RT_ASSIGN(rt::NpyArray array, rt::readNpy(beside(path, file)));
-    uint64_t bytes = uint64_t(array.count()) * rt::byteSize(array.dtype);
     NEST_RT_ASSIGN(uint64_t address,
-                   device.allocate(bytes, true,
-                                   "buffer '" + file + "' (argument " +
-                                       std::to_string(number) + ")"));
-    // An empty allocation is found by nobody, and holds nothing.
-    if (bytes)
-      std::memcpy(device.find(address)->data, array.data(), bytes);
-    if (reader.hasValue("out")) {
-      NEST_RT_ASSIGN(std::string out, reader.getString("out"));
-      launch.outputs.push_back(
-          {beside(path, out), array.dtype, array.shape, address});
-    }
+                   readBuffer(reader, path, number, device, launch));
     return bytesOf(address);
+  }
+  if (reader.has("tensormap")) {
+    NEST_RT_TRY(reader.expectKeys({"tensormap"}));
+    NEST_RT_ASSIGN(JsonReader map, reader.get("tensormap"));
+    return readTensorMap(map, path, number, device, launch);
   }
   if (reader.has("undefined")) {
     // Memory that a kernel has to write before it reads it.
@@ -115,8 +209,8 @@ readArgument(const JsonReader &reader, const std::string &path, size_t number,
     return bytesOf(value);
   }
   return reader.error("an argument of no known kind",
-                      "one of buffer, undefined, bytes, i8, i16, i32, i64, "
-                      "f32, f64");
+                      "one of buffer, undefined, tensormap, bytes, i8, i16, "
+                      "i32, i64, f32, f64");
 }
 
 Expected<LaunchFile> nestc::ptx::readLaunchFile(const std::string &path,

@@ -8,6 +8,7 @@
 
 #include "tools/ptx-emulator/Lexer.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -147,6 +148,8 @@ Token Lexer::number() {
   }
   if (isReal) {
     double value = std::strtod(std::string(text.substr(0, i)).c_str(), nullptr);
+    if (std::isinf(value))
+      return bad(line, "a float above all that there are");
     std::memcpy(&token.bits, &value, 8);
     token.kind = Token::Kind::Float64;
   } else {

@@ -23,6 +23,7 @@
 #include "tools/ptx-emulator/Races.h"
 
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -36,7 +37,12 @@ class Block;
 constexpr unsigned laneCount = 32;
 
 /// State of a byte of shared or local memory.
-enum ByteState : uint8_t { Defined = 0, Undefined = 1, Pending = 2 };
+enum ByteState : uint8_t {
+  Defined = 0,
+  Undefined = 1,
+  Pending = 2, ///< an asynchronous copy is under way to it
+  Object = 3   ///< of an mbarrier
+};
 
 /// Calls `f(lane)` for each lane of a mask, in ascending order.
 template <typename F>
@@ -52,9 +58,54 @@ struct AsyncCopies {
   uint32_t group; ///< number of the lanes' group
   uint32_t line;
   uint8_t bytes;
+  uint64_t number;             ///< in the order of the warp
+  uint32_t recorded;           ///< lanes whose store is in Block::races already
   uint32_t address[laneCount]; ///< in shared memory
   uint8_t data[laneCount][16];
   uint16_t undefined[laneCount]; ///< bits of bytes
+};
+
+/// A bulk copy out of shared memory that has not been waited for: until then
+/// its source must stay as it is.
+struct BulkRead {
+  unsigned lane;
+  uint32_t group; ///< number of the lane's bulk group
+  uint32_t line;
+  uint32_t address; ///< in shared memory
+  std::vector<uint8_t> data;
+};
+
+/// Global memory that a bulk copy writes and that has not been waited for.
+struct BulkWrite {
+  unsigned warp, lane;
+  uint32_t group; ///< number of the lane's bulk group
+  uint32_t line;
+  bool reduces;
+  uint64_t first = ~uint64_t(0), last = 0;           ///< all of it lies between
+  std::vector<std::pair<uint64_t, uint32_t>> ranges; ///< addresses and bytes
+};
+
+/// A copy that an mbarrier counts. Its bytes become visible to those who wait
+/// for the phase in which it completed: either those of a bulk copy, or all
+/// that a lane has begun with cp.async before.
+struct Landing {
+  uint64_t phase;
+  uint32_t line = 0;
+  uint32_t address = 0, bytes = 0;
+  std::vector<uint32_t> undefined; ///< offsets of undefined bytes
+  Warp *warp = nullptr;
+  unsigned lane = 0;
+  uint64_t before = 0; ///< AsyncCopies::number
+};
+
+/// PTX ISA 9.7.13.15: an mbarrier object.
+struct Mbarrier {
+  uint32_t expected = 0; ///< arrivals of a phase
+  uint32_t pending = 0;  ///< that the open phase lacks
+  int64_t bytes = 0;     ///< the tx-count: expected of copies and not come yet
+  uint64_t phase = 0;    ///< the open one
+  Knowledge arriving, completed; ///< of the open phase; of those before
+  std::vector<Landing> landings;
 };
 
 struct Group {
@@ -68,9 +119,18 @@ struct Group {
   uint32_t lanes = 0;
   State state = State::Ready;
   uint8_t barrier = 0;
+  bool mayTimeOut =
+      false; ///< of Poll: the wait ends when nothing else can go on
+  bool timedOut = false;
+  /// What volatile loads and atomics have shown it since it last jumped back,
+  /// and in the turn of the loop before; 0: nothing.
+  uint64_t seen = 0, seenBefore = 0;
+  /// When it was found to poll: turn after turn it sees the same. 0: it is not.
+  uint64_t polls = 0;
 };
 
 struct Barrier;
+struct WarpGroup;
 
 class Warp {
 public:
@@ -78,9 +138,17 @@ public:
 
   /// Prepares for a new block.
   void start(uint32_t lanes);
-  /// Executes up to `budget` operations; stops early when all groups wait, on
-  /// a fault and at the end. Returns how many were executed.
+  /// Executes up to `budget` operations; stops early when all groups wait or
+  /// poll, on a fault and at the end. Returns how many were executed.
   uint64_t run(uint64_t budget);
+  /// Whether the last run ended because all groups that could go on poll.
+  bool polls() const { return polling; }
+
+  /// The running group looked at `bytes` of memory that others may change, and
+  /// changed nothing.
+  void observe(uint64_t address, const void *data, unsigned bytes);
+  /// It changed memory that others see: those that poll look again.
+  void changed();
 
   bool done() const { return !groupCount; }
   /// Some group could run if asked.
@@ -138,6 +206,8 @@ public:
   /// Sets groups that wait at a barrier free; they go on behind it, with the
   /// result of bar.red.
   void release(unsigned barrier, const Barrier &b);
+  /// Lets waits end whose time is limited; true if there are any.
+  bool timeOut();
   /// Why a warp that cannot run is stuck. False when it can run.
   bool explain();
 
@@ -149,16 +219,23 @@ public:
   uint64_t clock = 0;   ///< operations executed
   Group groups[laneCount];
   unsigned groupCount = 0;
-  unsigned current = 0;               ///< index of the group that runs
-  std::vector<AsyncCopies> copies;    ///< in the order they were begun
+  unsigned current = 0;            ///< index of the group that runs
+  std::vector<AsyncCopies> copies; ///< in the order they were begun
+  uint64_t copyNumber = 0;
   uint32_t openGroup[laneCount] = {}; ///< groups that the lane has committed
+  std::vector<BulkRead> bulkReads;    ///< in the order they were begun
+  uint32_t openBulkGroup[laneCount] = {};
   std::vector<uint8_t> local, localState; ///< [lane][program.localBytes]
 
 private:
   /// Writes the result of bar.red, if `op` is one (Cooperative.cpp).
   void takeReduction(const Op &op, uint32_t lanes, const Barrier &b);
+  /// What a wait at an mbarrier lacks; empty for other operations
+  /// (Mbarrier.cpp).
+  std::string missingAt(const Op &op, unsigned lane) const;
   bool pick();
   void merge();
+  bool foundPolling(Group &group);
   bool arrived(const Op &op, Group &group, uint32_t exec, bool &fault);
   bool agree(const uint32_t *masks, uint32_t exec, unsigned lane) const;
   bool settle();
@@ -174,6 +251,8 @@ private:
   std::vector<uint64_t> storage;
   unsigned rotation = 0; ///< operations since lanes parted, or all had turns
   uint32_t lastRank = 0;
+  bool polling = false;
+  uint64_t pollStamp = 0;
 };
 
 struct Barrier {
@@ -183,6 +262,7 @@ struct Barrier {
   bool hasCount = false;
   uint32_t arrivedLanes[32] = {}; ///< of each warp
   uint32_t waitingLanes[32] = {};
+  uint8_t reduction = 0; ///< which, of those of bar.red; 0: sync and arrive
   bool reductionOr = false, reductionAnd = true;
   uint32_t reductionPop = 0;
   uint32_t line = 0;
@@ -223,15 +303,16 @@ public:
   void start(uint64_t index);
 
   enum class State : uint8_t { Running, Done, Fault };
-  /// Executes up to `budget` operations of warps.
-  State run(uint64_t budget);
+  /// Executes up to `budget` operations of warps, and takes them off it. What
+  /// is left of it when the state is Running: all warps poll.
+  State run(uint64_t &budget);
 
   /// Arrives at barrier `id` with the lanes of a group. `count` 0: all threads.
   /// Done: the barrier completed or the lanes only arrive; Blocked: they wait.
   Step barrier(Warp &warp, const Op &op, uint32_t lanes, unsigned id,
                unsigned count, bool waits);
   /// Lanes of a warp have exited.
-  void exited(Warp &warp, uint32_t lanes);
+  void exited(Warp &warp, const Op &op, uint32_t lanes);
 
   void setFault(const Op &op, const Warp &warp, unsigned lane,
                 std::string what);
@@ -250,12 +331,20 @@ public:
   GlobalRaces *globalRaces = nullptr; ///< of the launch, if it looks for them
   Barrier barriers[16];
   ClusterBarrier cluster;
+  std::vector<BulkWrite> bulkWrites;
+  std::map<uint32_t, Mbarrier> mbarriers; ///< by offset in shared memory
+  /// Times that waits have ended unfulfilled since a phase was completed.
+  unsigned timeOuts = 0;
+  /// What wgmma has under way, of four warps each; made when first needed
+  /// (WarpGroup.cpp).
+  std::vector<std::shared_ptr<WarpGroup>> warpGroups;
+  /// What fences have shown to the asynchronous proxy: stores that wgmma and
+  /// bulk copies may read.
+  Knowledge fenced;
   /// What those who released at an address knew, by generic address.
   std::unordered_map<uint64_t, Knowledge> flags;
   Fault fault;
   bool faulted = false;
-  /// Extensions of instruction files: mbarriers, tensor cores' groups.
-  std::shared_ptr<void> extension;
 
 private:
   void complete(unsigned id);

@@ -7,8 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/ptx-emulator/MemoryAccess.h"
+#include "tools/ptx-emulator/Lanes.h"
 
 #include <algorithm>
+#include <cassert>
 
 using namespace nestc::ptx;
 
@@ -70,15 +72,105 @@ static Space windowOf(uint64_t address) {
   return Space::Global;
 }
 
+/// A fault if a bulk copy that was not waited for writes there.
+static bool checkBulkWrites(Warp &warp, const Op &op, unsigned lane,
+                            uint64_t address, unsigned bytes, Touch touch) {
+  for (const BulkWrite &write : warp.block.bulkWrites) {
+    if (address >= write.last || address + bytes <= write.first ||
+        (touch == Touch::Atomic && write.reduces))
+      continue;
+    for (auto [first, size] : write.ranges)
+      if (address < first + size && first < address + bytes) {
+        warp.fail(op, lane,
+                  std::string(touchName(touch)) + " at global address " +
+                      hex(address) +
+                      ", which the asynchronous bulk copy of line " +
+                      std::to_string(write.line) +
+                      " may still write: it was not waited for "
+                      "(cp.async.bulk.wait_group without .read)");
+        return false;
+      }
+  }
+  return true;
+}
+
+namespace {
+
+/// Memory in one piece: `bytes` at an address, and on the host.
+struct Piece {
+  uint64_t address = 0, bytes = 0;
+  uint8_t *data = nullptr, *state = nullptr;
+};
+
+} // namespace
+
+/// Where the lanes are in the piece, if they all are.
+NEST_PTX_INLINE bool placeLanes(uint32_t lanes, const uint64_t *address,
+                                uint64_t bytes, const Piece &piece,
+                                Pointers &p) {
+  if (piece.bytes < bytes)
+    return false;
+  uint64_t offset[laneCount], last = piece.bytes - bytes, beyond = 0;
+  for (unsigned i = 0; i < laneCount; ++i) {
+    offset[i] = lanes >> i & 1 ? address[i] - piece.address : 0;
+    beyond |= uint64_t(offset[i] > last);
+  }
+  if (beyond)
+    return false;
+  for (unsigned i = 0; i < laneCount; ++i) {
+    p.data[i] = piece.data + offset[i];
+    p.state[i] = piece.state ? piece.state + offset[i] : nullptr;
+    p.sharedAddress[i] = static_cast<uint32_t>(offset[i]);
+  }
+  return true;
+}
+NEST_PTX_FAST static bool placeLanesFast(uint32_t lanes,
+                                         const uint64_t *address,
+                                         uint64_t bytes, const Piece &piece,
+                                         Pointers &p) {
+  return placeLanes(lanes, address, bytes, piece, p);
+}
+
+/// locate() for lanes that lie in shared memory or in one allocation, as they
+/// do as a rule. Says nothing about faults.
+static bool locateInOne(Block &block, uint32_t lanes, Space space,
+                        const uint64_t *address, unsigned bytes, bool writes,
+                        Pointers &p) {
+  static const auto place = hasFastLanes() ? placeLanesFast : placeLanes;
+  uint64_t first = address[__builtin_ctz(lanes)];
+  Piece piece;
+  if (space == Space::Shared ||
+      (space == Space::Generic && windowOf(first) == Space::Shared)) {
+    piece = {space == Space::Shared ? 0 : sharedWindow, block.sharedSize,
+             block.shared.data(), block.sharedState.data()};
+    p.sharedLanes = lanes;
+  } else if (space == Space::Local || space == Space::Param ||
+             windowOf(first) != Space::Global) {
+    return false;
+  } else {
+    Allocation *allocation = block.device.find(first);
+    if (!allocation || (writes && allocation->isConstant) ||
+        !block.bulkWrites.empty())
+      return false;
+    piece = {allocation->address, allocation->bytes, allocation->data,
+             allocation->undefined.get()};
+    p.sharedLanes = 0;
+  }
+  return place(lanes, address, bytes, piece, p);
+}
+
 bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
                         const uint64_t *address, unsigned bytes, unsigned align,
                         Touch touch, Pointers &p) {
   Block &block = warp.block;
   bool writes = touch == Touch::Write || touch == Touch::Atomic ||
                 touch == Touch::AsyncWrite;
-  p.sharedLanes = 0;
   uint64_t bad = 0;
-  forLanes(lanes, [&](unsigned lane) { bad |= address[lane]; });
+  if (lanes == ~0u)
+    for (unsigned lane = 0; lane < laneCount; ++lane)
+      bad |= address[lane];
+  else
+    forLanes(lanes, [&](unsigned lane) { bad |= address[lane]; });
   if (bad & (align - 1)) {
     for (unsigned lane = 0; lane < laneCount; ++lane)
       if (lanes >> lane & 1 && address[lane] & (align - 1)) {
@@ -91,7 +183,9 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
         return false;
       }
   }
-  // All lanes of the usual request lie in one space and one allocation.
+  if (lanes && locateInOne(block, lanes, space, address, bytes, writes, p))
+    return true;
+  p.sharedLanes = 0;
   Allocation *last = nullptr;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
@@ -157,6 +251,9 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
                   : "outside every allocation");
         }
       }
+      if (!block.bulkWrites.empty() &&
+          !checkBulkWrites(warp, op, lane, at, bytes, touch))
+        return false;
       uint64_t offset = at - last->address;
       if (last->bytes - offset < bytes)
         return outside(warp, op, lane, at, bytes, touch, "global",
@@ -176,9 +273,44 @@ bool nestc::ptx::locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
   return true;
 }
 
+/// Any byte at the pointers that is not Defined.
+template <unsigned bytes>
+static bool anyUndefined(uint32_t lanes, uint8_t *const *state) {
+  uint64_t any = 0;
+  forLanes(lanes, [&](unsigned lane) {
+    if (!state[lane])
+      return;
+    uint64_t words[(bytes + 7) / 8] = {};
+    std::memcpy(words, state[lane], bytes);
+    for (uint64_t word : words)
+      any |= word;
+  });
+  return any != 0;
+}
+
+bool nestc::ptx::anyUndefined(uint32_t lanes, unsigned bytes,
+                              const Pointers &p) {
+  switch (bytes) {
+  case 1:
+    return ::anyUndefined<1>(lanes, p.state);
+  case 2:
+    return ::anyUndefined<2>(lanes, p.state);
+  case 4:
+    return ::anyUndefined<4>(lanes, p.state);
+  case 8:
+    return ::anyUndefined<8>(lanes, p.state);
+  case 16:
+    return ::anyUndefined<16>(lanes, p.state);
+  default:
+    return ::anyUndefined<32>(lanes, p.state);
+  }
+}
+
 bool nestc::ptx::checkState(Warp &warp, const Op &op, uint32_t lanes,
                             unsigned bytes, bool definedOnly,
                             const Pointers &p) {
+  if (!anyUndefined(lanes, bytes, p))
+    return true;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
     if (!p.state[lane])
@@ -191,6 +323,12 @@ bool nestc::ptx::checkState(Warp &warp, const Op &op, uint32_t lanes,
         warp.fail(op, lane,
                   "the destination of an asynchronous copy is used before the "
                   "copy was waited for");
+        return false;
+      }
+      if (state == Object) {
+        warp.fail(op, lane,
+                  "an mbarrier is used as memory: only mbarrier instructions "
+                  "touch it before mbarrier.inval");
         return false;
       }
       if (definedOnly) {
@@ -209,6 +347,7 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
     return true;
   Block &block = warp.block;
   Races &races = block.races;
+  assert(bytes >= warp.program.sharedGranule && "Decoder::noteSharedAccess");
   Race race;
   bool found = false;
   races.setTag(op.line);
@@ -235,8 +374,13 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
         races.writeAsync(warp.id, p.sharedLanes, p.sharedAddress, bytes, race);
     break;
   }
-  if (!found)
-    return true;
+  if (found)
+    failRace(warp, op, race);
+  return !found;
+}
+
+void nestc::ptx::failRace(Warp &warp, const Op &op, const Race &race) {
+  const Block &block = warp.block;
   unsigned other = race.otherWarp * laneCount + race.otherLane;
   const uint32_t *extent = block.config.block;
   char text[256];
@@ -248,7 +392,6 @@ bool nestc::ptx::checkRaces(Warp &warp, const Op &op, unsigned bytes,
                 other / (extent[0] * extent[1]),
                 race.otherWrote ? "wrote" : "read", race.otherTag);
   warp.fail(op, race.lane, text);
-  return false;
 }
 
 bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
@@ -270,9 +413,12 @@ bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
     Space where = space == Space::Generic ? windowOf(address[lane]) : space;
     if (where != Space::Global)
       continue;
-    // Strong accesses order first: what they meet was released to them.
-    if (kind == Kind::Atomic || kind == Kind::StrongRead)
-      races->synchronize(block.index, address[lane]);
+    bool strong = kind == Kind::Atomic || kind == Kind::StrongRead;
+    bool wide = strong && !op.access.isOfBlock;
+    bool reads = kind == Kind::StrongRead ||
+                 (op.opClass == OpClass::Atomic && !op.list2.empty());
+    if (wide && reads)
+      races->strongRead(block.index, address[lane], op.access.acquires);
     uint8_t stored[16] = {};
     for (unsigned b = 0; values.bytes && b < bytes && b < 16; ++b)
       stored[b] = static_cast<const uint8_t *>(
@@ -280,7 +426,9 @@ bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
                                             b % values.bytes];
     const GlobalAccess *other =
         races->access(block.races, block.index, warp.id, lane, address[lane],
-                      bytes, kind, stored, op.line);
+                      bytes, kind, stored, op.line, strong && !wide);
+    if (wide && kind == Kind::Atomic)
+      races->strongWrite(block.index, address[lane], op.access.releases);
     if (!other)
       continue;
     const LaunchConfig &config = block.config;

@@ -53,11 +53,17 @@ bool locate(Warp &warp, const Op &op, uint32_t lanes, Space space,
 bool checkRaces(Warp &warp, const Op &op, unsigned bytes, Touch touch,
                 const Pointers &pointers, const StoredValues &values = {});
 
+/// The fault for a race in shared memory.
+void failRace(Warp &warp, const Op &op, const Race &race);
+
 /// The same in global memory, when the launch asks for it.
 bool checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes, Space space,
                       const uint64_t *address, unsigned bytes, Touch touch,
                       const Pointers &pointers,
                       const StoredValues &values = {});
+
+/// Any byte that is not Defined. `bytes` is a power of two up to 32.
+bool anyUndefined(uint32_t lanes, unsigned bytes, const Pointers &pointers);
 
 /// A fault if any byte is a copy that has not landed, or (with `definedOnly`)
 /// undefined.

@@ -91,6 +91,7 @@ struct MemoryAccess {
   bool isVolatile = false;   ///< volatile, relaxed, acquire, release
   bool acquires = false;
   bool releases = false;
+  bool isOfBlock = false;    ///< a strong access with the scope of a block
   uint32_t constantBase = 0; ///< offset added when there is no register
 };
 
@@ -110,9 +111,10 @@ struct Op {
   bool aligned = false;            ///< all lanes of the warp have to be there
   bool hasResultPredicate = false; ///< d is a predicate
   bool flag = false;               ///< for the instruction's own use
-  uint8_t variant = 0;             ///< for the instruction's own use
-  uint8_t resultBytes = 0;         ///< of a lane of d, for shadows
-  uint8_t sourceBytes = 0;         ///< of s[0] in an exchange; 0: a predicate
+  bool hidden = false;     ///< not of the text: the profile leaves it out
+  uint8_t variant = 0;     ///< for the instruction's own use
+  uint8_t resultBytes = 0; ///< of a lane of d, for shadows
+  uint8_t sourceBytes = 0; ///< of s[0] in an exchange; 0: a predicate
   Slot guard;
   Slot d;
   Slot e; ///< a second result: the predicate of shfl, the carry
@@ -163,14 +165,18 @@ struct Program {
   };
   std::vector<SpecialPlace> specials;
   Meeting meeting;
+  /// Registers of wgmma, numbered; and the numbers of its D and A, by
+  /// Op::target.
+  std::vector<Slot> groupRegisters;
+  std::vector<std::vector<uint32_t>> groupNumbers;
 
   std::vector<ParamPlace> params;
   uint32_t paramBytes = 0;
   uint32_t localBytes = 0;    ///< of a thread
   uint32_t sharedBytes = 0;   ///< static
   uint32_t dynamicOffset = 0; ///< where dynamic shared memory begins
-  /// Smallest access that may be to shared memory.
-  unsigned sharedGranule = 4;
+  /// Smallest access that may be to shared memory, at most 16.
+  unsigned sharedGranule = 16;
   unsigned granule = 4; ///< the same to any memory
   /// Blocks may speak to each other: atomics with a result, acquire, volatile.
   bool communicates = false;

@@ -28,11 +28,12 @@
 #ifndef NESTC_TOOLS_PTX_EMULATOR_RACES_H
 #define NESTC_TOOLS_PTX_EMULATOR_RACES_H
 
+#include "tools/ptx-emulator/Knowledge.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace nestc {
@@ -48,31 +49,11 @@ struct Race {
   uint32_t otherTag = 0;
 };
 
-/// Which accesses happened before whoever holds this: up to which clock, of all
-/// lanes of a warp and of single threads.
-class Knowledge {
-public:
-  void clear() {
-    all.fill(0);
-    some.clear();
-  }
-
-private:
-  friend class Races;
-
-  uint32_t of(unsigned warp, unsigned lane) const;
-  void raise(unsigned warp, unsigned lane, uint32_t clock);
-  void join(const Knowledge &other);
-
-  std::array<uint32_t, 32> all{};
-  std::vector<std::pair<uint16_t, uint32_t>> some; ///< thread, clock; sorted
-};
-
 /// The bytes of a store: element e of a lane lies at element[e] + lane *
 /// stride.
 struct StoredValues {
   const void *element[4] = {};
-  unsigned bytes = 0; ///< of an element; 0: nothing is known of them
+  unsigned bytes = 0; ///< of an element, a power of two; 0: nothing is known
   unsigned stride = 0;
 };
 
@@ -81,8 +62,12 @@ struct StoredValues {
 /// lane, which is a power of two up to 16 and at least the granule.
 class Races {
 public:
-  /// Starts a block. `granule` is 1, 2 or 4, no more than the smallest access;
-  /// `threads` is at most 1024.
+  /// Clocks begin again at the first barrier of the whole block at which one is
+  /// beyond `oldClock`.
+  explicit Races(uint32_t oldClock = lastClock / 2) : oldClock(oldClock) {}
+
+  /// Starts a block. `granule` is a power of two up to 16, no more than the
+  /// smallest access; `threads` is at most 1024.
   void reset(uint32_t bytes, unsigned granule, unsigned threads);
 
   /// Names the accesses that follow, as the line they stand in.
@@ -98,6 +83,10 @@ public:
   /// What is at each lane's address is read by all live lanes (ldmatrix).
   bool readAll(unsigned warp, uint32_t lanes, const uint32_t *address,
                unsigned size, Race &race);
+  /// One lane reads `size` bytes at each of these addresses; with `remember`
+  /// false it is only looked whether it may.
+  bool readMany(unsigned warp, unsigned lane, const uint32_t *address,
+                size_t count, unsigned size, bool remember, Race &race);
   /// Strong accesses, which do not race with each other: read-modify-write and
   /// stores, and loads.
   bool atomic(unsigned warp, uint32_t lanes, const uint32_t *address,
@@ -124,19 +113,28 @@ public:
   void release(Knowledge &to, unsigned warp, uint32_t lanes);
   void acquire(const Knowledge &from, unsigned warp, uint32_t lanes);
 
-  /// The clock of a thread now, and whether what it did at such a clock
-  /// happened before what `lane` does now.
-  uint32_t recordOf(unsigned warp, unsigned lane) const {
-    return record(warp, lane);
+  /// The last plain store of a byte there is one that those whose fences are in
+  /// `fenced` did not know, and not of an asynchronous copy.
+  bool unfenced(const Knowledge &fenced, uint32_t address, unsigned size,
+                Race &race) const;
+  /// Set in the tag of a store that an asynchronous copy makes.
+  static constexpr uint32_t copyTag = 1u << 31;
+
+  /// The clock of a thread now, with the thread in the low 10 bits, and whether
+  /// what it did at such a clock happened before what `lane` does now.
+  uint64_t recordOf(unsigned warp, unsigned lane) const {
+    return uint64_t(epoch) << 32 | record(warp, lane);
   }
-  bool ordered(unsigned warp, unsigned lane, uint32_t rec) const {
-    return known(warps[warp], warp, lane, rec);
+  bool ordered(unsigned warp, unsigned lane, uint64_t rec) const {
+    return rec >> 32 != epoch ||
+           known(warps[warp], warp, lane, static_cast<uint32_t>(rec));
   }
 
   void exitLanes(unsigned warp, uint32_t lanes) { warps[warp].live &= ~lanes; }
 
 private:
   static constexpr uint32_t lastClock = (1u << 22) - 2;
+  static constexpr uint32_t past = 1;
 
   struct Warp {
     uint32_t clock = 1;
@@ -146,17 +144,24 @@ private:
     std::unique_ptr<std::array<Knowledge, 32>> extra; ///< of single lanes
   };
 
-  /// Who has accessed a granule in one way since the last plain store: by warp,
-  /// the latest clock and the lanes.
-  struct Cell {
+  /// By warp, a clock: after it the warp did nothing of a kind.
+  using Latest = std::array<uint32_t, 32>;
+
+  struct Earlier {
     uint32_t clock;
-    uint32_t lanes;
+    uint32_t lane;
   };
+  /// Who has accessed each granule in one way since its last plain store: by
+  /// warp, the latest clock and the lanes that accessed it then.
   struct AccessSet {
-    std::vector<Cell> cells;     ///< [warp][granule]; made when first needed
-    std::vector<uint32_t> warps; ///< [granule]: warps with a cell
+    std::vector<uint32_t> clocks, lanes; ///< [warp][granule]
+    /// By index in these: accesses of other lanes at earlier clocks, which not
+    /// all of the warp know of.
+    std::unordered_map<size_t, std::vector<Earlier>> earlier;
+    std::vector<uint32_t> warps; ///< [granule]: warps that are in the lists
     std::vector<uint32_t> tags;  ///< [granule]: of the last access
-    bool used = false;
+    Latest newest{};
+    bool used = false; ///< the lists are there
   };
 
   uint32_t record(unsigned warp, unsigned lane) const {
@@ -171,30 +176,52 @@ private:
   }
   Knowledge &extraOf(Warp &warp, unsigned lane);
   void give(Knowledge &to, unsigned warp, uint32_t lanes) const;
+  void take(const Knowledge &from, unsigned warp, uint32_t lanes);
   void restart();
+  void forget();
 
   void need(AccessSet &set);
   void add(AccessSet &set, unsigned warp, uint32_t granule, uint32_t lanes,
            unsigned lane);
+  void keepEarlier(AccessSet &set, size_t index, unsigned warp, uint32_t lanes,
+                   unsigned lane);
   /// A racing access of the set, if any.
   bool conflict(const AccessSet &set, unsigned warp, unsigned lane,
                 uint32_t granule, Race &race) const;
   bool behindWrite(unsigned warp, unsigned lane, uint32_t granule,
                    Race &race) const;
-  template <typename Silent>
+  bool behindAtomics(unsigned warp, unsigned lane, uint32_t granule,
+                     Race &race) const;
+  template <typename Silent, typename Equal>
   bool store(unsigned warp, uint32_t lanes, const uint32_t *address,
-             unsigned size, Silent isSilent, Race &race);
+             unsigned size, Silent isSilent, Equal equal, Race &race);
   bool report(Race &race, uint32_t granule, unsigned lane, uint32_t other,
               uint32_t tag, bool otherWrote, bool thisWrites) const;
+
+  struct Four;
+  template <bool merge, typename CheckFour, typename CheckOne,
+            typename CheckEach>
+  bool visit(unsigned warp, uint32_t lanes, const uint32_t *address,
+             unsigned size, CheckFour four, CheckOne one, CheckEach each) const;
+  uint32_t unknown(const Latest &latest, const Warp &warp) const;
+  bool isBehindWrites(const Warp &warp, const Four &four) const;
+  bool isBehind(const AccessSet &set, uint32_t suspects, unsigned warp,
+                const Four &four) const;
+  struct Cells;
+  Cells cellsOf(AccessSet &set, unsigned warp) const;
 
   unsigned shift = 2; ///< of a byte offset to its granule
   unsigned warpCount = 0;
   uint32_t granules = 0;
   uint32_t currentTag = 0;
+  uint32_t oldClock;
+  uint32_t epoch = 0;
   std::array<Warp, 32> warps;
   std::array<Knowledge, 16> barriers;
-  /// [granule]: clock, warp and lane of the last plain store; 0 for none.
+  /// [granule]: clock, warp and lane of the last plain store; 0 for none,
+  /// `past` for one of an earlier epoch.
   std::vector<uint32_t> writes, writeTags;
+  Latest newestWrite{};
   AccessSet reads, atomics, strongReads;
   /// Others that stored the same value, by granule: threads.
   std::unordered_map<uint32_t, std::vector<uint16_t>> coWriters;

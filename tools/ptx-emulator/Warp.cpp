@@ -40,15 +40,19 @@ void Warp::start(uint32_t lanes) {
   for (auto [first, last] : program.definedSlots)
     std::memset(undef + first, 0, size_t(last - first) * 4);
   undef[0] = 0;
-  std::memset(localState.data(), Undefined, localState.size());
+  std::fill(localState.begin(), localState.end(), Undefined);
   copies.clear();
+  copyNumber = 0;
   std::memset(openGroup, 0, sizeof openGroup);
+  bulkReads.clear();
+  std::memset(openBulkGroup, 0, sizeof openBulkGroup);
   live = present = lanes;
   clock = 0;
   groupCount = 1;
   groups[0] = {0, lanes, Group::State::Ready, 0};
   current = 0;
   rotation = lastRank = 0;
+  pollStamp = 0;
   fillSpecials();
 }
 
@@ -195,25 +199,57 @@ void Warp::merge() {
         ++j;
         continue;
       }
-      groups[i].lanes |= groups[j].lanes;
-      groups[i].state = Group::State::Ready;
+      groups[i] = {groups[i].pc, groups[i].lanes | groups[j].lanes,
+                   Group::State::Ready, 0};
       groups[j] = groups[--groupCount];
     }
 }
 
-/// Chooses the ready group of the lowest rank or, when it is time to be fair,
-/// the next one above the last. False when no group is ready.
+void Warp::observe(uint64_t address, const void *data, unsigned bytes) {
+  uint64_t &seen = groups[current].seen;
+  seen = (seen ^ address) * 0x9e3779b97f4a7c15;
+  for (unsigned at = 0; at < bytes; at += 8) {
+    uint64_t value = 0;
+    std::memcpy(&value, static_cast<const uint8_t *>(data) + at,
+                std::min(bytes - at, 8u));
+    seen = ((seen ^ seen >> 29 ^ value) * 0xbf58476d1ce4e5b9) | 1;
+  }
+}
+
+void Warp::changed() {
+  groups[current].seen = groups[current].seenBefore = 0;
+  for (unsigned i = 0; i < groupCount; ++i)
+    groups[i].polls = 0;
+}
+
+/// The group jumps back. True when it polls, and has to give others its turn.
+bool Warp::foundPolling(Group &group) {
+  bool same = group.seen == group.seenBefore;
+  group.seenBefore = group.seen;
+  group.seen = 0;
+  if (same)
+    group.polls = ++pollStamp;
+  return same;
+}
+
+/// Chooses the ready group of the lowest rank that does not poll, or the one
+/// that has polled longest; when it is time to be fair, the next one above the
+/// last. False when no group is ready.
 bool Warp::pick() {
   const uint32_t *rank = program.rank.data();
   if (rotation > patience + fairness || groupCount < 2)
     rotation = 0;
   bool fair = rotation > patience;
   int best = -1;
+  auto isBefore = [&](const Group &a, const Group &b) {
+    return !fair && a.polls != b.polls ? a.polls < b.polls
+                                       : rank[a.pc] < rank[b.pc];
+  };
   for (int round = fair ? 0 : 1; round < 2 && best < 0; ++round)
     for (unsigned i = 0; i < groupCount; ++i)
       if (groups[i].state == Group::State::Ready &&
           (round == 1 || rank[groups[i].pc] > lastRank) &&
-          (best < 0 || rank[groups[i].pc] < rank[groups[best].pc]))
+          (best < 0 || isBefore(groups[i], groups[best])))
         best = i;
   if (best < 0)
     return false;
@@ -396,6 +432,14 @@ void Warp::release(unsigned barrier, const Barrier &b) {
     }
 }
 
+bool Warp::timeOut() {
+  bool any = false;
+  for (unsigned i = 0; i < groupCount; ++i)
+    if (groups[i].state == Group::State::Poll && groups[i].mayTimeOut)
+      any = groups[i].timedOut = true;
+  return any;
+}
+
 bool Warp::explain() {
   for (unsigned i = 0; i < groupCount; ++i) {
     Group &group = groups[i];
@@ -441,7 +485,8 @@ bool Warp::explain() {
     if (group.state == Group::State::Poll) {
       fail(op, lane,
            "deadlock: " + program.opcodes[op.opcode] +
-               " waits for what no thread of the block will do");
+               " waits for what no thread of the block will do" +
+               missingAt(op, lane));
       return true;
     }
   }
@@ -467,6 +512,7 @@ void Warp::taint(const Op &op, uint32_t lanes, uint32_t undefinedLanes) {
 
 uint64_t Warp::run(uint64_t budget) {
   uint64_t left = budget;
+  polling = false;
   for (unsigned i = 0; i < groupCount; ++i)
     if (groups[i].state == Group::State::Poll)
       groups[i].state = Group::State::Ready;
@@ -570,7 +616,21 @@ uint64_t Warp::run(uint64_t budget) {
           continue;
         case OpKind::Branch:
           if (exec == lanes) {
+            bool back =
+                group->seen && program.rank[op.target] <= program.rank[pc];
             pc = op.target;
+            if (__builtin_expect(back, 0) && foundPolling(*group)) {
+              group->pc = pc;
+              --left;
+              ++clock;
+              polling = true;
+              for (unsigned i = 0; i < groupCount; ++i)
+                polling &=
+                    groups[i].state != Group::State::Ready || groups[i].polls;
+              if (polling)
+                return budget - left;
+              goto next;
+            }
           } else if (!exec) {
             ++pc;
           } else {
@@ -619,6 +679,14 @@ uint64_t Warp::run(uint64_t budget) {
           goto next;
         }
         case OpKind::Exit:
+          for (const BulkRead &read : bulkReads)
+            if (exec >> read.lane & 1) {
+              group->pc = pc;
+              fail(op, read.lane,
+                   "the thread exits while its bulk copy of line " +
+                       std::to_string(read.line) + " may still read");
+              return budget - left;
+            }
           live &= ~exec;
           lanes &= ~exec;
           if (exec) {
@@ -631,7 +699,7 @@ uint64_t Warp::run(uint64_t budget) {
               groups[current] = groups[--groupCount];
               current = 0;
             }
-            block.exited(*this, exec);
+            block.exited(*this, op, exec);
             if (!lanes) {
               --left;
               ++clock;

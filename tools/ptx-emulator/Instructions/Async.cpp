@@ -92,7 +92,8 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
     // Lanes whose groups have the same number, which is all of them as a rule.
     AsyncCopies &copies = warp.copies.emplace_back();
     copies.group = warp.openGroup[__builtin_ctz(rest)];
-    copies.lanes = 0;
+    copies.lanes = copies.recorded = 0;
+    copies.number = ++warp.copyNumber;
     copies.line = op.line;
     copies.bytes = bytes;
     forLanes(rest, [&](unsigned lane) {
@@ -127,31 +128,58 @@ static Step copyAsync(Warp &warp, const Op &op, uint32_t lanes) {
   return Step::Done;
 }
 
-void nestc::ptx::landCopies(Warp &warp, uint32_t lanes, uint32_t pending,
-                            bool open) {
+/// Makes the copies of these lanes visible.
+static void land(Warp &warp, AsyncCopies &copies, uint32_t lanes) {
   Block &block = warp.block;
-  for (AsyncCopies &copies : warp.copies) {
-    uint32_t land = copies.lanes & lanes, done = 0;
-    forLanes(land, [&](unsigned lane) {
-      // All but the last `pending` committed groups; open ones on wait_all.
-      uint32_t committed = warp.openGroup[lane];
-      if (!(open || copies.group + uint64_t(pending) < committed))
-        return;
-      done |= 1u << lane;
-      uint32_t at = copies.address[lane];
-      std::memcpy(block.shared.data() + at, copies.data[lane], copies.bytes);
-      uint8_t *state = block.sharedState.data() + at;
-      for (unsigned b = 0; b < copies.bytes; ++b)
-        state[b] = copies.undefined[lane] >> b & 1 ? Undefined : Defined;
-      block.races.setTag(copies.line);
-      block.races.landAsync(warp.id, lane, at, copies.bytes);
-    });
-    copies.lanes &= ~done;
-  }
+  forLanes(lanes, [&](unsigned lane) {
+    uint32_t at = copies.address[lane];
+    std::memcpy(block.shared.data() + at, copies.data[lane], copies.bytes);
+    uint8_t *state = block.sharedState.data() + at;
+    for (unsigned b = 0; b < copies.bytes; ++b)
+      state[b] = copies.undefined[lane] >> b & 1 ? Undefined : Defined;
+  });
+  recordCopies(warp, copies, lanes);
+  copies.lanes &= ~lanes;
+}
+
+static void forgetLanded(Warp &warp) {
   warp.copies.erase(
       std::remove_if(warp.copies.begin(), warp.copies.end(),
                      [](const AsyncCopies &copies) { return !copies.lanes; }),
       warp.copies.end());
+}
+
+void nestc::ptx::recordCopies(Warp &warp, AsyncCopies &copies, uint32_t lanes) {
+  Races &races = warp.block.races;
+  races.setTag(copies.line | Races::copyTag);
+  forLanes(lanes & ~copies.recorded, [&](unsigned lane) {
+    races.landAsync(warp.id, lane, copies.address[lane], copies.bytes);
+  });
+  copies.recorded |= lanes;
+}
+
+/// Lands the copies of these lanes that are in no group among their last
+/// `pending` committed ones; with `open` also those not committed.
+static void landCopies(Warp &warp, uint32_t lanes, uint32_t pending,
+                       bool open) {
+  for (AsyncCopies &copies : warp.copies) {
+    uint32_t done = 0;
+    forLanes(copies.lanes & lanes, [&](unsigned lane) {
+      // All but the last `pending` committed groups; open ones on wait_all.
+      uint32_t committed = warp.openGroup[lane];
+      done |= uint32_t(open || copies.group + uint64_t(pending) < committed)
+              << lane;
+    });
+    land(warp, copies, done);
+  }
+  forgetLanded(warp);
+}
+
+void nestc::ptx::landCopiesUpTo(Warp &warp, unsigned lane, uint64_t number) {
+  for (AsyncCopies &copies : warp.copies)
+    if (copies.number <= number)
+      land(warp, copies, copies.lanes & 1u << lane);
+  forgetLanded(warp);
 }
 
 static Step commit(Warp &warp, const Op &, uint32_t lanes) {
@@ -166,12 +194,12 @@ static Step wait(Warp &warp, const Op &op, uint32_t lanes) {
 
 static void decodeCopy(Decoder &d) {
   Op op = d.start(OpKind::Effect, OpClass::AsyncCopy);
-  if (d.take("bulk") || d.take("reduce"))
-    return d.error("bulk copies are not supported yet");
-  d.needOneOf({"async"});
+  if (d.has("bulk"))
+    return decodeBulkCopy(d);
+  d.needNext({"async"});
   d.require(70, 80);
   if (d.take("mbarrier"))
-    return d.error("mbarriers are not supported yet");
+    return decodeCopyArrival(d);
   if (d.take("commit_group")) {
     d.finish(0);
     op.effect = commit;
@@ -193,8 +221,10 @@ static void decodeCopy(Decoder &d) {
     return d.emit(std::move(op));
   }
   bool global = d.needOneOf({"ca", "cg"}) == 1;
-  d.needOneOf({"shared", "shared::cta"});
-  d.needOneOf({"global"});
+  // The destination is named before the source.
+  if (d.takeOneOf({"shared", "shared::cta", "global"}) == 2 ||
+      !d.take("global"))
+    d.error("the spaces are missing", ".shared.global");
   bool hint = d.take("L2::cache_hint");
   if (d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"}) >= 0 || hint)
     d.require(74, 80);
@@ -218,7 +248,7 @@ static void decodeCopy(Decoder &d) {
   op.access.constantBase = static_cast<uint32_t>(source.imm);
   op.target = static_cast<uint32_t>(Space::Global);
   op.access.bytes = static_cast<uint8_t>(*bytes);
-  d.noteSharedAccess(4);
+  d.noteSharedAccess(op.access.bytes);
   if (d.operandCount() > least) {
     const Operand &size = d.operand(3);
     bool isPredicate = size.kind == Operand::Kind::Register &&

@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "tools/ptx-emulator/Instructions/Atomic.h"
 #include "tools/ptx-emulator/Decoder.h"
 #include "tools/ptx-emulator/Lanes.h"
 #include "tools/ptx-emulator/MemoryAccess.h"
@@ -17,19 +18,6 @@
 using namespace nestc::ptx;
 
 namespace {
-enum AtomicKind : uint8_t {
-  AtomicAdd,
-  AtomicMin,
-  AtomicMax,
-  AtomicAnd,
-  AtomicOr,
-  AtomicXor,
-  AtomicExch,
-  AtomicCas,
-  AtomicInc,
-  AtomicDec
-};
-
 /// Two halves of one word.
 template <typename T>
 struct Pair {
@@ -64,7 +52,9 @@ T extremum(T a, T b, bool max) {
 /// The new value.
 template <typename T>
 T update(AtomicKind kind, T old, T b, T c, bool global) {
-  if constexpr (std::is_integral_v<T>) {
+  if constexpr (sizeof(T) == 16) { // exch and cas alone
+    return kind == AtomicExch ? b : old == b ? c : old;
+  } else if constexpr (std::is_integral_v<T>) {
     using U = std::make_unsigned_t<T>;
     switch (kind) {
     case AtomicAdd:
@@ -111,22 +101,79 @@ struct WordOf<8> {
 };
 } // namespace
 
-/// Blocks on other cores may reduce into the same word.
+/// Returns what was there; `changed` is set if it is another value now. Blocks
+/// on other cores may reduce into the same word.
 template <typename T>
-static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global) {
-  using Word = typename WordOf<sizeof(T)>::Type;
-  Word *word = reinterpret_cast<Word *>(at);
-  Word seen = __atomic_load_n(word, __ATOMIC_RELAXED);
-  for (;;) {
-    T old;
-    std::memcpy(&old, &seen, sizeof(T));
+static T exchange(uint8_t *at, AtomicKind kind, T b, T c, bool global,
+                  bool &changed) {
+  T old;
+  if constexpr (sizeof(T) == 16) { // never a reduction: one core runs all
+    std::memcpy(&old, at, 16);
     T next = update(kind, old, b, c, global);
-    Word bits;
-    std::memcpy(&bits, &next, sizeof(T));
-    if (__atomic_compare_exchange_n(word, &seen, bits, false, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED))
-      return old;
+    std::memcpy(at, &next, 16);
+    changed |= next != old;
+    return old;
+  } else {
+    using Word = typename WordOf<sizeof(T)>::Type;
+    Word *word = reinterpret_cast<Word *>(at);
+    Word seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+    for (;;) {
+      std::memcpy(&old, &seen, sizeof(T));
+      T next = update(kind, old, b, c, global);
+      Word bits;
+      std::memcpy(&bits, &next, sizeof(T));
+      if (__atomic_compare_exchange_n(word, &seen, bits, false,
+                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        changed |= bits != seen;
+        return old;
+      }
+    }
   }
+}
+
+template <typename T>
+static void reduce(uint8_t *to, const uint8_t *from, uint32_t count,
+                   AtomicKind kind, bool global) {
+  for (uint32_t i = 0; i < count; ++i) {
+    T value;
+    bool changed = false;
+    std::memcpy(&value, from + i * sizeof(T), sizeof(T));
+    exchange<T>(to + i * sizeof(T), kind, value, T(), global, changed);
+  }
+}
+
+ReduceFn nestc::ptx::reduction(Type type) {
+  switch (type) {
+  case Type::U32:
+  case Type::B32:
+    return reduce<uint32_t>;
+  case Type::S32:
+    return reduce<int32_t>;
+  case Type::U64:
+  case Type::B64:
+    return reduce<uint64_t>;
+  case Type::S64:
+    return reduce<int64_t>;
+  case Type::F16:
+    return reduce<Half>;
+  case Type::BF16:
+    return reduce<Bf16>;
+  case Type::F32:
+    return reduce<float>;
+  case Type::F64:
+    return reduce<double>;
+  default:
+    return nullptr;
+  }
+}
+
+/// Undefined bytes of memory, as bits of the register that takes the old value.
+static uint64_t shadowOf(const uint8_t *state, unsigned bytes) {
+  uint64_t shadow = 0;
+  for (unsigned b = 0; state && b < bytes; ++b)
+    if (state[b] != Defined)
+      shadow |= uint64_t(0xff) << (8 * std::min(b, 7u));
+  return shadow;
 }
 
 /// R is the register that holds a T.
@@ -139,6 +186,9 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
       !locate(warp, op, lanes, op.access.space, address, bytes, bytes,
               Touch::Atomic, p))
     return Step::Fault;
+  if (count > 1 && p.sharedLanes)
+    return warp.fail(op, __builtin_ctz(p.sharedLanes),
+                     "an atomic on a vector is for global memory");
   auto kind = static_cast<AtomicKind>(op.variant);
   // list: the operands b; list2: the results. A second operand is s[2].
   for (Slot slot : op.list)
@@ -153,61 +203,39 @@ static Step atomic(Warp &warp, const Op &op, uint32_t lanes) {
   bool fences = warp.program.hasFences;
   synchronize(warp, lanes, address, p, op.access.space,
               op.access.acquires || fences, op.access.releases || fences);
-  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
-    unsigned lane = __builtin_ctz(rest);
+  for (Slot slot : op.list2)
+    warp.define(slot, lanes);
+  bool changed = false;
+  forLanes(lanes, [&](unsigned lane) {
     bool global = !(p.sharedLanes >> lane & 1);
+    // All operands before the first result: they may be the same registers.
+    T b[8], c;
+    for (unsigned e = 0; e < count; ++e)
+      std::memcpy(&b[e], warp.at<R>(op.list[e]) + lane, sizeof(T));
+    std::memcpy(&c, warp.at<R>(op.s[2]) + lane, sizeof(T));
     for (unsigned e = 0; e < count; ++e) {
-      T b, c;
-      std::memcpy(&b, warp.at<R>(op.list[e]) + lane, sizeof(T));
-      std::memcpy(&c, warp.at<R>(op.s[2]) + lane, sizeof(T));
-      T old = exchange<T>(p.data[lane] + e * sizeof(T), kind, b, c, global);
+      T old = exchange<T>(p.data[lane] + e * sizeof(T), kind, b[e], c, global,
+                          changed);
       if (op.list2.empty())
         continue;
       R out = 0;
       std::memcpy(&out, &old, sizeof(T));
       warp.at<R>(op.list2[e])[lane] = out;
+      // Only an exchange comes here with a state that is not defined.
+      if (uint64_t shadow = shadowOf(p.state[lane], bytes))
+        warp.setShadow(op.list2[e], lane, sizeof(R), shadow);
     }
     if (p.state[lane])
       std::memset(p.state[lane], Defined, bytes);
-  }
-  for (Slot slot : op.list2)
-    warp.define(slot, lanes);
+  });
+  if (changed)
+    warp.changed();
+  else if (!op.list2.empty())
+    forLanes(lanes, [&](unsigned lane) {
+      warp.observe(address[lane], p.data[lane], bytes);
+    });
   countAccess(warp, lanes, op.access.space, false, address, p, bytes);
   countAccess(warp, lanes, op.access.space, true, address, p, bytes);
-  return Step::Done;
-}
-
-/// 128 bits: exch and cas alone.
-static Step atomic128(Warp &warp, const Op &op, uint32_t lanes) {
-  using Wide = unsigned __int128;
-  uint64_t address[laneCount];
-  Pointers p;
-  if (!addressesOf(warp, op, lanes, address) ||
-      !locate(warp, op, lanes, op.access.space, address, 16, 16, Touch::Atomic,
-              p) ||
-      !warp.demand(op, op.list[0], lanes, "the operand of the atomic") ||
-      !warp.demand(op, op.s[2], lanes, "the operand of the atomic") ||
-      !checkState(warp, op, lanes, 16, op.variant == AtomicCas, p) ||
-      !checkRaces(warp, op, 16, Touch::Atomic, p))
-    return Step::Fault;
-  bool fences = warp.program.hasFences;
-  synchronize(warp, lanes, address, p, op.access.space,
-              op.access.acquires || fences, op.access.releases || fences);
-  forLanes(lanes, [&](unsigned lane) {
-    Wide old, b = warp.at<Wide>(op.list[0])[lane];
-    std::memcpy(&old, p.data[lane], 16);
-    Wide next = op.variant == AtomicExch ? b
-                : old == b               ? warp.at<Wide>(op.s[2])[lane]
-                                         : old;
-    std::memcpy(p.data[lane], &next, 16);
-    if (p.state[lane])
-      std::memset(p.state[lane], Defined, 16);
-    if (!op.list2.empty())
-      warp.at<Wide>(op.list2[0])[lane] = old;
-  });
-  for (Slot slot : op.list2)
-    warp.define(slot, lanes);
-  countAccess(warp, lanes, op.access.space, true, address, p, 16);
   return Step::Done;
 }
 
@@ -215,35 +243,69 @@ static Step atomic128(Warp &warp, const Op &op, uint32_t lanes) {
 // Decoding
 //===----------------------------------------------------------------------===//
 
-/// Types that a kind of atomic has.
-static Type atomicType(Decoder &d, AtomicKind kind, bool isVector) {
-  if (isVector)
-    return d.type(
-        {Type::F32, Type::F16, Type::F16x2, Type::BF16, Type::BF16x2});
-  switch (kind) {
-  case AtomicAdd:
-    return d.type({Type::U32, Type::S32, Type::U64, Type::F32, Type::F64,
-                   Type::F16, Type::F16x2, Type::BF16, Type::BF16x2});
-  case AtomicMin:
-  case AtomicMax:
-    return d.type({Type::U32, Type::S32, Type::U64, Type::S64});
-  case AtomicAnd:
-  case AtomicOr:
-  case AtomicXor:
-    return d.type({Type::B32, Type::B64});
-  case AtomicExch:
-    return d.type({Type::B32, Type::B64, Type::B128});
-  case AtomicCas:
-    return d.type({Type::B16, Type::B32, Type::B64, Type::B128});
-  default:
-    return d.type({Type::U32});
+namespace {
+constexpr unsigned bit(AtomicKind kind) { return 1u << kind; }
+constexpr unsigned sums = bit(AtomicAdd),
+                   orders = bit(AtomicMin) | bit(AtomicMax),
+                   bitwise = bit(AtomicAnd) | bit(AtomicOr) | bit(AtomicXor),
+                   swaps = bit(AtomicExch) | bit(AtomicCas),
+                   counters = bit(AtomicInc) | bit(AtomicDec);
+
+/// What there is of a type: kinds, and lengths of vectors (1: no vector).
+struct AtomicForm {
+  Type type;
+  unsigned kinds;
+  unsigned lengths;
+  unsigned version, sm;
+};
+} // namespace
+
+static constexpr AtomicForm forms[] = {
+    {Type::U32, sums | orders | counters, 1, 0, 0},
+    {Type::S32, sums | orders, 1, 0, 0},
+    {Type::U64, sums | orders, 1, 0, 0},
+    {Type::S64, orders, 1, 0, 0},
+    {Type::F32, sums, 1, 0, 0},
+    {Type::F64, sums, 1, 50, 60},
+    {Type::F16, sums, 1, 63, 70},
+    {Type::F16x2, sums, 1, 62, 60},
+    {Type::BF16, sums, 1, 78, 90},
+    {Type::BF16x2, sums, 1, 78, 90},
+    {Type::B16, bit(AtomicCas), 1, 63, 70},
+    {Type::B32, bitwise | swaps, 1, 0, 0},
+    {Type::B64, bitwise | swaps, 1, 0, 0},
+    {Type::B128, swaps, 1, 83, 90},
+    {Type::F32, sums, 2 | 4, 81, 90},
+    {Type::F16, sums | orders, 2 | 4 | 8, 81, 90},
+    {Type::BF16, sums | orders, 2 | 4 | 8, 81, 90},
+    {Type::F16x2, sums | orders, 2 | 4, 81, 90},
+    {Type::BF16x2, sums | orders, 2 | 4, 81, 90},
+};
+
+/// Takes the type; an error if the kind does not have it in such vectors.
+static Type atomicType(Decoder &d, AtomicKind kind, unsigned count) {
+  Type type = d.type({});
+  std::string legal;
+  for (const AtomicForm &form : forms) {
+    if (!(form.kinds & bit(kind)) || !(form.lengths & count))
+      continue;
+    if (form.type == type) {
+      d.require(form.version, form.sm);
+      return type;
+    }
+    legal +=
+        (legal.empty() ? "one of " : ", ") + std::string(typeName(form.type));
   }
+  d.error(std::string("has no type ") + typeName(type) +
+              (count > 1 ? " in vectors of " + std::to_string(count) : ""),
+          legal);
+  return type;
 }
 
 static void setEffect(Op &op, Type type) {
   switch (type) {
   case Type::B128:
-    op.effect = atomic128;
+    op.effect = atomic<unsigned __int128, unsigned __int128>;
     return;
   case Type::B16:
     op.effect = atomic<uint16_t, uint16_t>;
@@ -292,10 +354,13 @@ static void decodeAtomic(Decoder &d) {
     d.error("red has no .acquire", ".relaxed or .release");
   if (semantics >= 0)
     d.require(60, 70);
-  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  int scope = d.scope();
+  op.access.isOfBlock = scope == 0 || scope == 1;
   Space space = d.space();
-  if (d.take("shared::cluster"))
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (space == Space::Local || space == Space::Param || space == Space::Const)
     d.error(std::string("no atomics on .") + spaceName(space),
             ".global, .shared or generic");
@@ -307,33 +372,17 @@ static void decodeAtomic(Decoder &d) {
   bool noftz = d.take("noftz");
   bool hasHint = d.take("L2::cache_hint");
   int vector = d.takeOneOf({"v2", "v4", "v8"});
-  bool isFloatMinMax = (kind == AtomicMin || kind == AtomicMax) &&
-                       typeBits(d.peekType()) != 64 && !isInt(d.peekType());
-  Type type = isFloatMinMax
-                  ? d.type({Type::F16, Type::F16x2, Type::BF16, Type::BF16x2})
-                  : atomicType(d, kind, vector >= 0);
+  unsigned count = vector < 0 ? 1 : 2u << vector;
+  Type type = atomicType(d, kind, count);
   bool half = type == Type::F16 || type == Type::F16x2;
   bool brain = type == Type::BF16 || type == Type::BF16x2;
   if ((half || brain) != noftz)
     d.error(noftz ? ".noftz is for halves" : ".noftz is missing");
-  if (half)
-    type == Type::F16 ? d.require(63, 70) : d.require(62, 60);
-  if (brain)
-    d.require(78, 90);
-  if (type == Type::F64)
-    d.require(50, 60);
-  if (type == Type::B16)
-    d.require(63, 70);
-  if (type == Type::B128)
-    d.require(83, 90);
-  unsigned count = vector < 0 ? 1 : 2u << vector;
-  if (vector >= 0) {
-    d.require(81, 90);
-    if (space != Space::Global || typeBytes(type) * count > 16)
-      d.error("vectors are for .global, up to 16 bytes");
-  }
-  if (isFloatMinMax && vector < 0)
-    d.error("min and max of halves are for vectors");
+  if (count > 1 && space == Space::Shared)
+    d.error("vectors are for global memory");
+  if (hasHint && (space == Space::Shared || kind == AtomicCas))
+    d.error("no .L2::cache_hint " +
+            std::string(kind == AtomicCas ? "with .cas" : "in .shared"));
   unsigned operands = (isRed ? 2 : 3) + (kind == AtomicCas) + hasHint;
   d.finish(operands);
   unsigned at = isRed ? 0 : 1;
@@ -352,6 +401,9 @@ static void decodeAtomic(Decoder &d) {
     const Operand &operand = d.operand(isResult ? 0 : at + 1);
     if (count == 1) {
       each(operand, isResult);
+    } else if (isResult && operand.kind == Operand::Kind::Sink) {
+      for (unsigned e = 0; e < count; ++e)
+        each(operand, isResult);
     } else if (operand.kind == Operand::Kind::Vector &&
                operand.elements.size() == count) {
       for (const Operand &element : operand.elements)
@@ -363,6 +415,8 @@ static void decodeAtomic(Decoder &d) {
   }
   if (kind == AtomicCas)
     op.s[2] = d.source(at + 2, type);
+  if (hasHint)
+    d.source(operands - 1, Type::B64);
   d.noteAccess(std::min(4u, typeBytes(type)));
   if (space != Space::Global)
     d.noteSharedAccess(std::min(4u, typeBytes(type)));

@@ -86,19 +86,18 @@ template <Relation R, typename T>
 struct Compare {
   NEST_PTX_INLINE bool apply(const Op &, T a, T b) { return holds<R>(a, b); }
 };
-template <Relation R>
+template <Relation R, typename T>
 struct CompareFlushed {
-  NEST_PTX_INLINE bool apply(const Op &, float a, float b) {
+  NEST_PTX_INLINE bool apply(const Op &, T a, T b) {
     return holds<R>(flush(a), flush(b));
   }
 };
 /// The lower or upper half of a packed pair.
-template <Relation R, typename T, unsigned Shift>
+template <typename Comparison, typename T, unsigned Shift>
 struct ComparePacked {
-  NEST_PTX_INLINE bool apply(const Op &, uint32_t a, uint32_t b) {
-    T x{static_cast<uint16_t>(a >> Shift)},
-        y{static_cast<uint16_t>(b >> Shift)};
-    return holds<R>(x, y);
+  NEST_PTX_INLINE bool apply(const Op &op, uint32_t a, uint32_t b) {
+    return Comparison::apply(op, T{static_cast<uint16_t>(a >> Shift)},
+                             T{static_cast<uint16_t>(b >> Shift)});
   }
 };
 
@@ -220,10 +219,20 @@ static Relation takeRelation(Decoder &d) {
                                               Relation::Gt, Relation::Ge};
   if (at < 14)
     return static_cast<Relation>(at);
-  bool isUnsigned = d.has("u16") || d.has("u32") || d.has("u64");
-  if (!isUnsigned)
+  Type compared = Type::None; // the last one: the first of set is the result's
+  for (std::string_view each : d.instruction().modifiers)
+    compared = typeFromName(each).value_or(compared);
+  if (!isUnsignedInt(compared))
     d.error(".lo, .ls, .hi and .hs compare unsigned integers");
   return unsignedOnes[at - 14];
+}
+
+template <typename Comparison, typename T>
+static void setPacked(Op &op, unsigned shift) {
+  if (shift)
+    return setLane<ComparePacked<Comparison, T, 16>, Bit, uint32_t, uint32_t>(
+        op);
+  setLane<ComparePacked<Comparison, T, 0>, Bit, uint32_t, uint32_t>(op);
 }
 
 /// An operation that compares operands `first` and `first + 1` into `d`; of a
@@ -244,22 +253,22 @@ static Op comparison(Decoder &d, Relation relation, Type type, bool ftz,
     switch (type) {
     case Type::F32:
       if (ftz)
-        return setLane<CompareFlushed<R>, Bit, float, float>(op);
+        return setLane<CompareFlushed<R, float>, Bit, float, float>(op);
       return setLane<Compare<R, float>, Bit, float, float>(op);
     case Type::F64:
       return setLane<Compare<R, double>, Bit, double, double>(op);
     case Type::F16:
+      if (ftz)
+        return setLane<CompareFlushed<R, Half>, Bit, Half, Half>(op);
       return setLane<Compare<R, Half>, Bit, Half, Half>(op);
     case Type::BF16:
       return setLane<Compare<R, Bf16>, Bit, Bf16, Bf16>(op);
     case Type::F16x2:
-      if (shift)
-        return setLane<ComparePacked<R, Half, 16>, Bit, uint32_t, uint32_t>(op);
-      return setLane<ComparePacked<R, Half, 0>, Bit, uint32_t, uint32_t>(op);
+      if (ftz)
+        return setPacked<CompareFlushed<R, Half>, Half>(op, shift);
+      return setPacked<Compare<R, Half>, Half>(op, shift);
     case Type::BF16x2:
-      if (shift)
-        return setLane<ComparePacked<R, Bf16, 16>, Bit, uint32_t, uint32_t>(op);
-      return setLane<ComparePacked<R, Bf16, 0>, Bit, uint32_t, uint32_t>(op);
+      return setPacked<Compare<R, Bf16>, Bf16>(op, shift);
     default:
       if constexpr (R <= Relation::Ge)
         byInteger(type, [&](auto zero) {
@@ -276,7 +285,9 @@ static const std::initializer_list<Type> compared = {
     Type::U64, Type::S16, Type::S32,  Type::S64,   Type::F32,
     Type::F64, Type::F16, Type::BF16, Type::F16x2, Type::BF16x2};
 
-static void requireType(Decoder &d, Type type) {
+static void requireType(Decoder &d, Type type, bool ftz) {
+  if (ftz && type != Type::F32 && type != Type::F16 && type != Type::F16x2)
+    d.error(".ftz is for .f32 and .f16");
   if (type == Type::F16 || type == Type::F16x2)
     d.require(42, 53);
   if (type == Type::BF16 || type == Type::BF16x2)
@@ -305,15 +316,13 @@ static void decodeSetp(Decoder &d) {
   Combine combine = takeCombine(d);
   bool ftz = d.take("ftz");
   Type type = d.type(compared);
-  requireType(d, type);
+  requireType(d, type, ftz);
   d.finish(combine == Alone ? 3 : 4);
   bool packed = type == Type::F16x2 || type == Type::BF16x2;
-  if (ftz && type != Type::F32 && type != Type::F16 && type != Type::F16x2)
-    return d.error(".ftz is for .f32 and .f16");
   const Operand &results = d.operand(0);
   bool pair = results.kind == Operand::Kind::Pair;
-  if (packed && !pair)
-    return d.error("a packed comparison has two results p|q");
+  if (pair && (type == Type::F16 || type == Type::BF16))
+    return d.error("a comparison of halves has one result");
   const Operand &p = pair ? results.elements[0] : results;
   if (!pair && combine == Alone) {
     Op op = comparison(d, relation, type, ftz, 1, 0);
@@ -326,7 +335,8 @@ static void decodeSetp(Decoder &d) {
   Op final = d.start(OpKind::Lane, OpClass::Compare);
   combineInto(d, final, low, combine, 3);
   d.emit(std::move(first));
-  if (packed) {
+  // A single result is that of the lower halves.
+  if (packed && pair) {
     high = d.temporary(0);
     Op second = comparison(d, relation, type, ftz, 1, 16);
     second.d = high;
@@ -351,15 +361,22 @@ static void decodeSet(Decoder &d) {
   Type to = d.type({Type::U32, Type::S32, Type::F32, Type::F16, Type::BF16,
                     Type::U16, Type::S16, Type::F16x2, Type::BF16x2});
   Type type = d.type(compared);
-  requireType(d, type);
+  requireType(d, type, ftz);
   d.finish(combine == Alone ? 3 : 4);
   bool packed = type == Type::F16x2 || type == Type::BF16x2;
   bool halfSource = packed || type == Type::F16 || type == Type::BF16;
-  bool legal = packed ? to == type || to == Type::U32 || to == Type::S32
-               : halfSource
-                   ? to == type || to == Type::U16 || to == Type::S16 ||
-                         to == Type::U32 || to == Type::S32
-                   : to == Type::U32 || to == Type::S32 || to == Type::F32;
+  bool legal = to == Type::U32 || to == Type::S32;
+  if (packed)
+    legal |= to == type;
+  else if (halfSource)
+    legal |=
+        to == Type::U16 || to == Type::S16 || to == Type::BF16 || to == type;
+  else
+    legal |= to == Type::F32 || to == Type::F16 || to == Type::BF16;
+  if (to == Type::BF16) {
+    d.require(78, 90);
+    legal &= !ftz;
+  }
   if (!legal)
     return d.error(std::string("no result ") + typeName(to) + " of " +
                    typeName(type));

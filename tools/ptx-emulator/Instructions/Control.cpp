@@ -67,19 +67,34 @@ static Step nothing(Warp &, const Op &, uint32_t) { return Step::Done; }
 /// Hints to the scheduler, and breakpoints, which nobody waits at.
 static void decodeHint(Decoder &d) {
   if (d.instruction().opcode == "setmaxnreg") {
-    d.needOneOf({"inc", "dec"});
+    d.needNext({"inc", "dec"});
     d.needOneOf({"sync"});
     d.needOneOf({"aligned"});
     d.type({Type::U32});
     d.require(80, 90);
+    if (d.loaded.module->sm == 90 && !d.loaded.module->archSpecific)
+      d.error("needs sm_90a");
     d.finish(1);
+    std::optional<int64_t> count = d.immediate(0);
+    if (!count || *count < 24 || *count > 256 || *count % 8)
+      d.error("the number of registers is not legal",
+              "24 to 256, a multiple of 8");
+  } else if (d.instruction().opcode == "griddepcontrol") {
+    // There is no grid that another one waits for.
+    d.needOneOf({"launch_dependents", "wait"});
+    d.require(78, 90);
+    d.finish(0);
   } else if (d.instruction().opcode == "pmevent") {
-    d.take("mask");
+    int64_t most = d.take("mask") ? 0xffff : 15;
     d.finish(1);
+    if (std::optional<int64_t> event = d.immediate(0);
+        !event || *event < 0 || *event > most)
+      d.error("the event is no constant", "0 to " + std::to_string(most));
   } else if (d.instruction().opcode == "nanosleep") {
     d.type({Type::U32});
     d.require(63, 70);
     d.finish(1);
+    d.source(0, Type::U32);
   } else {
     d.finish(0);
   }
@@ -105,15 +120,11 @@ OpcodeTable nestc::ptx::controlTable() {
       {"nanosleep", decodeHint},
       {"pmevent", decodeHint},
       {"setmaxnreg", decodeHint},
-      {"mbarrier", decodeMissing},
-      {"wgmma", decodeMissing},
+      {"griddepcontrol", decodeHint},
       {"tcgen05", decodeMissing},
-      {"mapa", decodeMissing},
-      {"getctarank", decodeMissing},
       {"tensormap", decodeMissing},
       {"multimem", decodeMissing},
       {"clusterlaunchcontrol", decodeMissing},
-      {"griddepcontrol", decodeMissing},
       {"tex", decodeMissing},
       {"tld4", decodeMissing},
       {"txq", decodeMissing},

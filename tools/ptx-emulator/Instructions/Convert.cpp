@@ -332,6 +332,10 @@ static void decodePack(Decoder &d) {
   if ((typeBits(to) == 8) != hasC)
     d.error("a third operand goes with results of 8 bits");
   d.finish(hasC ? 4 : 3);
+  for (unsigned i = 1; i < d.operandCount(); ++i)
+    if (d.operand(i).kind == Operand::Kind::Special &&
+        d.operand(i).special != Special::WarpSize)
+      d.error("a special register is no operand of cvt.pack");
   Op op = d.start(OpKind::Lane, OpClass::Convert);
   op.flag = hasC;
   op.d = d.result(0, Type::B32);
@@ -366,7 +370,7 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
     if (away && (op.variant & BitRelu))
       d.error(".relu needs .rn or .rz");
     d.finish(2);
-    op.d = d.result(0, Type::B32);
+    op.d = d.result(0, to);
     op.s[0] = d.source(1, Type::F32);
     setLane<ToTf32, float, float>(op);
     return d.emit(std::move(op));
@@ -383,8 +387,8 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
     if (to != Type::F16x2)
       d.error("8-bit floats become .f16x2");
     d.finish(2);
-    op.d = d.result(0, Type::B32);
-    op.s[0] = d.source(1, Type::B16);
+    op.d = d.result(0, to);
+    op.s[0] = d.source(1, from);
     if (e4m3)
       setLane<BytesToHalves<true>, uint32_t, uint16_t>(op);
     else
@@ -393,8 +397,8 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
   }
   if (bytesTo && from == Type::F16x2) {
     d.finish(2);
-    op.d = d.result(0, Type::B16);
-    op.s[0] = d.source(1, Type::B32);
+    op.d = d.result(0, to);
+    op.s[0] = d.source(1, from);
     if (e4m3)
       setLane<HalvesToBytes<true>, uint16_t, uint32_t>(op);
     else
@@ -407,7 +411,7 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
   op.s[0] = d.source(1, Type::F32);
   op.s[1] = d.source(2, Type::F32);
   if (bytesTo) {
-    op.d = d.result(0, Type::B16);
+    op.d = d.result(0, to);
     if (e4m3)
       setLane<PackBytes<true>, uint16_t, float, float>(op);
     else
@@ -415,7 +419,7 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
     return d.emit(std::move(op));
   }
   d.require(70, 80);
-  op.d = d.result(0, Type::B32);
+  op.d = d.result(0, to);
   bool brain = to == Type::BF16x2, relu = op.variant & BitRelu;
   if (floatRound == 1 && brain)
     setLane<PackPairSlow<Bf16>, uint32_t, float, float>(op);
@@ -430,6 +434,14 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
   else
     setLane<PackPair<Half, false>, uint32_t, float, float>(op);
   d.emit(std::move(op));
+}
+
+/// Whether all integers of one type are in another.
+static bool isWithin(Type inner, Type outer) {
+  unsigned have = typeBits(inner), room = typeBits(outer);
+  if (isSignedInt(inner))
+    return isSignedInt(outer) && have <= room;
+  return isSignedInt(outer) ? have < room : have <= room;
 }
 
 static void decodeCvt(Decoder &d) {
@@ -470,9 +482,12 @@ static void decodeCvt(Decoder &d) {
   if (toFloat && fromFloat) {
     bool narrows = typeBits(to) < typeBits(from) ||
                    (typeBits(to) == typeBits(from) && to != from);
-    if (narrows && floatRound < 0)
+    // With bf16 on one side ptxas asks for none and takes all.
+    bool isFree =
+        from == Type::BF16 ? to != from : to == Type::BF16 && from == Type::F16;
+    if (narrows && floatRound < 0 && !isFree)
       d.error("the rounding is missing", ".rn, .rz, .rm or .rp");
-    if (!narrows && floatRound >= 0)
+    if (!narrows && floatRound >= 0 && !isFree)
       d.error("a rounding where nothing is rounded");
     if (intRound >= 0 && to != from)
       d.error("integer rounding between different types");
@@ -489,19 +504,29 @@ static void decodeCvt(Decoder &d) {
     d.error(".ftz needs .f32 on one side");
   if ((op.variant & BitRelu) && !(toHalf && from == Type::F32))
     d.error(".relu is for halves made of .f32");
-  if (op.variant & BitRelu)
+  if (op.variant & BitRelu) {
     d.require(70, 80);
+    if (floatRound > 1)
+      d.error("the rounding is not one that goes with .relu", ".rn or .rz");
+  }
   if (op.variant & BitFinite)
     d.error(".satfinite is not supported here");
-  if (to == Type::BF16 || from == Type::BF16) {
-    bool old = (to == Type::BF16 && from == Type::F32 &&
-                (floatRound == 0 || floatRound == 1)) ||
-               (to == Type::F32 && from == Type::BF16);
-    old ? d.require(70, 80) : d.require(78, 90);
+  bool brain = to == Type::BF16 || from == Type::BF16;
+  if (brain) {
+    bool old = to == Type::F32 || from == Type::F32;
+    old && !(op.variant & BitFtz) ? d.require(70, 80) : d.require(78, 90);
+    if (typeBits(to) == 8 || typeBits(from) == 8)
+      d.error("no conversion between .bf16 and 8 bits");
   }
+  if ((op.variant & BitSat) &&
+      (brain || (!toFloat && !fromFloat && isWithin(from, to))))
+    d.error(".sat where nothing is out of range");
   d.finish(2);
-  op.d = d.result(0, to, true);
-  op.s[0] = d.source(1, from, true);
+  if (toFloat && d.operand(1).kind == Operand::Kind::Special &&
+      d.operand(1).special != Special::WarpSize)
+    d.error("a special register is not made a float");
+  op.d = d.result(0, to, !brain);
+  op.s[0] = d.source(1, from, !brain);
   if (d.failed())
     return;
   unsigned toBytes = d.registerBytes(0, to);

@@ -87,12 +87,22 @@ static Step barrier(Warp &warp, const Op &op, uint32_t lanes) {
     return warp.fail(op, lane,
                      "there is no barrier " + std::to_string(id) +
                          "; they are 0 to 15");
-  if (op.flag && (!count || count % laneCount || count > 1024))
+  // No threads are all of the block.
+  bool none = !count && op.variant == BarrierArrive;
+  if (none || count % laneCount || count > 1024)
     return warp.fail(op, lane,
                      "a count of " + std::to_string(count) +
                          " threads is no multiple of 32 up to 1024");
   Barrier &b = warp.block.barriers[id];
-  if (op.variant >= BarrierPopc) {
+  uint8_t reduction = op.variant >= BarrierPopc ? op.variant : 0;
+  if (b.used && b.reduction != reduction)
+    return warp.fail(
+        op, lane,
+        "barrier " + std::to_string(id) +
+            " is waited for by another kind of instruction (line " +
+            std::to_string(b.line) + ")");
+  b.reduction = reduction;
+  if (reduction) {
     if (!warp.demand(op, op.s[2], lanes, "the predicate"))
       return Step::Fault;
     uint32_t votes = warp.predicate(op.s[2]);
@@ -162,7 +172,7 @@ static Step clusterWait(Warp &warp, const Op &op, uint32_t lanes) {
 
 static void decodeCluster(Decoder &d) {
   d.require(78, 90);
-  bool arrive = d.needOneOf({"arrive", "wait"}) == 0;
+  bool arrive = d.needNext({"arrive", "wait"}) == 0;
   int semantics =
       arrive ? d.takeOneOf({"release", "relaxed"}) : d.takeOneOf({"acquire"});
   bool aligned = d.take("aligned");
@@ -176,20 +186,22 @@ static void decodeCluster(Decoder &d) {
 
 static void decodeBarrier(Decoder &d) {
   bool isBar = d.instruction().opcode == "bar";
-  if (d.take("cluster"))
+  if (!isBar && d.takeNext({"cluster"}) == 0)
     return decodeCluster(d);
-  d.take("cta");
-  if (isBar && d.take("warp")) {
+  d.takeNext({"cta"});
+  if (isBar && d.takeNext({"warp"}) == 0) {
     d.needOneOf({"sync"});
     d.require(60, 30);
     d.finish(1);
     Op op = startExchange(d, OpClass::Barrier);
-    op.s[3] = d.source(0, Type::B32);
+    op.s[3] = d.source(0, Type::U32);
     op.effect = warpSync;
     return d.emit(std::move(op));
   }
-  int kind = d.needOneOf({"sync", "arrive", "red"});
-  bool aligned = d.take("aligned") || isBar;
+  int kind = 1 + d.takeNext({"arrive", "red"});
+  if (!kind)
+    d.needOneOf({"sync"});
+  bool aligned = isBar || d.take("aligned");
   if (!isBar)
     d.require(60, 30);
   Op op = d.start(aligned ? OpKind::Sync : OpKind::Effect, OpClass::Barrier);
@@ -214,8 +226,8 @@ static void decodeBarrier(Decoder &d) {
   if (op.flag) {
     op.s[1] = d.source(at + 1, Type::U32);
     if (std::optional<int64_t> n = d.immediate(at + 1);
-        n && (*n <= 0 || *n % laneCount || *n > 1024))
-      d.error("the count of threads is no multiple of 32 up to 1024");
+        n && (*n % laneCount || (kind == 1 && !*n)))
+      d.error("the count of threads is no multiple of 32");
   }
   if (kind == 2)
     op.s[2] = d.predicate(d.operand(count - 1));
@@ -303,7 +315,7 @@ static void decodeShuffle(Decoder &d) {
   }
   op.variant = mode;
   for (unsigned i = 0; i < 4; ++i)
-    op.s[i] = d.source(i + 1, Type::B32);
+    op.s[i] = d.source(i + 1, i == 3 ? Type::U32 : Type::B32);
   op.sourceBytes = 4;
   op.effect = shuffle;
   d.emit(std::move(op));
@@ -351,7 +363,7 @@ static void decodeVote(Decoder &d) {
   op.d = d.result(0, type);
   op.hasResultPredicate = mode != VoteBallot;
   op.s[0] = d.predicate(d.operand(1));
-  op.s[3] = d.source(2, Type::B32);
+  op.s[3] = d.source(2, Type::U32);
   op.effect = vote;
   d.emit(std::move(op));
 }
@@ -402,7 +414,7 @@ static void decodeMatch(Decoder &d) {
   op.flag = all;
   op.sourceBytes = typeBytes(type);
   op.s[0] = d.source(1, type);
-  op.s[3] = d.source(2, Type::B32);
+  op.s[3] = d.source(2, Type::U32);
   op.effect = type == Type::B32 ? match<uint32_t> : match<uint64_t>;
   d.emit(std::move(op));
 }
@@ -484,7 +496,7 @@ static void decodeRedux(Decoder &d) {
   op.sourceBytes = 4;
   op.d = d.result(0, type);
   op.s[0] = d.source(1, type);
-  op.s[3] = d.source(2, Type::B32);
+  op.s[3] = d.source(2, Type::U32);
   op.effect = type == Type::F32   ? reduce<float>
               : type == Type::S32 ? reduce<int32_t>
                                   : reduce<uint32_t>;
@@ -529,7 +541,7 @@ static void decodeElect(Decoder &d) {
   Op op = startExchange(d, OpClass::Shuffle);
   op.d = d.result(result.elements[0], Type::B32, false, true);
   op.e = d.result(result.elements[1], Type::Pred, false, true);
-  op.s[3] = d.source(1, Type::B32);
+  op.s[3] = d.source(1, Type::U32);
   op.effect = elect;
   d.emit(std::move(op));
 }

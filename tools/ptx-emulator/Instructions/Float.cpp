@@ -311,7 +311,7 @@ struct TanhFn {
 static void decodeDiv(Decoder &d) {
   if (!isFloatOp(d.peekType()))
     return decodeIntegerDiv(d);
-  int kind = d.takeOneOf({"approx", "full"});
+  int kind = d.takeNext({"full"}) == 0 ? 1 : d.takeOneOf({"approx"});
   int taken = kind < 0 ? takeRound(d) : -1;
   bool ftz = d.take("ftz");
   Type type = d.type({Type::F32, Type::F64});

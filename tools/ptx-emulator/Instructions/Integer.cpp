@@ -218,7 +218,7 @@ static void carry(Decoder &d, CarryKind kind, bool reads) {
 static void decodeAddC(Decoder &d) { carry(d, CarryAdd, true); }
 static void decodeSubC(Decoder &d) { carry(d, CarrySub, true); }
 static void decodeMadC(Decoder &d) {
-  bool high = d.needOneOf({"lo", "hi"}) == 1;
+  bool high = d.needNext({"lo", "hi"}) == 1;
   carry(d, high ? CarryMadHi : CarryMadLo, true);
 }
 
@@ -295,7 +295,7 @@ static void byNarrow(Type type, Fn f) {
 }
 
 void nestc::ptx::decodeIntegerMul(Decoder &d) {
-  int part = d.needOneOf({"lo", "hi", "wide"});
+  int part = d.needNext({"lo", "hi", "wide"});
   Type type =
       d.type(part == 2 ? std::initializer_list<Type>{Type::U16, Type::S16,
                                                      Type::U32, Type::S32}
@@ -324,7 +324,7 @@ void nestc::ptx::decodeIntegerMul(Decoder &d) {
 static void decodeMad(Decoder &d) {
   if (isFloat(d.peekType()))
     return decodeFloatMad(d);
-  int part = d.needOneOf({"lo", "hi", "wide"});
+  int part = d.needNext({"lo", "hi", "wide"});
   if (d.has("cc")) {
     if (part == 2)
       return d.error(".wide has no carry");
@@ -385,9 +385,11 @@ struct Mad24 {
 
 static void decode24(Decoder &d) {
   bool isMad = d.instruction().opcode == "mad24";
-  bool high = d.needOneOf({"lo", "hi"}) == 1;
+  bool high = d.needNext({"lo", "hi"}) == 1;
   bool sat = isMad && high && d.take("sat");
   Type type = d.type({Type::U32, Type::S32});
+  if (sat && type == Type::U32)
+    d.error(".sat is for .s32");
   Op op = same(d, type, isMad ? 3 : 2);
   op.flag = sat;
   byInteger(type, [&](auto zero) {
@@ -730,11 +732,12 @@ static void decodeShr(Decoder &d) {
 }
 
 static void decodeShf(Decoder &d) {
-  bool left = d.needOneOf({"l", "r"}) == 0;
+  bool left = d.needNext({"l", "r"}) == 0;
   bool clamp = d.needOneOf({"wrap", "clamp"}) == 1;
   d.type({Type::B32});
   d.require(31, 32);
   Op op = same(d, Type::B32, 3);
+  op.s[2] = d.source(3, Type::U32);
   op.flag = clamp;
   if (left)
     setLane<Funnel<true>, uint32_t, uint32_t, uint32_t, uint32_t>(op);
@@ -743,14 +746,22 @@ static void decodeShf(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// Where a field begins, or how long it is.
+static Slot field(Decoder &d, unsigned i) {
+  if (std::optional<int64_t> bits = d.immediate(i);
+      bits && (*bits < 0 || *bits > 255))
+    d.error("the bits of a field are out of range", "0 to 255");
+  return d.source(i, Type::U32);
+}
+
 static void decodeBfe(Decoder &d) {
   Type type = d.type({Type::U32, Type::U64, Type::S32, Type::S64});
   d.finish(4);
   Op op = d.start(OpKind::Lane, OpClass::Integer);
   op.d = d.result(0, type);
   op.s[0] = d.source(1, type);
-  op.s[1] = d.source(2, Type::U32);
-  op.s[2] = d.source(3, Type::U32);
+  op.s[1] = field(d, 2);
+  op.s[2] = field(d, 3);
   byInteger(type, [&](auto zero) {
     using T = decltype(zero);
     setLane<Bfe<T>, T, T, uint32_t, uint32_t>(op);
@@ -765,8 +776,8 @@ static void decodeBfi(Decoder &d) {
   op.d = d.result(0, type);
   op.s[0] = d.source(1, type);
   op.s[1] = d.source(2, type);
-  op.s[2] = d.source(3, Type::U32);
-  op.s[3] = d.source(4, Type::U32);
+  op.s[2] = field(d, 3);
+  op.s[3] = field(d, 4);
   byWidth(typeBytes(type), [&](auto zero) {
     using T = decltype(zero);
     setLane<Bfi<T>, T, T, T, uint32_t, uint32_t>(op);
@@ -868,7 +879,7 @@ static void decodeBmsk(Decoder &d) {
   bool clamp = d.needOneOf({"wrap", "clamp"}) == 1;
   d.type({Type::B32});
   d.require(76, 70);
-  Op op = same(d, Type::B32, 2);
+  Op op = same(d, Type::U32, 2);
   op.flag = clamp;
   setLane<Bmsk, uint32_t, uint32_t, uint32_t>(op);
   d.emit(std::move(op));
@@ -876,15 +887,15 @@ static void decodeBmsk(Decoder &d) {
 
 static void decodeDot(Decoder &d) {
   bool two = d.instruction().opcode == "dp2a";
-  bool high = two && d.needOneOf({"lo", "hi"}) == 1;
+  bool high = two && d.needNext({"lo", "hi"}) == 1;
   Type a = d.type({Type::U32, Type::S32}), b = d.type({Type::U32, Type::S32});
   d.require(50, 61);
   d.finish(4);
   Op op = d.start(OpKind::Lane, OpClass::Integer);
   Type sum = a == Type::S32 || b == Type::S32 ? Type::S32 : Type::U32;
   op.d = d.result(0, sum);
-  op.s[0] = d.source(1, Type::B32);
-  op.s[1] = d.source(2, Type::B32);
+  op.s[0] = d.source(1, a);
+  op.s[1] = d.source(2, b);
   op.s[2] = d.source(3, sum);
   op.variant = (a == Type::S32) | (b == Type::S32) << 1;
   op.flag = high;

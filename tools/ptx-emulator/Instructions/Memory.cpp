@@ -43,34 +43,43 @@ static void loadShadows(Warp &warp, const Op &op, uint32_t lanes,
   }
 }
 
-/// Any byte of the request that is not defined.
-static bool anyState(uint32_t lanes, unsigned bytes, const Pointers &p) {
-  uint64_t any = 0;
-  forLanes(lanes, [&](unsigned lane) {
-    const uint8_t *state = p.state[lane];
-    if (!state)
-      return;
-    for (unsigned b = 0; b < bytes;) {
-      uint64_t word = 0;
-      unsigned step = std::min(bytes - b, 8u);
-      std::memcpy(&word, state + b, step);
-      any |= word;
-      b += step;
+/// Four words of each lane, which go into four registers.
+static void moveInFours(Warp &warp, const Op &op, const Pointers &p) {
+  using Quad = uint32_t __attribute__((vector_size(16)));
+  for (unsigned lane = 0; lane < laneCount; lane += 4) {
+    Quad of[4], low[2], high[2];
+    for (unsigned i = 0; i < 4; ++i)
+      std::memcpy(&of[i], p.data[lane + i], sizeof(Quad));
+    for (unsigned i = 0; i < 2; ++i) {
+      low[i] = __builtin_shufflevector(of[2 * i], of[2 * i + 1], 0, 4, 1, 5);
+      high[i] = __builtin_shufflevector(of[2 * i], of[2 * i + 1], 2, 6, 3, 7);
     }
-  });
-  return any != 0;
+    of[0] = __builtin_shufflevector(low[0], low[1], 0, 1, 4, 5);
+    of[1] = __builtin_shufflevector(low[0], low[1], 2, 3, 6, 7);
+    of[2] = __builtin_shufflevector(high[0], high[1], 0, 1, 4, 5);
+    of[3] = __builtin_shufflevector(high[0], high[1], 2, 3, 6, 7);
+    for (unsigned e = 0; e < 4; ++e)
+      std::memcpy(warp.at<uint32_t>(op.list[e]) + lane, &of[e], sizeof(Quad));
+  }
 }
 
 template <typename M, typename R>
 static void moveIn(Warp &warp, const Op &op, uint32_t lanes,
                    const Pointers &p) {
+  if (sizeof(M) == 4 && sizeof(R) == 4 && op.access.count == 4 && lanes == ~0u)
+    return moveInFours(warp, op, p);
   for (unsigned e = 0; e < op.access.count; ++e) {
     R *to = warp.at<R>(op.list[e]);
-    forLanes(lanes, [&](unsigned lane) {
+    auto move = [&](unsigned lane) {
       M value;
       std::memcpy(&value, p.data[lane] + e * sizeof(M), sizeof(M));
       to[lane] = static_cast<R>(value);
-    });
+    };
+    if (lanes == ~0u)
+      for (unsigned lane = 0; lane < laneCount; ++lane)
+        move(lane);
+    else
+      forLanes(lanes, move);
   }
 }
 
@@ -84,7 +93,7 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
       !locate(warp, op, lanes, op.access.space, address, bytes, bytes, touch,
               p))
     return Step::Fault;
-  bool undefined = anyState(lanes, bytes, p);
+  bool undefined = anyUndefined(lanes, bytes, p);
   if ((undefined && !checkState(warp, op, lanes, bytes, false, p)) ||
       !checkRaces(warp, op, bytes, touch, p) ||
       !checkGlobalRaces(warp, op, lanes, op.access.space, address, bytes, touch,
@@ -94,6 +103,10 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
     synchronize(warp, lanes, address, p, op.access.space,
                 op.access.acquires || warp.program.hasFences, false);
   moveIn<M, R>(warp, op, lanes, p);
+  if (op.access.isVolatile)
+    forLanes(lanes, [&](unsigned lane) {
+      warp.observe(address[lane], p.data[lane], bytes);
+    });
   if (undefined)
     loadShadows(warp, op, lanes, p);
   else
@@ -103,10 +116,10 @@ static Step load(Warp &warp, const Op &op, uint32_t lanes) {
   return Step::Done;
 }
 
-/// 128-bit registers: two words each way.
-static Step load128(Warp &warp, const Op &op, uint32_t lanes) {
-  using Pair = unsigned __int128;
-  return load<Pair, Pair>(warp, op, lanes);
+/// Whether what a lane points to is its local memory.
+static bool isLocal(const Warp &warp, const Pointers &p, unsigned lane) {
+  const uint8_t *state = p.state[lane], *all = warp.localState.data();
+  return state && state >= all && state < all + warp.localState.size();
 }
 
 template <typename M, typename R>
@@ -128,10 +141,7 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
     for (unsigned e = 0; e < count; ++e)
       for (uint32_t rest = undefined; rest; rest &= rest - 1) {
         unsigned lane = __builtin_ctz(rest);
-        bool stays =
-            p.sharedLanes >> lane & 1 ||
-            (p.state[lane] && p.state[lane] >= warp.localState.data() &&
-             p.state[lane] < warp.localState.data() + warp.localState.size());
+        bool stays = p.sharedLanes >> lane & 1 || isLocal(warp, p, lane);
         uint64_t mask = sizeof(M) >= 8 ? ~uint64_t(0)
                                        : (uint64_t(1) << (8 * sizeof(M))) - 1;
         if (!stays && (warp.shadow(op.list[e], lane, sizeof(R)) & mask))
@@ -173,6 +183,9 @@ static Step storeTo(Warp &warp, const Op &op, uint32_t lanes) {
       }
     });
   }
+  // A loop that polls may count its turns on the stack.
+  if (!isLocal(warp, p, __builtin_ctz(lanes)))
+    warp.changed();
   countAccess(warp, lanes, op.access.space, true, address, p, bytes);
   return Step::Done;
 }
@@ -195,8 +208,12 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
       if constexpr (sizeof(M) <= 4)
         return f(m, uint32_t());
       break;
+    case 8:
+      if constexpr (sizeof(M) <= 8)
+        return f(m, uint64_t());
+      break;
     default:
-      return f(m, uint64_t());
+      return f(m, (unsigned __int128)(0));
     }
   };
   switch (type) {
@@ -206,6 +223,8 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
     return withRegister(int16_t());
   case Type::S32:
     return withRegister(int32_t());
+  case Type::S64:
+    return withRegister(int64_t());
   default:
     break;
   }
@@ -216,48 +235,64 @@ static void byAccess(Type type, unsigned registerBytes, Fn f) {
     return withRegister(uint16_t());
   case 4:
     return withRegister(uint32_t());
-  default:
+  case 8:
     return withRegister(uint64_t());
+  default:
+    return withRegister((unsigned __int128)(0));
   }
 }
 
-/// Cache hints and eviction priorities: legal, and without effect on results.
-static void takeCacheHints(Decoder &d, bool isLoad) {
-  static constexpr std::string_view loadOps[] = {"ca", "cg", "cs", "lu", "cv"};
-  static constexpr std::string_view storeOps[] = {"wb", "cg", "cs", "wt"};
-  if (isLoad)
-    for (std::string_view each : loadOps)
-      d.take(each);
-  else
-    for (std::string_view each : storeOps)
-      d.take(each);
-  for (std::string_view each :
-       {"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
-        "L1::evict_last", "L1::no_allocate", "L2::evict_last",
-        "L2::evict_first", "L2::evict_normal"})
-    d.take(each);
-  if (isLoad)
-    for (std::string_view each : {"L2::64B", "L2::128B", "L2::256B"})
-      d.take(each);
-}
-
 /// One of .weak, .volatile, .mmio.relaxed.sys, .relaxed.gpu, .acquire.gpu,
-/// .release.gpu.
-static void takeSemantics(Decoder &d, Op &op, bool isLoad) {
+/// .release.gpu, and what caches are told: legal together as ptxas has it, and
+/// without effect on results. Returns the space.
+static Space takeSemantics(Decoder &d, Op &op, bool isLoad) {
   bool mmio = d.take("mmio");
   int kind = d.takeOneOf(
       {"weak", "volatile", "relaxed", isLoad ? "acquire" : "release"});
-  int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  int scope = d.scope();
   if ((kind >= 2) != (scope >= 0))
     d.error(scope < 0 ? "the scope is missing" : "a scope without semantics",
             ".relaxed.gpu and the like");
   if (mmio && (kind != 2 || scope != 3))
     d.error(".mmio needs .relaxed.sys");
+  if (mmio)
+    d.require(82, 70);
   if (kind >= 2)
     d.require(60, 70);
-  op.access.isVolatile = kind >= 1;
+  bool strong = op.access.isVolatile = kind >= 1;
+  op.access.isOfBlock = scope == 0 || scope == 1;
   op.access.acquires = isLoad && kind == 3;
   op.access.releases = !isLoad && kind == 3;
+  Space space = d.space();
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
+    space = Space::Shared;
+  }
+  bool global = space == Space::Global || space == Space::Generic;
+  if (strong && !global && space != Space::Shared)
+    d.error(std::string("strong accesses of .") + spaceName(space));
+  if (mmio && !global)
+    d.error(".mmio is for .global");
+  bool nc = isLoad && d.take("nc");
+  if (nc && (space != Space::Global || kind >= 0))
+    d.error(".nc is for weak loads of .global");
+  int cache = !isLoad ? d.takeOneOf({"cg", "cs", "wb", "wt"})
+              : nc    ? d.takeOneOf({"ca", "cg", "cs"})
+                      : d.takeOneOf({"ca", "cg", "cs", "lu", "cv"});
+  if (cache >= 0 && strong)
+    d.error("a cache operator on a strong access");
+  int first =
+      d.takeOneOf({"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
+                   "L1::evict_last", "L1::no_allocate"});
+  if (first >= 0 && (!global || cache >= 0 || kind == 1 || mmio))
+    d.error("no eviction priority goes with that");
+  bool fetches =
+      isLoad && d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"}) >= 0;
+  if (fetches && (!global || mmio))
+    d.error("no prefetch goes with that");
+  if (d.has("L2::cache_hint") && (!global || kind == 1 || mmio))
+    d.error("no .L2::cache_hint goes with that");
+  return space;
 }
 
 static const std::initializer_list<Type> memoryTypes = {
@@ -267,19 +302,17 @@ static const std::initializer_list<Type> memoryTypes = {
 
 static void loadOrStore(Decoder &d, bool isLoad) {
   Op op = d.start(OpKind::Effect, isLoad ? OpClass::Load : OpClass::Store);
-  takeSemantics(d, op, isLoad);
-  Space space = d.space();
-  bool isCluster = d.take("shared::cluster");
-  if (isCluster)
-    space = Space::Shared;
-  if (!isLoad && space == Space::Const)
-    d.error("constants are not stored to");
-  if (isLoad && d.take("nc") && space != Space::Global)
-    d.error(".nc is for .global alone");
+  Space space = Space::Generic;
+  if (d.instruction().opcode != "ldu") {
+    space = takeSemantics(d, op, isLoad);
+    if (!isLoad && space == Space::Const)
+      d.error("constants are not stored to");
+  } else if (d.take("global")) {
+    space = Space::Global;
+  }
   bool hasHint = d.take("L2::cache_hint");
-  takeCacheHints(d, isLoad);
-  if (isLoad)
-    d.take("unified");
+  int eviction =
+      d.takeOneOf({"L2::evict_last", "L2::evict_first", "L2::evict_normal"});
   int vector = d.takeOneOf({"v2", "v4", "v8"});
   Type type = d.type(memoryTypes);
   unsigned count = vector < 0 ? 1 : 2u << vector;
@@ -287,14 +320,21 @@ static void loadOrStore(Decoder &d, bool isLoad) {
       !(typeBytes(type) * count == 32 && space == Space::Global &&
         d.loaded.module->sm >= 100))
     d.error("more than 16 bytes");
+  if (eviction >= 0 && typeBytes(type) * count != 32)
+    d.error(".L2::evict is for 32 bytes");
   d.finish(hasHint ? 3 : 2);
   unsigned where = isLoad ? 1 : 0, value = isLoad ? 0 : 1;
   d.address(d.operand(where), op, space);
+  if (hasHint)
+    d.source(2, Type::B64);
+  bool isParam = op.access.space == Space::Param && !op.s[0].index;
+  if (!isLoad && isParam)
+    d.error("a parameter of the kernel is not stored to");
   op.access.bytes = typeBytes(type);
   op.access.count = count;
   op.access.isSigned = isSignedInt(type);
   if (op.access.space == Space::Shared || op.access.space == Space::Generic)
-    d.noteSharedAccess(op.access.bytes);
+    d.noteSharedAccess(op.access.bytes * count);
   d.noteAccess(op.access.bytes);
   if (op.access.isVolatile && op.access.space != Space::Shared &&
       op.access.space != Space::Local && op.access.space != Space::Param)
@@ -319,21 +359,11 @@ static void loadOrStore(Decoder &d, bool isLoad) {
   }
   if (d.failed())
     return;
-  if (type == Type::B128 || op.access.registerBytes == 16) {
-    using Pair = unsigned __int128;
-    if (type != Type::B128)
-      return d.error("a register of 128 bits needs .b128");
-    op.effect = isLoad ? load128 : storeTo<Pair, Pair>;
-  } else {
-    byAccess(type, op.access.registerBytes, [&](auto m, auto r) {
-      using M = decltype(m);
-      using R = decltype(r);
-      // Signed loads extend through the register's signed type.
-      using S =
-          std::conditional_t<std::is_signed_v<M>, std::make_signed_t<R>, R>;
-      op.effect = isLoad ? load<M, S> : storeTo<std::make_unsigned_t<M>, R>;
-    });
-  }
+  byAccess(type, op.access.registerBytes, [&](auto m, auto r) {
+    using M = decltype(m);
+    using R = decltype(r);
+    op.effect = isLoad ? load<M, R> : storeTo<M, R>;
+  });
   d.emit(std::move(op));
 }
 
@@ -342,28 +372,38 @@ static void decodeStore(Decoder &d) { loadOrStore(d, false); }
 
 static Step noEffect(Warp &, const Op &, uint32_t) { return Step::Done; }
 
-/// prefetch, prefetchu, discard, applypriority, createpolicy are hints.
+/// prefetch and prefetchu are hints.
 static void decodePrefetch(Decoder &d) {
-  d.space();
-  for (std::string_view each : {"L1", "L2", "L2::evict_last",
-                                "L2::evict_normal", "tensormap", "L2::128B"})
-    d.take(each);
-  d.finish(1, 2);
-  if (d.operand(0).kind != Operand::Kind::Memory)
-    return d.error("the operand is not an address");
+  bool uniform = d.instruction().opcode == "prefetchu";
+  Space space = uniform ? Space::Generic : d.space();
+  int level = uniform ? d.takeOneOf({"L1"})
+                      : d.takeOneOf({"L1", "L2", "L2::evict_last",
+                                     "L2::evict_normal", "tensormap"});
+  if (level < 0)
+    d.error("the level is missing", uniform ? ".L1" : ".L1, .L2 or .tensormap");
+  bool legal = level == 4 ? space == Space::Generic || space == Space::Const ||
+                                space == Space::Param
+                          : space == Space::Generic || space == Space::Global ||
+                                (space == Space::Local && level < 2);
+  if (!legal)
+    d.error(std::string("the space .") + spaceName(space) +
+            " does not go with that");
+  d.finish(1);
   Op op = d.start(OpKind::Effect, OpClass::Other);
+  d.address(d.operand(0), op, space);
   op.effect = noEffect;
   d.emit(std::move(op));
 }
 
 /// Cache policies are opaque, and hints all the same.
 static void decodeCreatePolicy(Decoder &d) {
-  int kind = d.needOneOf({"fractional", "range", "cvt"});
+  int kind = d.needNext({"fractional", "range", "cvt"});
   if (kind == 1)
     d.take("global");
-  for (std::string_view each : {"L2::evict_last", "L2::evict_normal",
-                                "L2::evict_first", "L2::evict_unchanged", "L2"})
-    d.take(each);
+  d.take("L2");
+  d.takeOneOf({"L2::evict_last", "L2::evict_normal", "L2::evict_first",
+               "L2::evict_unchanged"});
+  d.takeOneOf({"L2::evict_first", "L2::evict_unchanged"});
   Type type = d.type({Type::B64});
   d.require(74, 80);
   d.finish(kind == 0 ? 1 : 2, kind == 1 ? 4 : 2);
@@ -376,15 +416,34 @@ static void decodeCreatePolicy(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// fence.proxy.async: what the lanes know may be read by the asynchronous
+/// proxy.
+static Step fenceProxy(Warp &warp, const Op &, uint32_t lanes) {
+  warp.block.races.release(warp.block.fenced, warp.id, lanes);
+  return Step::Done;
+}
+
+static Step fence(Warp &warp, const Op &, uint32_t) {
+  if (GlobalRaces *races = warp.block.globalRaces)
+    races->fence(warp.block.index);
+  return Step::Done;
+}
+
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
+  bool isProxy = false;
+  bool orders = true; // accesses of several blocks
   if (d.instruction().opcode == "membar") {
     if (d.take("proxy"))
-      d.needOneOf({"alias"});
+      orders = d.needOneOf({"alias"}) != 0;
     else
-      d.needOneOf({"cta", "gl", "sys", "gpu"});
-  } else if (d.take("proxy")) {
+      orders = d.needOneOf({"cta", "gl", "sys", "gpu"}) > 0;
+    d.program.hasFences = true;
+  } else if (d.takeNext({"proxy"}) == 0) {
+    isProxy = d.has("async") && !d.has("global");
+    if (d.has("async"))
+      d.require(80, 90);
     d.needOneOf({"alias", "async", "async.global", "async::generic",
                  "tensormap::generic"});
     for (std::string_view each :
@@ -392,17 +451,23 @@ static void decodeFence(Decoder &d) {
           "sync_restrict::shared::cta", "sync_restrict::shared::cluster",
           "cluster", "cta", "gpu", "sys"})
       d.take(each);
+    orders = false;
   } else if (d.take("mbarrier_init")) {
+    orders = false;
+    d.require(80, 90);
     d.needOneOf({"release"});
     d.needOneOf({"cluster"});
   } else {
     d.takeOneOf({"sc", "acq_rel", "acquire", "release"});
-    d.needOneOf({"cta", "cluster", "gpu", "sys"});
+    int scope = d.scope();
+    orders = scope > 1;
+    if (scope < 0)
+      d.error("the scope is missing", "one of .cta, .cluster, .gpu, .sys");
+    d.program.hasFences = true;
   }
   d.finish(0, 2);
-  d.program.hasFences = true;
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
-  op.effect = noEffect;
+  op.effect = isProxy ? fenceProxy : orders ? fence : noEffect;
   d.emit(std::move(op));
 }
 

@@ -124,9 +124,13 @@ static void moveVector(Decoder &d, Type type) {
     op.d = d.result(0, type);
   else
     op.s[0] = d.source(1, type);
-  for (const Operand &each : vector.elements)
+  for (const Operand &each : vector.elements) {
+    if (each.kind == Operand::Kind::Special &&
+        each.special != Special::WarpSize && element != Type::B32)
+      return d.error("a special register has 32 bits");
     op.list.push_back(pack ? d.source(each, element)
                            : d.result(each, element, false, true));
+  }
   op.effect = pack ? packOrUnpack<true> : packOrUnpack<false>;
   d.emit(std::move(op));
 }
@@ -144,7 +148,7 @@ static void decodeMove(Decoder &d) {
     Op op = d.start(OpKind::Effect, OpClass::Move);
     bool wide = from.special == Special::Clock64 ||
                 from.special == Special::GlobalTimer;
-    if (typeBytes(type) != (wide ? 8 : 4))
+    if (typeBytes(type) != (wide ? 8 : 4) || isFloat(type))
       return d.error("'" + std::string(from.name) + "' has other bits than " +
                      typeName(type));
     op.variant = wide ? 8 : 4;
@@ -198,10 +202,12 @@ static uint64_t windowOf(Space space) {
 }
 
 static void decodeCvta(Decoder &d) {
-  bool to = d.take("to");
+  bool to = d.takeNext({"to"}) == 0;
   Space space = d.space();
-  if (d.take("shared::cluster"))
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (space == Space::Generic)
     return d.error("the space is missing",
                    ".global, .shared, .local, .const or .param");
@@ -213,7 +219,11 @@ static void decodeCvta(Decoder &d) {
   op.d = d.result(0, type);
   uint64_t window = windowOf(space);
   if (!to && d.operand(1).kind == Operand::Kind::Symbol) {
-    Place at = d.place(*d.operand(1).variable);
+    const Variable &variable = *d.operand(1).variable;
+    Place at = d.place(variable);
+    if (variable.space != space)
+      d.error("variable '" + std::string(variable.name) + "' is in ." +
+              spaceName(variable.space));
     op.s[0] = d.constant(at.address + d.operand(1).bits, 8);
     window = windowOf(at.space);
   } else {
@@ -245,8 +255,10 @@ static Step isGlobal(Warp &warp, const Op &op, uint32_t lanes) {
 
 static void decodeIsSpace(Decoder &d) {
   Space space = d.space();
-  if (d.take("shared::cluster"))
+  if (d.take("shared::cluster")) {
+    d.require(78, 90);
     space = Space::Shared;
+  }
   if (space == Space::Generic)
     return d.error("the space is missing");
   d.finish(2);
@@ -263,8 +275,70 @@ static void decodeIsSpace(Decoder &d) {
   d.emit(std::move(op));
 }
 
+/// The address of a variable of another block of the cluster, which has this
+/// one alone.
+template <typename T>
+static Step mapAddress(Warp &warp, const Op &op, uint32_t lanes) {
+  if (!warp.demand(op, op.s[1], lanes, "the rank of the block"))
+    return Step::Fault;
+  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+    unsigned lane = __builtin_ctz(rest);
+    if (uint32_t rank = warp.at<uint32_t>(op.s[1])[lane])
+      return warp.fail(op, lane,
+                       "there is no block " + std::to_string(rank) +
+                           " in a cluster of one");
+    warp.at<T>(op.d)[lane] = warp.at<T>(op.s[0])[lane];
+    warp.setShadow(op.d, lane, sizeof(T),
+                   warp.shadow(op.s[0], lane, sizeof(T)));
+  }
+  return Step::Done;
+}
+
+static void decodeMapAddress(Decoder &d) {
+  bool shared = d.take("shared::cluster");
+  Type type = d.type({Type::U32, Type::U64});
+  d.require(78, 90);
+  d.finish(3);
+  if (!shared && type == Type::U32)
+    return d.error("generic addresses have 64 bits");
+  Op op = d.start(OpKind::Effect, OpClass::Integer);
+  op.d = d.result(0, type);
+  const Operand &from = d.operand(1);
+  if (from.kind == Operand::Kind::Symbol) {
+    Place at = d.place(*from.variable);
+    if (at.space != Space::Shared)
+      d.error("the variable is not in .shared");
+    op.s[0] = d.constant(at.address + from.bits + (shared ? 0 : sharedWindow),
+                         typeBytes(type));
+  } else {
+    op.s[0] = d.source(1, type);
+  }
+  op.s[1] = d.source(2, Type::U32);
+  op.effect = type == Type::U32 ? mapAddress<uint32_t> : mapAddress<uint64_t>;
+  d.emit(std::move(op));
+}
+
+static void decodeBlockRank(Decoder &d) {
+  d.take("shared::cluster");
+  Type type = d.type({Type::U32, Type::U64});
+  d.require(78, 90);
+  d.finish(2);
+  Op op = d.start(OpKind::Lane, OpClass::Integer);
+  op.d = d.result(0, Type::U32);
+  op.resultBytes = 4;
+  if (d.operand(1).kind != Operand::Kind::Symbol)
+    op.s[0] = d.source(1, type);
+  op.lane = [](Warp &warp, const Op &op, uint32_t lanes) {
+    forLanes(lanes, [&](unsigned lane) { warp.at<uint32_t>(op.d)[lane] = 0; });
+  };
+  d.emit(std::move(op));
+}
+
 OpcodeTable nestc::ptx::moveTable() {
-  static constexpr OpcodeRow rows[] = {
-      {"mov", decodeMove}, {"cvta", decodeCvta}, {"isspacep", decodeIsSpace}};
+  static constexpr OpcodeRow rows[] = {{"mov", decodeMove},
+                                       {"cvta", decodeCvta},
+                                       {"isspacep", decodeIsSpace},
+                                       {"mapa", decodeMapAddress},
+                                       {"getctarank", decodeBlockRank}};
   return {rows, std::size(rows)};
 }
