@@ -1,30 +1,14 @@
-//===- Sources.cpp - sources of families of row sets ----------------------===//
+//===- Sources.cpp - sets of rows by their values -------------------------===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-//
-// Indices are packed over the sequences of a batch, so a block that writes
-// those of a sequence has to know how many rows the sequences before it have.
-//
-// select: a block for each sequence. Of a capacity over all rows these numbers
-// are all the same; else a stage counts the sequences but the last one, and a
-// single sequence needs no such stage. The rows of largest scores are found by
-// a radix select: four rounds of a histogram of eight bits of the keys.
-//
-// partition and assign are stable counting sorts over the whole batch. The sets
-// of rows are made by as many blocks as there are rows (they wait in the table
-// of orders); then one block sorts: a few instructions for every 32 rows, which
-// are over before a second and third launch would begin. Nothing but counts
-// goes through atomics: results do not depend on the order of threads.
-//
-//===----------------------------------------------------------------------===//
 
-#include "lowering/nvptx/Generator.h"
+#include "lowering/nvptx/Sources.h"
 
-#include <limits>
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace nestc;
@@ -32,56 +16,16 @@ using namespace nestc::nvptx;
 
 using Predicate = arith::CmpIPredicate;
 
-namespace {
-// The set of another family whose rows a source takes, if there is one.
-struct Outer {
-  Value offsets, order, counts;
-  Sets sets;
-};
-
-template <typename SourceOp>
-Outer outerOf(SourceOp op) {
-  return {op.getOuterOffsets(), op.getOuterOrder(), op.getOuterCounts(),
-          op.getOuterSets()};
-}
-
-// The tables that a source writes.
-struct Tables {
-  template <typename SourceOp>
-  Tables(Kernel::Inside &in, SourceOp op)
-      : indices(in[op.getIndices()]), offsets(in[op.getOffsets()]),
-        order(in[op.getOrder()]), counts(in[op.getCounts()]) {}
-  const Buffer &indices, &offsets, &order, &counts;
-
-  Value tokens() const { return order.sizes[1]; }
-  Value batch() const { return counts.sizes[0]; }
-};
-
-// The rows of a source's input that are a sequence's.
-struct Candidates {
-  Value first, rows;
-};
-} // namespace
-
-template <typename SourceOp>
-static LogicalResult checkSource(SourceOp op) {
-  if constexpr (!std::is_same_v<SourceOp, kernel::PartitionOp>) {
-    if (!cast<MemRefType>(op.getScores().getType()).getElementType().isF32())
-      return op.emitOpError("takes scores of ") << op.getScores().getType();
-  }
-  return checkI32(
-      op, {op.getIndices(), op.getOffsets(), op.getOrder(), op.getCounts()});
+void nvptx::useAllRegisters(Device &code) {
+  code.getInsertionBlock()->getParentOp()->setAttr(
+      NVVM::NVVMDialect::getMinctasmAttrName(), code.getI32IntegerAttr(1));
 }
 
 //===----------------------------------------------------------------------===//
 // Numbers of a block
 //===----------------------------------------------------------------------===//
 
-// Room in shared memory for an i32 of each warp that a block may have, so that
-// every lane can read the number of a warp.
-static constexpr int64_t roomBytes = warpSize * 4;
-
-static Value wordAt(Device &code, Value pointer, Value index) {
+Value nvptx::wordAt(Device &code, Value pointer, Value index) {
   return code.atShared(pointer, code.getI32Type(), index);
 }
 
@@ -94,27 +38,23 @@ static Value ofWarps(Device &code, Value room, int64_t otherwise) {
                      code.i32(otherwise));
 }
 
-// Writes a number of the warp, which the last lane has.
-static void writeOfWarp(Device &code, Value room, Value number) {
+void nvptx::writeOfWarp(Device &code, Value room, Value number) {
   code.when(code.equal(code.lane(), warpSize - 1),
             [&] { code.store(number, wordAt(code, room, code.warp())); });
 }
 
-// The sum of the numbers of the warps before the own one.
-static Value sumBefore(Device &code, Value room) {
+Value nvptx::sumBefore(Device &code, Value room) {
   Value lane = code.lane();
   Value mine = code.load(code.getI32Type(), wordAt(code, room, lane));
   return code.sumLanes(
       code.select(code.less(lane, code.warp()), mine, code.i32(0)));
 }
 
-static Value sumOfWarps(Device &code, Value room) {
+Value nvptx::sumOfWarps(Device &code, Value room) {
   return code.sumLanes(ofWarps(code, room, 0));
 }
 
-// The rows of sequence b. Within a set they lie one after the other as well.
-// Two rooms.
-static Candidates candidatesOf(Kernel::Inside &in, const Outer &outer,
+Candidates nvptx::candidatesOf(Kernel::Inside &in, const Outer &outer,
                                Value tokens, Value b, int64_t room) {
   Device &code = in.code;
   if (!outer.offsets)
@@ -146,495 +86,12 @@ static Candidates candidatesOf(Kernel::Inside &in, const Outer &outer,
   return {code.widen(first), code.widen(rows)};
 }
 
-// The sum of counts[0] to counts[b - 1]. One room.
-static Value countsBefore(Device &code, const Buffer &counts, Value b,
-                          int64_t room) {
-  Value sum =
-      code.loop(code.thread(), b, code.threads, code.i32(0),
-                [&](Value i, ValueRange carried) {
-                  Value count =
-                      code.load(code.getI32Type(),
-                                code.at(counts.pointer, counts.element(), i));
-                  return SmallVector<Value>{code.add(carried[0], count)};
-                })[0];
-  Value sums = code.shared(room);
-  writeOfWarp(code, sums, code.sumLanes(sum));
-  code.barrier();
-  return code.widen(sumOfWarps(code, sums));
-}
-
-//===----------------------------------------------------------------------===//
-// Keys
-//===----------------------------------------------------------------------===//
-
-// Scores that a thread holds at a time.
-static constexpr int64_t each = 8;
-
-// i32 whose order without a sign is that of scores, the largest first: -0 is 0,
-// and NaN the last, ~0.
-static Value keyOf(Device &code, Value score) {
+Value nvptx::keyOf(Device &code, Value score) {
   // A difference is never -0, and of NaN it is the one NaN 0x7fffffff.
   Value bits = code.asInt(code.fsub(code.f32(0), score));
   Value sign = arith::ShRSIOp::create(code, bits, code.i32(31));
   constexpr int32_t top = std::numeric_limits<int32_t>::min();
   return code.bitXor(bits, code.bitOr(sign, code.i32(top)));
-}
-
-static uint32_t keyOf(float score) {
-  uint32_t bits = llvm::bit_cast<uint32_t>(0.0f - score);
-  return bits >> 31 ? ~bits : bits | 0x80000000;
-}
-
-// What one of two branches makes.
-static SmallVector<Value> either(Device &code, Value condition, TypeRange types,
-                                 function_ref<SmallVector<Value>()> then,
-                                 function_ref<SmallVector<Value>()> otherwise) {
-  auto branch = scf::IfOp::create(code, types, condition, /*else=*/true);
-  OpBuilder::InsertionGuard guard(code);
-  code.setInsertionPointToStart(branch.thenBlock());
-  scf::YieldOp::create(code, then());
-  code.setInsertionPointToStart(branch.elseBlock());
-  scf::YieldOp::create(code, otherwise());
-  return branch.getResults();
-}
-
-// The keys of scores[index] to scores[index + 7]; those at `rows` and behind
-// are ~0.
-static SmallVector<Value> loadKeys(Device &code, Value scores, Value index,
-                                   Value rows) {
-  Type f32 = code.getF32Type();
-  Value from = code.atF32(scores, index);
-  Value address = LLVM::PtrToIntOp::create(code, code.i64Type(), from);
-  Value isWide =
-      code.bitAnd(code.equal(code.bitAnd(address, code.i64(15)), 0),
-                  code.compare(Predicate::sle, code.add(index, each), rows));
-  // As vectors: of single numbers LLVM would load the last one once more.
-  SmallVector<Value> halves = either(
-      code, isWide, SmallVector<Type>(2, code.f32Vector(4)),
-      [&] {
-        return SmallVector<Value>{code.loadWide(f32, from, 4),
-                                  code.loadWide(f32, code.atF32(from, 4), 4)};
-      },
-      [&] {
-        SmallVector<Value> loaded;
-        Value none = code.f32(std::numeric_limits<float>::quiet_NaN());
-        for (int64_t half = 0; half < each; half += 4) {
-          Value vector = code.splat(0, 4);
-          for (int64_t i = 0; i < 4; ++i) {
-            Value place = code.add(index, half + i);
-            Value score = code.valueIf(
-                code.less(place, rows),
-                [&] { return code.load(f32, code.atF32(scores, place)); },
-                none);
-            vector = vector::InsertOp::create(code, score, vector, i);
-          }
-          loaded.push_back(vector);
-        }
-        return loaded;
-      });
-  SmallVector<Value> values;
-  for (Value half : halves)
-    for (int64_t i = 0; i < 4; ++i)
-      values.push_back(vector::ExtractOp::create(code, half, i));
-  for (Value &value : values)
-    value = keyOf(code, value);
-  return values;
-}
-
-//===----------------------------------------------------------------------===//
-// select
-//===----------------------------------------------------------------------===//
-
-// CapacityAttr::of, in code.
-static Value capacityOf(Code &code, nest::CapacityAttr capacity, Value rows) {
-  int64_t numerator = capacity.getNumerator();
-  int64_t denominator = capacity.getDenominator();
-  Value count = code.i64(numerator);
-  if (!capacity.isCount() &&
-      capacity.getRounding() == nest::Rounding::double_floor) {
-    Value part = arith::ConstantOp::create(
-        code, code.getF64FloatAttr(static_cast<double>(numerator) /
-                                   static_cast<double>(denominator)));
-    Value product =
-        code.fmul(part, arith::SIToFPOp::create(code, code.getF64Type(), rows));
-    count = arith::FPToSIOp::create(code, code.i64Type(), product);
-  } else if (!capacity.isCount()) {
-    Value product = code.mul(rows, numerator);
-    count = code.div(product, denominator);
-    Value twice = code.mul(code.rem(product, denominator), 2);
-    auto bit = [&](Value condition) {
-      return code.select(condition, code.i64(1), code.i64(0));
-    };
-    if (capacity.getRounding() == nest::Rounding::ceil) {
-      count = code.add(count, bit(code.less(code.i64(0), twice)));
-    } else if (capacity.getRounding() == nest::Rounding::nearest_even) {
-      // A half rounds up from an odd count: its last bit decides.
-      Value above = code.add(twice, code.rem(count, 2));
-      count = code.add(count, bit(code.less(code.i64(denominator), above)));
-    }
-  }
-  return code.min(code.max(count, capacity.getMinimum()), rows);
-}
-
-// Shared memory of a select: four histograms of 256 words, a word where keys
-// are counted that are out, and rooms.
-//
-// Round r counts keys that are out as bin 256. In these places that is a bin
-// which all warps have done with, since they have been at a barrier after the
-// round that read it: of round 2 in that of round 0, of round 3 in that of
-// round 1.
-static constexpr int64_t binBytes = 256 * 4;
-static constexpr int64_t histogramAt[] = {binBytes, 3 * binBytes, 0,
-                                          2 * binBytes};
-static constexpr int64_t outAt = 4 * binBytes;
-static constexpr int64_t roomAt = outAt + 16;
-static constexpr int64_t selectBytes = roomAt + 3 * roomBytes;
-
-// Sets the histograms to 0.
-static void clearHistograms(Device &code) {
-  Value zeros = code.splat(0, 4);
-  auto clear = [&] {
-    Value at = code.atShared(code.shared(), zeros.getType(), code.thread());
-    code.storeWide(code.getF32Type(), zeros, at);
-  };
-  if (code.threads == binBytes * 4 / 16)
-    clear();
-  else
-    code.when(code.less(code.thread(), binBytes * 4 / 16), clear);
-  // All threads write it: cheaper than to choose one.
-  code.store(code.i32(0), code.shared(outAt));
-}
-
-// Finds the bin of a histogram, which every warp reads by itself, that has the
-// key of rank `rest` (from 0 on). Returns the bin, and the key's rank in it.
-static std::pair<Value, Value> findBin(Device &code, int64_t byte, Value rest) {
-  auto add = [&](Value a, Value b) { return code.add(a, b); };
-  Value lane = code.narrow(code.lane());
-  Value from = code.atShared(code.shared(byte), code.i32Vector(8), code.lane());
-  SmallVector<Value> bins;
-  for (int64_t i = 0; i < 2; ++i) {
-    Value loaded =
-        code.loadWide(code.getF32Type(), code.byteAt(from, 16 * i), 4);
-    for (int64_t j = 0; j < 4; ++j)
-      bins.push_back(code.asInt(vector::ExtractOp::create(code, loaded, j)));
-  }
-  Value pairs[4];
-  for (int64_t i = 0; i < 4; ++i)
-    pairs[i] = add(bins[2 * i], bins[2 * i + 1]);
-  Value low = add(pairs[0], pairs[1]), high = add(pairs[2], pairs[3]);
-  Value sum = add(low, high);
-  rest = add(code.sub(rest, code.scanLanes(sum)), sum);
-  // The last lane that begins at the rank or below.
-  Value owner = code.highestBit(
-      code.ballot(code.compare(Predicate::sge, rest, code.i32(0))));
-  // Its bin, by halves.
-  Value bin = code.shiftLeft(lane, 3);
-  Value above = code.compare(Predicate::sge, rest, low);
-  rest = code.subIf(above, rest, low);
-  bin = code.select(above, code.bitOr(bin, code.i32(4)), bin);
-  Value pair = code.select(above, pairs[2], pairs[0]);
-  Value first = code.select(above, bins[4], bins[0]);
-  Value second = code.select(above, bins[6], bins[2]);
-  above = code.compare(Predicate::sge, rest, pair);
-  rest = code.subIf(above, rest, pair);
-  bin = code.addIf(above, bin, code.i32(2));
-  first = code.select(above, second, first);
-  above = code.compare(Predicate::sge, rest, first);
-  rest = code.subIf(above, rest, first);
-  bin = code.addIf(above, bin, code.i32(1));
-  owner = code.widen(owner);
-  return {code.shuffleFrom(bin, owner), code.shuffleFrom(rest, owner)};
-}
-
-namespace {
-// Which keys are chosen: those below `key`, and of those that equal it the
-// first `equals`, if there are any of them.
-struct Bound {
-  Value key, equals;
-};
-} // namespace
-
-// The bound of the `wanted` > 0 smallest keys. `forKeys` calls its body with
-// the thread's keys, eight at a time.
-static Bound
-boundOf(Device &code, Value wanted,
-        function_ref<void(function_ref<void(ValueRange keys)>)> forKeys) {
-  Value base = code.sharedAddress();
-  Value prefix = code.i32(0), rest = code.sub(wanted, code.i32(1));
-  for (int64_t round = 0; round < 4; ++round) {
-    int64_t shift = 24 - 8 * round, byte = histogramAt[round];
-    forKeys([&](ValueRange keys) {
-      for (Value key : keys) {
-        // Keys out of the prefix are 256 or more.
-        if (round)
-          key = code.sub(key, prefix);
-        if (shift)
-          key = code.shiftRight(key, shift);
-        if (round)
-          key = code.minUnsigned(key, code.i32(256));
-        code.countShared(base, key, byte);
-      }
-    });
-    code.barrier();
-    auto [bin, inBin] = findBin(code, byte, rest);
-    prefix = code.add(prefix, code.shiftLeft(bin, shift));
-    rest = inBin;
-  }
-  return {prefix, code.add(rest, code.i32(1))};
-}
-
-namespace {
-// Numbers before a chunk of keys.
-struct Progress {
-  Value below, equals;
-};
-} // namespace
-
-// Writes the rows among `keys` that are chosen. `row` is that of the first key,
-// `to` the place of the first index of the sequence. Returns the progress
-// behind the chunk. Threads are at no barrier after they have read the room.
-static Progress writeChosen(Device &code, ValueRange keys, const Bound &bound,
-                            Value row, Value to, const Progress &before,
-                            bool last) {
-  // Two numbers in a word: a chunk has at most 8192 keys.
-  Value count = code.i32(0);
-  for (Value key : keys) {
-    count = code.addIf(code.compare(Predicate::ult, key, bound.key), count,
-                       code.i32(1));
-    if (bound.equals)
-      count = code.addIf(code.compare(Predicate::eq, key, bound.key), count,
-                         code.i32(1 << 16));
-  }
-  Value room = code.shared(roomAt);
-  Value scanned = code.scanLanes(count);
-  writeOfWarp(code, room, scanned);
-  code.barrier();
-  Value start = code.add(code.sub(scanned, count), sumBefore(code, room));
-  Value belowStart = code.bitAnd(start, code.i32(0xffff));
-  Value limit = code.sub(bound.key, code.i32(1));
-  SmallVector<Value> chosen(keys);
-  if (before.below)
-    belowStart = code.add(belowStart, before.below);
-  Value place = belowStart;
-  if (bound.equals) {
-    Value equalStart = code.shiftRight(start, 16);
-    if (before.equals)
-      equalStart = code.add(equalStart, before.equals);
-    place = code.add(place, code.min(equalStart, bound.equals));
-    // All equal keys of a thread are chosen or none; of one thread some.
-    Value left = code.sub(bound.equals, equalStart);
-    Value equals = code.shiftRight(count, 16);
-    limit = code.select(code.compare(Predicate::sge, left, equals), bound.key,
-                        limit);
-    Value some = code.bitAnd(code.compare(Predicate::slt, left, equals),
-                             code.compare(Predicate::sgt, left, code.i32(0)));
-    chosen = code.choose(some, keys, [&] {
-      SmallVector<Value> changed;
-      Value rest = left;
-      for (Value key : keys) {
-        Value isEqual = code.compare(Predicate::eq, key, bound.key);
-        Value taken = code.bitAnd(
-            isEqual, code.compare(Predicate::sgt, rest, code.i32(0)));
-        changed.push_back(code.select(taken, code.i32(0), key));
-        rest = code.sub(rest, code.count(isEqual));
-      }
-      return changed;
-    });
-  }
-  Type word = code.getI32Type();
-  Value address = LLVM::PtrToIntOp::create(
-      code, code.i64Type(), code.global(code.at(to, word, code.widen(place))));
-  for (Value key : chosen) {
-    Value isChosen = code.compare(Predicate::ule, key, limit);
-    code.storeIf(isChosen, row, address);
-    address = code.addIf(isChosen, address, code.i64(4));
-    row = code.add(row, code.i32(1));
-  }
-  if (last)
-    return {};
-  Value all = sumOfWarps(code, room);
-  code.barrier();
-  Progress after{code.bitAnd(all, code.i32(0xffff)), {}};
-  if (before.below)
-    after.below = code.add(after.below, before.below);
-  if (bound.equals)
-    after.equals = code.add(before.equals, code.shiftRight(all, 16));
-  return after;
-}
-
-// Writes what a block knows of its sequence, whose rows are at `start` in the
-// indices, and of the family if it is the last one's block. Every block writes
-// its count when `all` do, else only the last one, since others read them.
-static void writeTables(Device &code, const Tables &tables, Value b,
-                        Value start, Value count, bool all) {
-  Value isLast = code.compare(Predicate::eq, b, code.sub(tables.batch(), 1));
-  code.when(code.equal(code.thread(), 0), [&] {
-    if (all)
-      tables.counts.setEntry(code, b, count);
-    code.when(isLast, [&] {
-      if (!all)
-        tables.counts.setEntry(code, b, count);
-      tables.offsets.setEntry(code, code.i64(0), code.i64(0));
-      tables.offsets.setEntry(code, code.i64(1), code.add(start, count));
-    });
-  });
-  Value line = code.mul(b, tables.tokens());
-  code.share(count, [&](Value j) {
-    tables.order.setEntry(code, code.add(line, j), code.add(start, j));
-  });
-}
-
-// The grid of a stage with a block for each sequence, of batches whose
-// sequences have `least` < T <= `most` rows. `skipped` sequences have no block.
-template <typename SourceOp>
-static std::function<Grid(Code &, ArrayRef<Buffer>)>
-perSequence(Kernel &kernel, SourceOp op, int64_t skipped = 0,
-            int64_t least = -1,
-            int64_t most = std::numeric_limits<int64_t>::max()) {
-  unsigned place = kernel.indexOf(op.getOrder());
-  return [=](Code &host, ArrayRef<Buffer> buffers) {
-    Value batch = host.max(host.sub(buffers[place].sizes[0], skipped), 0);
-    Value tokens = buffers[place].sizes[1];
-    batch = host.select(host.less(host.i64(least), tokens), batch, host.i64(0));
-    batch = host.select(host.less(host.i64(most), tokens), host.i64(0), batch);
-    return Grid{batch, {}, {}};
-  };
-}
-
-// The rows with the largest scores. Keys stay in registers when `isOnce`: a
-// sequence has at most as many rows as the block's threads can hold.
-static void selectTop(Kernel &kernel, kernel::SelectOp op, int64_t threads,
-                      bool isOnce, int64_t least, int64_t most) {
-  Outer outer = outerOf(op);
-  kernel.stage(
-      threads, selectBytes, perSequence(kernel, op, 0, least, most),
-      [&](Kernel::Inside &in) {
-        Device &code = in.code;
-        Tables tables(in, op);
-        Value b = code.block();
-        Candidates own =
-            candidatesOf(in, outer, tables.tokens(), b, roomAt + roomBytes);
-        Value wanted = capacityOf(code, *op.getCapacity(), own.rows);
-        Value start = outer.offsets
-                          ? countsBefore(code, tables.counts, b, roomAt)
-                          : code.mul(b, wanted);
-        writeTables(code, tables, b, start, wanted, /*all=*/!outer.offsets);
-        code.when(code.less(code.i64(0), wanted), [&] {
-          Value scores = in[op.getScores()].row(code, own.first);
-          Value index = code.mul(code.thread(), each);
-          Value to = code.at(tables.indices.pointer, code.getI32Type(), start);
-          SmallVector<Value> keys;
-          clearHistograms(code);
-          if (isOnce)
-            keys = loadKeys(code, scores, index, own.rows);
-          code.barrier();
-          auto forKeys = [&](function_ref<void(ValueRange)> body) {
-            if (isOnce)
-              return body(keys);
-            code.loop(code.i64(0), own.rows, threads * each, [&](Value chunk) {
-              body(loadKeys(code, scores, code.add(chunk, index), own.rows));
-            });
-          };
-          Bound bound = boundOf(code, code.narrow(wanted), forKeys);
-          Value row = code.narrow(code.add(own.first, index));
-          if (isOnce) {
-            writeChosen(code, keys, bound, row, to, {}, /*last=*/true);
-            return;
-          }
-          code.loop(
-              code.i64(0), own.rows, threads * each, {code.i32(0), code.i32(0)},
-              [&](Value chunk, ValueRange carried) {
-                SmallVector<Value> keys =
-                    loadKeys(code, scores, code.add(chunk, index), own.rows);
-                Progress after = writeChosen(
-                    code, keys, bound, code.add(row, code.narrow(chunk)), to,
-                    {carried[0], carried[1]}, /*last=*/false);
-                return SmallVector<Value>{after.below, after.equals};
-              });
-        });
-      });
-}
-
-// Threads of blocks for short and for long sequences.
-static constexpr int64_t fewThreads = 256, manyThreads = 1024;
-
-LogicalResult nvptx::generate(Kernel &kernel, kernel::SelectOp op) {
-  if (failed(checkSource(op)))
-    return failure();
-  Outer outer = outerOf(op);
-  auto isChosen = [&](Device &code, Value score) {
-    return arith::CmpFOp::create(code, arith::CmpFPredicate::OGT, score,
-                                 code.f32(op.getThreshold()->convertToFloat()));
-  };
-  // How many rows each sequence has but the last one.
-  if (op.getThreshold() || outer.offsets)
-    kernel.stage(
-        fewThreads, 3 * roomBytes, perSequence(kernel, op, /*skipped=*/1),
-        [&](Kernel::Inside &in) {
-          Device &code = in.code;
-          Tables tables(in, op);
-          Value b = code.block();
-          Candidates own =
-              candidatesOf(in, outer, tables.tokens(), b, roomBytes);
-          Value count;
-          if (op.getThreshold()) {
-            Value scores = in[op.getScores()].row(code, own.first);
-            count = code.loop(
-                code.thread(), own.rows, code.threads, code.i32(0),
-                [&](Value row, ValueRange carried) {
-                  Value score =
-                      code.load(code.getF32Type(), code.atF32(scores, row));
-                  return SmallVector<Value>{
-                      code.add(carried[0], code.count(isChosen(code, score)))};
-                })[0];
-            Value room = code.shared();
-            writeOfWarp(code, room, code.sumLanes(count));
-            code.barrier();
-            count = code.widen(sumOfWarps(code, room));
-          } else {
-            count = capacityOf(code, *op.getCapacity(), own.rows);
-          }
-          code.when(code.equal(code.thread(), 0),
-                    [&] { tables.counts.setEntry(code, b, count); });
-        });
-  if (!op.getThreshold()) {
-    int64_t few = fewThreads * each, many = manyThreads * each;
-    selectTop(kernel, op, fewThreads, /*isOnce=*/true, -1, few);
-    selectTop(kernel, op, manyThreads, /*isOnce=*/true, few, many);
-    selectTop(kernel, op, manyThreads, /*isOnce=*/false, many,
-              std::numeric_limits<int64_t>::max());
-    return success();
-  }
-  kernel.stage(
-      fewThreads, selectBytes, perSequence(kernel, op),
-      [&](Kernel::Inside &in) {
-        Device &code = in.code;
-        Tables tables(in, op);
-        Value b = code.block();
-        Candidates own =
-            candidatesOf(in, outer, tables.tokens(), b, roomAt + roomBytes);
-        Value start = countsBefore(code, tables.counts, b, roomAt);
-        code.barrier();
-        Value scores = in[op.getScores()].row(code, own.first);
-        Value index = code.mul(code.thread(), each);
-        Value row = code.narrow(code.add(own.first, index));
-        Value to = code.at(tables.indices.pointer, code.getI32Type(), start);
-        uint32_t key = keyOf(op.getThreshold()->convertToFloat());
-        Bound bound{code.i32(static_cast<int32_t>(key)), {}};
-        Value count =
-            code.loop(code.i64(0), own.rows, code.threads * each, code.i32(0),
-                      [&](Value chunk, ValueRange carried) {
-                        SmallVector<Value> keys = loadKeys(
-                            code, scores, code.add(chunk, index), own.rows);
-                        return SmallVector<Value>{
-                            writeChosen(code, keys, bound,
-                                        code.add(row, code.narrow(chunk)), to,
-                                        {carried[0], {}}, /*last=*/false)
-                                .below};
-                      })[0];
-        writeTables(code, tables, b, start, code.widen(count), /*all=*/false);
-      });
-  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -644,171 +101,167 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::SelectOp op) {
 // Sets that the block that sorts counts at a time.
 static constexpr int64_t mostBins = 256;
 
-// Adds the stage that sorts all rows of the batch: `setOf` gives the set, as an
-// i32, of the row at a place of the table of orders; -1 if it has none. Writes
-// indices, offsets and of every place in the table of orders its packed row or
-// -1. Rows of the input are numbered by places, or by those that have a set
-// when `isRanked`.
+// How many sets that is, and the shared memory: a count for each warp of a
+// block of manyThreads and each of these sets, and two rooms.
 template <typename SourceOp>
-static void
-sortRows(Kernel &kernel, SourceOp op, bool isRanked,
-         function_ref<Value(Kernel::Inside &in, Value place)> setOf) {
+static int64_t binsOf(SourceOp op) {
   int64_t sets =
       cast<MemRefType>(op.getOffsets().getType()).getNumElements() - 1;
-  int64_t bins = std::min<int64_t>(mostBins, llvm::PowerOf2Ceil(sets));
+  return std::min<int64_t>(mostBins, llvm::PowerOf2Ceil(sets));
+}
+template <typename SourceOp>
+static int64_t sortBytes(SourceOp op) {
+  return manyThreads / warpSize * binsOf(op) * 4 + 2 * roomBytes;
+}
+
+// Sorts all rows of the batch, by one block of manyThreads: `setOf` gives the
+// set, as an i32, of the row at a place of the table of orders; -1 if it has
+// none. Writes indices, offsets and of every place in the table of orders that
+// has a set the packed row. Rows of the input are numbered by places, or by
+// those that have a set when `isRanked`.
+template <typename SourceOp>
+static void sortRows(Kernel::Inside &in, SourceOp op, bool isRanked,
+                     function_ref<Value(Value place)> setOf) {
+  int64_t sets =
+      cast<MemRefType>(op.getOffsets().getType()).getNumElements() - 1;
+  int64_t bins = binsOf(op), room = sortBytes(op) - 2 * roomBytes;
   constexpr int64_t warps = manyThreads / warpSize;
-  int64_t room = warps * bins * 4;
-  unsigned counts = kernel.indexOf(op.getCounts());
-  kernel.stage(
-      manyThreads, room + 2 * roomBytes,
-      [counts](Code &host, ArrayRef<Buffer> buffers) {
-        return Grid{host.min(buffers[counts].sizes[0], 1), {}, {}};
-      },
-      [&](Kernel::Inside &in) {
-        Device &code = in.code;
-        Tables tables(in, op);
-        Value thread = code.narrow(code.thread()), binCount = code.i32(bins);
-        Value lane = code.lane(), below = code.lanesBelow();
-        Value places = code.mul(tables.batch(), tables.tokens());
-        // Every warp has a part of the places, and a count of each set.
-        Value part = code.roundUp(code.ceilDiv(places, warps), warpSize);
-        Value low = code.mul(code.warp(), part);
-        Value high = code.min(code.add(low, part), places);
-        Value base = code.shared(),
-              mine = wordAt(code, base, code.mul(code.warp(), bins));
-        Value mineAddress =
-            code.narrow(LLVM::PtrToIntOp::create(code, code.i64Type(), mine));
-        Value totals = code.shared(room);
-        Value valids = code.shared(room + roomBytes);
-        // A packed row waits as what is no set while sets are still read.
-        auto encode = [&](Value row) {
-          return sets > bins ? code.sub(code.i32(-2), row) : row;
-        };
-        // Calls body(place, set, bin, whether the bin is one, carried) for the
-        // places of the warp.
-        auto forPlaces = [&](Value window, ValueRange carried,
-                             function_ref<SmallVector<Value>(
-                                 Value, Value, Value, Value, ValueRange)>
-                                 body) {
-          return code.loop(
-              low, high, warpSize, carried,
-              [&](Value first, ValueRange carried) {
-                Value place = code.add(first, lane);
-                Value set = code.valueIf(
-                    code.less(place, high), [&] { return setOf(in, place); },
-                    code.i32(-1));
-                Value bin = code.sub(set, window);
-                Value has =
-                    code.bitAnd(code.compare(Predicate::sge, set, code.i32(0)),
-                                code.inside(bin, binCount));
-                return body(place, set, bin, has, carried);
-              });
-        };
-        Value total = code.loop(
-            code.i64(0), code.i64(sets), bins, code.i32(0),
-            [&](Value firstSet, ValueRange packed) {
-              Value window = code.narrow(firstSet);
-              code.share(code.i64(warps * bins), [&](Value i) {
-                code.store(code.i32(0), wordAt(code, base, i));
-              });
-              code.barrier();
-              SmallVector<Value> seen = forPlaces(
-                  window, code.i32(0),
-                  [&](Value, Value set, Value bin, Value has, ValueRange seen) {
-                    code.when(has,
-                              [&] { code.countShared(mineAddress, bin, 0); });
-                    Value known =
-                        code.compare(Predicate::ne, set, code.i32(-1));
-                    return SmallVector<Value>{
-                        code.add(seen[0], code.count(known))};
-                  });
-              if (isRanked)
-                writeOfWarp(code, valids, code.sumLanes(seen[0]));
-              code.barrier();
-              // A thread for each set: its rows of all warps.
-              Value isBin = code.inside(thread, binCount);
-              auto forWarps = [&](Value start, bool write) {
-                return code.valueIf(
-                    isBin,
-                    [&] {
-                      return code.loop(
-                          code.i64(0), code.i64(warps), 1, start,
-                          [&](Value warp, ValueRange sum) {
-                            Value at = wordAt(
-                                code, base,
-                                code.add(code.mul(warp, bins), code.thread()));
-                            Value count = code.load(code.getI32Type(), at);
-                            if (write)
-                              code.store(sum[0], at);
-                            return SmallVector<Value>{code.add(sum[0], count)};
-                          })[0];
-                    },
-                    code.i32(0));
-              };
-              Value count = forWarps(code.i32(0), /*write=*/false);
-              Value scanned = code.scanLanes(count);
-              writeOfWarp(code, totals, scanned);
-              code.barrier();
-              Value start =
-                  code.add(code.add(packed[0], sumBefore(code, totals)),
-                           code.sub(scanned, count));
-              Value after = code.add(packed[0], sumOfWarps(code, totals));
-              forWarps(start, /*write=*/true);
-              Value set = code.add(firstSet, code.thread());
-              code.when(code.bitAnd(isBin, code.less(set, sets)), [&] {
-                tables.offsets.setEntry(code, set, code.widen(start));
-              });
-              Value rank = isRanked ? sumBefore(code, valids) : code.i32(0);
-              code.barrier();
-              forPlaces(
-                  window, rank,
-                  [&](Value place, Value set, Value bin, Value has,
-                      ValueRange rank) {
-                    Value peers =
-                        code.matchLanes(code.select(has, bin, code.i32(-1)));
-                    Value before = code.bitAnd(peers, below);
-                    Value known =
-                        code.compare(Predicate::ne, set, code.i32(-1));
-                    Value row = code.narrow(place), next = rank[0];
-                    if (isRanked) {
-                      Value all = code.ballot(known);
-                      row = code.add(rank[0],
-                                     code.countBits(code.bitAnd(all, below)));
-                      next = code.add(rank[0], code.countBits(all));
-                    }
-                    Value at = wordAt(code, mine, code.widen(bin));
-                    Value to = code.valueIf(
-                        has, [&] { return code.load(code.getI32Type(), at); },
-                        code.i32(0));
-                    code.syncWarp();
-                    Value isFirst = code.bitAnd(
-                        has, code.compare(Predicate::eq, before, code.i32(0)));
-                    code.when(isFirst, [&] {
-                      code.store(code.add(to, code.countBits(peers)), at);
-                    });
-                    code.syncWarp();
-                    code.when(has, [&] {
-                      Value p = code.add(to, code.countBits(before));
-                      tables.indices.setEntry(code, code.widen(p),
-                                              code.widen(row));
-                      tables.order.setEntry(code, place, code.widen(encode(p)));
-                    });
-                    return SmallVector<Value>{next};
-                  });
-              code.barrier();
-              return SmallVector<Value>{after};
-            })[0];
-        code.when(code.equal(code.thread(), 0), [&] {
-          tables.offsets.setEntry(code, code.i64(sets), code.widen(total));
+  Device &code = in.code;
+  useAllRegisters(code);
+  Tables tables(in, op);
+  Value thread = code.narrow(code.thread()), binCount = code.i32(bins);
+  Value lane = code.lane(), below = code.lanesBelow();
+  Value places = code.mul(tables.batch(), tables.tokens());
+  // Every warp has a part of the places, and a count of each set.
+  Value part = code.roundUp(code.ceilDiv(places, warps), warpSize);
+  Value low = code.mul(code.warp(), part);
+  Value high = code.min(code.add(low, part), places);
+  Value base = code.shared(),
+        mine = wordAt(code, base, code.mul(code.warp(), bins));
+  Value mineAddress =
+      code.narrow(LLVM::PtrToIntOp::create(code, code.i64Type(), mine));
+  Value totals = code.shared(room);
+  Value valids = code.shared(room + roomBytes);
+  // A packed row waits as what is no set while sets are still read.
+  auto encode = [&](Value row) {
+    return sets > bins ? code.sub(code.i32(-2), row) : row;
+  };
+  // Calls body(place, set, bin, whether the bin is one, carried) for the
+  // places of the warp.
+  auto forPlaces = [&](Value window, ValueRange carried,
+                       function_ref<SmallVector<Value>(Value, Value, Value,
+                                                       Value, ValueRange)>
+                           body) {
+    return code.loop(
+        low, high, warpSize, carried, [&](Value first, ValueRange carried) {
+          Value place = code.add(first, lane);
+          Value set = code.valueIf(
+              code.less(place, high), [&] { return setOf(place); },
+              code.i32(-1));
+          Value bin = code.sub(set, window);
+          Value has =
+              code.bitAnd(code.compare(Predicate::sge, set, code.i32(0)),
+                          code.inside(bin, binCount));
+          return body(place, set, bin, has, carried);
         });
-        if (sets > bins)
-          code.loop(code.add(low, lane), high, warpSize, [&](Value place) {
-            Value row = tables.order.entry(code, place);
-            code.when(code.less(row, -1), [&] {
-              tables.order.setEntry(code, place, code.sub(code.i64(-2), row));
+  };
+  Value total = code.loop(
+      code.i64(0), code.i64(sets), bins, code.i32(0),
+      [&](Value firstSet, ValueRange packed) {
+        Value window = code.narrow(firstSet);
+        code.share(code.i64(warps * bins), [&](Value i) {
+          code.store(code.i32(0), wordAt(code, base, i));
+        });
+        code.barrier();
+        SmallVector<Value> seen = forPlaces(
+            window, code.i32(0),
+            [&](Value, Value set, Value bin, Value has, ValueRange seen) {
+              code.when(has, [&] { code.countShared(mineAddress, bin, 0); });
+              Value known = code.compare(Predicate::ne, set, code.i32(-1));
+              return SmallVector<Value>{code.add(seen[0], code.count(known))};
             });
-          });
+        if (isRanked)
+          writeOfWarp(code, valids, code.sumLanes(seen[0]));
+        code.barrier();
+        // A thread for each set: its rows of all warps.
+        Value isBin = code.inside(thread, binCount);
+        auto forWarps = [&](Value start, bool write) {
+          return code.valueIf(
+              isBin,
+              [&] {
+                return code.loop(
+                    code.i64(0), code.i64(warps), 1, start,
+                    [&](Value warp, ValueRange sum) {
+                      Value at =
+                          wordAt(code, base,
+                                 code.add(code.mul(warp, bins), code.thread()));
+                      Value count = code.load(code.getI32Type(), at);
+                      if (write)
+                        code.store(sum[0], at);
+                      return SmallVector<Value>{code.add(sum[0], count)};
+                    })[0];
+              },
+              code.i32(0));
+        };
+        Value count = forWarps(code.i32(0), /*write=*/false);
+        Value scanned = code.scanLanes(count);
+        writeOfWarp(code, totals, scanned);
+        code.barrier();
+        Value start = code.add(code.add(packed[0], sumBefore(code, totals)),
+                               code.sub(scanned, count));
+        Value after = code.add(packed[0], sumOfWarps(code, totals));
+        forWarps(start, /*write=*/true);
+        Value set = code.add(firstSet, code.thread());
+        code.when(code.bitAnd(isBin, code.less(set, sets)), [&] {
+          tables.offsets.setEntry(code, set, code.widen(start));
+        });
+        Value rank = isRanked ? sumBefore(code, valids) : code.i32(0);
+        code.barrier();
+        forPlaces(
+            window, rank,
+            [&](Value place, Value set, Value bin, Value has, ValueRange rank) {
+              Value peers =
+                  code.matchLanes(code.select(has, bin, code.i32(-1)));
+              Value before = code.bitAnd(peers, below);
+              Value known = code.compare(Predicate::ne, set, code.i32(-1));
+              Value row = code.narrow(place), next = rank[0];
+              if (isRanked) {
+                Value all = code.ballot(known);
+                row =
+                    code.add(rank[0], code.countBits(code.bitAnd(all, below)));
+                next = code.add(rank[0], code.countBits(all));
+              }
+              Value at = wordAt(code, mine, code.widen(bin));
+              Value to = code.valueIf(
+                  has, [&] { return code.load(code.getI32Type(), at); },
+                  code.i32(0));
+              code.syncWarp();
+              Value isFirst = code.bitAnd(
+                  has, code.compare(Predicate::eq, before, code.i32(0)));
+              code.when(isFirst, [&] {
+                code.store(code.add(to, code.countBits(peers)), at);
+              });
+              code.syncWarp();
+              code.when(has, [&] {
+                Value p = code.add(to, code.countBits(before));
+                tables.indices.setEntry(code, code.widen(p), code.widen(row));
+                tables.order.setEntry(code, place, code.widen(encode(p)));
+              });
+              return SmallVector<Value>{next};
+            });
+        code.barrier();
+        return SmallVector<Value>{after};
+      })[0];
+  code.when(code.equal(code.thread(), 0), [&] {
+    tables.offsets.setEntry(code, code.i64(sets), code.widen(total));
+  });
+  if (sets > bins)
+    code.loop(code.add(low, lane), high, warpSize, [&](Value place) {
+      Value row = tables.order.entry(code, place);
+      code.when(code.less(row, -1), [&] {
+        tables.order.setEntry(code, place, code.sub(code.i64(-2), row));
       });
+    });
 }
 
 LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
@@ -840,7 +293,13 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
         },
         code.i32(-1));
   };
-  sortRows(kernel, op, /*isRanked=*/false, setOf);
+  kernel.stage(
+      manyThreads, sortBytes(op),
+      [](Code &, ArrayRef<Buffer>) { return Grid(); },
+      [&](Kernel::Inside &in) {
+        sortRows(in, op, /*isRanked=*/false,
+                 [&](Value row) { return setOf(in, row); });
+      });
   // Closes the gaps of rows that have no set, and counts the others.
   kernel.stage(
       fewThreads, roomBytes, perSequence(kernel, op), [&](Kernel::Inside &in) {
@@ -880,22 +339,125 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
   return success();
 }
 
+// Writes the sets of rows `low` to `high` of sequence b to the table of orders,
+// a warp a row; -1 at places behind the sequence's rows.
+static void writeSets(Kernel::Inside &in, kernel::AssignOp op, Value b,
+                      const Candidates &own, Value low, Value high) {
+  Device &code = in.code;
+  const Buffer &scores = in[op.getScores()], &order = in[op.getOrder()];
+  Value slots = scores.columns();
+  auto wide = [&](Value word) {
+    return Value(arith::ExtUIOp::create(code, code.i64Type(), word));
+  };
+  auto pack = [&](Value key, Value slot) {
+    key = arith::ShLIOp::create(code, wide(key), code.i64(32));
+    return code.bitOr(key, slot);
+  };
+  int64_t warps = code.threads / warpSize;
+  code.loop(code.add(low, code.warp()), high, warps, [&](Value j) {
+    Value from = scores.row(code, code.add(own.first, j));
+    auto setOf = [&] {
+      // Key above, slot below: no two are equal. A pass for each choice finds
+      // the smallest behind the choice before.
+      Value behind = code.loop(
+          code.i64(0), code.i64(op.getChoice() + 1), 1, code.i64(0),
+          [&](Value, ValueRange bound) {
+            Value best = code.loop(
+                code.lane(), slots, warpSize, code.i64(-1),
+                [&](Value slot, ValueRange best) {
+                  Value score =
+                      code.load(code.getF32Type(), code.atF32(from, slot));
+                  Value key = pack(keyOf(code, score), slot);
+                  Value isBehind = code.compare(Predicate::uge, key, bound[0]);
+                  key = code.select(isBehind, key, code.i64(-1));
+                  return SmallVector<Value>{code.minUnsigned(key, best[0])};
+                })[0];
+            Value high =
+                code.narrow(arith::ShRUIOp::create(code, best, code.i64(32)));
+            Value key = code.minLanes(high);
+            Value slot = code.select(code.compare(Predicate::eq, high, key),
+                                     code.narrow(best), code.i32(-1));
+            slot = code.minLanes(slot);
+            return SmallVector<Value>{code.add(pack(key, wide(slot)), 1)};
+          })[0];
+      return code.narrow(code.sub(behind, 1));
+    };
+    Value set = op.getOuterOffsets()
+                    ? code.valueIf(code.less(j, own.rows), setOf, code.i32(-1))
+                    : setOf();
+    code.when(code.equal(code.lane(), 0), [&] {
+      Value place = code.add(code.mul(b, order.sizes[1]), j);
+      order.setEntry(code, place, code.widen(set));
+    });
+  });
+}
+
+// A batch of this many rows at most gets its sets by the block that sorts it:
+// another launch would take longer. Within another set also this many
+// sequences, since their rows are found one after the other.
+static constexpr int64_t fewRows = 256, fewSequences = 4;
+
 LogicalResult nvptx::generate(Kernel &kernel, kernel::AssignOp op) {
   if (failed(checkSource(op)))
     return failure();
   Outer outer = outerOf(op);
-  // A warp takes a row at a time.
-  constexpr int64_t warps = fewThreads / warpSize;
-  int64_t perBlock = outer.offsets ? 8 * warps : warps;
+  // Within another set, places behind a sequence's rows have no set.
+  bool isRanked = static_cast<bool>(outer.offsets);
+  auto sort = [&](Kernel::Inside &in) {
+    sortRows(in, op, isRanked, [&](Value place) {
+      const Buffer &order = in[op.getOrder()];
+      return in.code.load(in.code.getI32Type(),
+                          in.code.at(order.pointer, order.element(), place));
+    });
+  };
   unsigned place = kernel.indexOf(op.getOrder());
+  // `count` where the batch is small, or where it is not, else 0.
+  auto ifSmall = [=](Code &host, ArrayRef<Buffer> buffers, bool small,
+                     Value count) {
+    Value batch = buffers[place].sizes[0], tokens = buffers[place].sizes[1];
+    Value isLarge = host.less(host.i64(fewRows), host.mul(batch, tokens));
+    if (isRanked)
+      isLarge = arith::OrIOp::create(host, isLarge,
+                                     host.less(host.i64(fewSequences), batch));
+    Value zero = host.i64(0);
+    return Grid{small ? host.select(isLarge, zero, count)
+                      : host.select(isLarge, count, zero),
+                {},
+                {}};
+  };
+  kernel.stage(
+      manyThreads, sortBytes(op),
+      [=](Code &host, ArrayRef<Buffer> buffers) {
+        return ifSmall(host, buffers, true, host.i64(1));
+      },
+      [&](Kernel::Inside &in) {
+        Device &code = in.code;
+        Tables tables(in, op);
+        Value batch = tables.batch(), tokens = tables.tokens();
+        if (isRanked) {
+          code.loop(batch, [&](Value b) {
+            Candidates own = candidatesOf(in, outer, tokens, b, 0);
+            writeSets(in, op, b, own, code.i64(0), tokens);
+            code.when(code.equal(code.thread(), 0),
+                      [&] { tables.counts.setEntry(code, b, own.rows); });
+            code.barrier();
+          });
+        } else {
+          Value zero = code.i64(0), rows = code.mul(batch, tokens);
+          writeSets(in, op, zero, {zero, rows}, zero, rows);
+          code.share(batch,
+                     [&](Value b) { tables.counts.setEntry(code, b, tokens); });
+        }
+        code.barrier();
+        sort(in);
+      });
+  int64_t perBlock = isRanked ? 64 : 8;
   kernel.stage(
       fewThreads, 2 * roomBytes,
-      [place, perBlock](Code &host, ArrayRef<Buffer> buffers) {
+      [=](Code &host, ArrayRef<Buffer> buffers) {
         const Buffer &order = buffers[place];
-        return Grid{
-            host.mul(order.sizes[0], host.ceilDiv(order.sizes[1], perBlock)),
-            {},
-            {}};
+        Value pieces = host.ceilDiv(order.sizes[1], perBlock);
+        return ifSmall(host, buffers, false, host.mul(order.sizes[0], pieces));
       },
       [&](Kernel::Inside &in) {
         Device &code = in.code;
@@ -905,68 +467,18 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AssignOp op) {
         Value b = code.div(code.block(), blocks);
         Value piece = code.rem(code.block(), blocks);
         Candidates own = candidatesOf(in, outer, tokens, b, 0);
+        Value low = code.mul(piece, perBlock);
+        writeSets(in, op, b, own, low,
+                  code.min(code.add(low, perBlock), tokens));
         code.when(
             code.bitAnd(code.equal(piece, 0), code.equal(code.thread(), 0)),
             [&] { tables.counts.setEntry(code, b, own.rows); });
-        Value low = code.mul(piece, perBlock);
-        Value high = code.min(code.add(low, perBlock), tokens);
-        const Buffer &scores = in[op.getScores()];
-        Value slots = scores.columns();
-        code.loop(code.add(low, code.warp()), high, warps, [&](Value j) {
-          // Key above, slot below: no two are equal. A pass for each choice
-          // finds the smallest behind the choice before.
-          Value from = scores.row(code, code.add(own.first, j));
-          auto setOf = [&] {
-            Value behind = code.loop(
-                code.i64(0), code.i64(op.getChoice() + 1), 1, code.i64(0),
-                [&](Value, ValueRange bound) {
-                  Value best = code.loop(
-                      code.lane(), slots, warpSize, code.i64(-1),
-                      [&](Value slot, ValueRange best) {
-                        Value score = code.load(code.getF32Type(),
-                                                code.atF32(from, slot));
-                        Value key = arith::ExtUIOp::create(code, code.i64Type(),
-                                                           keyOf(code, score));
-                        key = arith::ShLIOp::create(code, key, code.i64(32));
-                        key = code.bitOr(key, slot);
-                        Value isBehind =
-                            code.compare(Predicate::uge, key, bound[0]);
-                        key = code.select(isBehind, key, code.i64(-1));
-                        return SmallVector<Value>{
-                            code.minUnsigned(key, best[0])};
-                      })[0];
-                  Value high = code.narrow(
-                      arith::ShRUIOp::create(code, best, code.i64(32)));
-                  Value key = code.minLanes(high);
-                  Value slot =
-                      code.select(code.compare(Predicate::eq, high, key),
-                                  code.narrow(best), code.i32(-1));
-                  slot = code.minLanes(slot);
-                  Value found = arith::ShLIOp::create(
-                      code, arith::ExtUIOp::create(code, code.i64Type(), key),
-                      code.i64(32));
-                  found = code.bitOr(found, arith::ExtUIOp::create(
-                                                code, code.i64Type(), slot));
-                  return SmallVector<Value>{code.add(found, 1)};
-                })[0];
-            return code.narrow(code.sub(behind, 1));
-          };
-          Value set = outer.offsets ? code.valueIf(code.less(j, own.rows),
-                                                   setOf, code.i32(-1))
-                                    : setOf();
-          code.when(code.equal(code.lane(), 0), [&] {
-            Value at = code.add(code.mul(b, tokens), j);
-            tables.order.setEntry(code, at, code.widen(set));
-          });
-        });
       });
-  // With another set, places behind a sequence's rows have no set.
-  sortRows(kernel, op, /*isRanked=*/static_cast<bool>(outer.offsets),
-           [&](Kernel::Inside &in, Value place) {
-             const Buffer &order = in[op.getOrder()];
-             return in.code.load(
-                 in.code.getI32Type(),
-                 in.code.at(order.pointer, order.element(), place));
-           });
+  kernel.stage(
+      manyThreads, sortBytes(op),
+      [=](Code &host, ArrayRef<Buffer> buffers) {
+        return ifSmall(host, buffers, false, host.i64(1));
+      },
+      sort);
   return success();
 }

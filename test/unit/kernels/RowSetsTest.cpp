@@ -430,6 +430,46 @@ TEST_P(CpuRowSets, ManySets) {
   }
 }
 
+// Small batches take one launch, others two; scores are read once.
+TEST_P(CpuRowSets, AssignCounts) {
+  const int64_t slots = 64;
+  const string scores = "memref<?x?x64xf32>";
+  auto code =
+      compile({scores, table2, offsetsOf(slots), table2, table1},
+              "kernel.assign ins(%a0 : " + scores +
+                  ") choice 0 outs(%a1, %a2, %a3, %a4 : " + table2 + ", " +
+                  offsetsOf(slots) + ", " + table2 + ", " + table1 + ")");
+  if (!code->error.empty() || !code->device())
+    return;
+  code->device()->profile = true;
+  for (auto [batch, tokens] :
+       vector<std::pair<int64_t, int64_t>>{{64, 1}, {1, 256}, {2, 2048}}) {
+    SCOPED_TRACE(to_string(batch) + "x" + to_string(tokens));
+    auto &profiles = code->device()->profiles;
+    profiles.clear();
+    vector<float> values = scoresFor(batch * tokens * slots, 0);
+    vector<vector<int>> setOf(batch);
+    for (int64_t r = 0; r < batch * tokens; ++r)
+      setOf[r / tokens].push_back(rankingOf(&values[r * slots], slots)[0]);
+    Family got(batch, tokens, slots);
+    code->run({values.data(), got.indices.data(), got.offsets.data(),
+               got.order.data(), got.counts.data()},
+              batch, tokens);
+    Family(batch, tokens, slots, setOf).expect(got);
+    size_t launches = batch * tokens <= 256 ? 1 : 2;
+    ASSERT_EQ(profiles.size(), launches);
+    // The sort reads the set of a row twice.
+    uint64_t bytes = batch * tokens * (slots + 2) * 4;
+    uint64_t read = 0;
+    for (auto &[name, profile] : profiles)
+      read += profile.globalBytes[0];
+    EXPECT_EQ(read, bytes);
+    // By 32 warps, for all of the batch.
+    EXPECT_LE(profiles.back().second.warpInstructions, 32u * 550);
+    EXPECT_LE(profiles.back().second.barriers, 32u * 6);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Levels, CpuRowSets, testing::ValuesIn(levels()),
                          [](auto &info) { return levelName(info.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CpuRowSets);
