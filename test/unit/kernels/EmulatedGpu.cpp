@@ -37,6 +37,7 @@ EmulatedGpu::EmulatedGpu(const std::string &ptx,
       return;
     }
     programs.push_back(std::move(*program));
+    names.push_back(name);
   }
 }
 
@@ -63,15 +64,14 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
     gpu.problem = result.takeError().str();
   else if (result->fault)
     gpu.problem = result->fault->str();
-  else
-    gpu.profiles.push_back(std::move(result->profile));
+  else if (gpu.profile)
+    gpu.profiles.push_back({gpu.names.at(kernel), std::move(result->profile)});
   return !gpu.problem.empty();
 }
 
 std::string EmulatedGpu::call(nest_entry entry, nest_call call,
                               const std::vector<void *> &buffers,
                               unsigned seed) {
-  profiles.clear();
   std::vector<void *> addresses;
   auto map = [&](void *data, const std::string &name) {
     uint64_t address = device.map(data, malloc_usable_size(data), name);
