@@ -505,6 +505,9 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
   if (headDim > maxHeadDim)
     return op.emitOpError("has heads of ")
            << headDim << "; the GPU generator takes up to " << maxHeadDim;
-  addScalarStages(kernel, op);
+  if (takesTensorCores(op))
+    addTensorStages(kernel, op);
+  else
+    addScalarStages(kernel, op);
   return success();
 }

@@ -72,6 +72,9 @@ private:
 /// Adds stages for a kernel on which the class has been checked. With products
 /// of single numbers, for every type and width of a head.
 void addScalarStages(Kernel &kernel, kernel::AttentionOp op);
+/// On tensor cores, for heads that take them.
+void addTensorStages(Kernel &kernel, kernel::AttentionOp op);
+bool takesTensorCores(kernel::AttentionOp op);
 
 } // namespace nestc::nvptx
 

@@ -64,6 +64,7 @@ namespace rt {
   X(cuGraphDestroy)
 
 /// The table, by the names of the driver API.
+// NOLINTBEGIN(readability-identifier-naming)
 struct CudaFunctions {
 #define NEST_CUDA_MEMBER(name) decltype(&::name) name = nullptr;
   NEST_CUDA_FUNCTIONS(NEST_CUDA_MEMBER)
@@ -71,6 +72,7 @@ struct CudaFunctions {
   /// Null where the driver is no emulation.
   decltype(&::nestPtxMessage) nestPtxMessage = nullptr;
 };
+// NOLINTEND(readability-identifier-naming)
 
 class CudaDriver {
 public:

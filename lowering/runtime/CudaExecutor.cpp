@@ -384,6 +384,7 @@ int32_t CudaExecutor::launch(void *runtime, int64_t kernel,
   // The driver knows how many there have to be, and we do not: a null at the
   // end keeps it from reading on when they are too few.
   std::vector<void *> parameters;
+  parameters.reserve(static_cast<size_t>(std::max<int64_t>(count, 0)) + 1);
   for (int64_t i = 0; i < count; ++i)
     parameters.push_back(const_cast<int64_t *>(arguments + i));
   parameters.push_back(nullptr);

@@ -444,7 +444,7 @@ TEST_F(GpuRowwise, MovesInWideAccesses) {
                    "kernel.embed ins(%a0, %a1 : " + ids + ", " + table +
                        ") scale 2.0 outs(%a2 : " + x + ")",
                    {tokens.data(), data.data(), y.data()}, 3);
-  EXPECT_EQ(threads(embed, "ld.global.v4"), 3 * 512u);
+  EXPECT_EQ(threads(embed, "ld.global.v2"), 3 * 512u);
   EXPECT_EQ(threads(embed, "st.global.v4"), 3 * 512u);
   string lengths = "memref<?xi32>", cache = "memref<?x16x5x128xbf16>";
   Stored memory(vector<float>(16 * 5 * 128), "bf16");

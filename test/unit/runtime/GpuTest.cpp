@@ -365,6 +365,19 @@ TEST_F(GpuTest, EntriesWithoutASession) {
   EXPECT_EQ(after[(1 * 32 + 3) * 4 + 3], 6);
   EXPECT_EQ(argmax(reinterpret_cast<const float *>(results[1].data()), V), 15);
   EXPECT_EQ(*reinterpret_cast<const int32_t *>(results[2].data()), 4);
+  // A cache that is not given is all zero.
+  inputs.erase(inputs.begin() + 3);
+  ASSERT_OK(
+      callEntry(*package, "prefill", 1, inputs, {"layers.0.k"},
+                [&](size_t i, DType dtype,
+                    const std::vector<int64_t> &shape) -> Expected<void *> {
+                  results[i].resize(*byteCount(dtype, shape));
+                  return results[i].data();
+                }));
+  after = reinterpret_cast<const float *>(results[0].data());
+  EXPECT_EQ(after[(1 * 32 + 1) * 4 + 3], 0);
+  EXPECT_EQ(after[(1 * 32 + 2) * 4 + 3], 5);
+  EXPECT_EQ(after[(1 * 32 + 31) * 4 + 3], 0);
   // What was given is as it was.
   EXPECT_EQ(cache[(1 * 32 + 3) * 4 + 3], 0);
   EXPECT_EQ(counter[0], 2);
