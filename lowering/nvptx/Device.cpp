@@ -90,6 +90,11 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
+void Device::barrierOf(Value name, int64_t count) {
+  NVVM::BarrierOp::create(*this, Type(), name, i32(count),
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
 void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 //===----------------------------------------------------------------------===//

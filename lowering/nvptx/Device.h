@@ -72,6 +72,8 @@ public:
   Value maxBlock(Value value, Value shared);
   /// bar.warp.sync: all threads of the warp.
   void syncWarp();
+  /// bar.sync of `count` threads that name the same barrier, 1 to 15, an i32.
+  void barrierOf(Value name, int64_t count);
 
   //===--------------------------------------------------------------------===//
   // Shared memory

@@ -22,6 +22,8 @@ static constexpr int64_t smallBlock = 128, largestBlock = 1024;
 static constexpr int64_t pieceColumns = 4096;
 /// Values that a thread holds: what leaves registers for the rest.
 static constexpr int64_t mostValues = 64;
+/// Registers that a block may have, and of a thread for all but values.
+static constexpr int64_t allRegisters = 65536, otherRegisters = 24;
 
 Team Team::of(int64_t columns, int64_t aligned, int64_t streams) {
   Team team;
@@ -61,9 +63,9 @@ Team Team::of(int64_t columns, int64_t aligned, int64_t streams) {
     }
   }
   team.vectors = llvm::divideCeil(all, team.size);
-  // Registers of 1024 threads are 64 for each.
-  if (team.size > largestBlock / 2 &&
-      team.vectors * team.width * streams > mostValues / 2)
+  // Large blocks have fewer registers for each thread.
+  if (team.vectors * team.width * streams + otherRegisters >
+      allRegisters / team.size)
     team.inRegisters = false;
   team.threads = team.size > warpSize ? team.size : smallBlock;
   return team;

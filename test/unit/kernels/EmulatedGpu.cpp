@@ -72,7 +72,6 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
 std::string EmulatedGpu::call(nest_entry entry, nest_call call,
                               const std::vector<void *> &buffers,
                               unsigned seed) {
-  profiles.clear();
   std::vector<void *> addresses;
   auto map = [&](void *data, const std::string &name) {
     uint64_t address = device.map(data, malloc_usable_size(data), name);

@@ -75,14 +75,15 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
   if (isGpu) {
     auto device = takeDeviceModule(*module);
     auto gpuTarget = NvptxTarget::get(level);
-    auto ptx = emitPtx(*device, *gpuTarget);
-    if (!ptx) {
-      error = llvm::toString(ptx.takeError()) + messages;
+    auto text = emitPtx(*device, *gpuTarget);
+    if (!text) {
+      error = llvm::toString(text.takeError()) + messages;
       return;
     }
+    ptx = std::move(*text);
     if (const char *path = std::getenv("NEST_TEST_PTX"))
-      std::ofstream(path) << *ptx;
-    gpu = std::make_unique<EmulatedGpu>(*ptx, kernelNames(*device));
+      std::ofstream(path) << ptx;
+    gpu = std::make_unique<EmulatedGpu>(ptx, kernelNames(*device));
     error = gpu->error();
     if (!error.empty())
       return;

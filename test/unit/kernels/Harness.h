@@ -34,6 +34,8 @@ public:
   /// Seconds of the passes, of the code generator and of the linker.
   double passSeconds = 0, codeSeconds = 0, linkSeconds = 0;
   size_t objectBytes = 0;
+  /// Of a GPU's code, its text.
+  std::string ptx;
 
   /// Calls nest_entry_e. Tasks run in reverse order on one thread, or in order
   /// on `threads`; of a GPU, warps and blocks. Each buffer is a block of the
