@@ -16,6 +16,9 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
+///// With so many rows or fewer in a sequence, tiles are narrow.
+static constexpr int64_t narrowRows = 32;
+
 //===----------------------------------------------------------------------===//
 // Rows
 //===----------------------------------------------------------------------===//
@@ -41,16 +44,24 @@ RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
       places(code.shared(shared)), lows(code.shared(shared + 8 * rows)),
       highs(code.shared(shared + 12 * rows)) {
   const Buffer &q = in[op.getQ()], &k = in[op.getK()];
-  // Late tiles see the most keys: they come first.
-  Value heads = code.mul(q.sizes[0], shape.kvHeads);
-  Value tiles = code.ceilDiv(code.mul(q.sizes[1], shape.group), rows);
-  Value block = code.block();
-  Value item = code.rem(block, heads);
-  firstRow =
-      code.mul(code.sub(code.sub(tiles, 1), code.div(block, heads)), rows);
-  sequence = code.div(item, shape.kvHeads);
-  kvHead = code.rem(item, shape.kvHeads);
-  head = code.mul(code.mul(item, k.sizes[2]), shape.headDim);
+  // Late tiles see the most keys: they come first. A grid's numbers fit in 32
+  // bits, where division is much shorter.
+  auto divide = [&](Value a, Value b) {
+    return Value(arith::DivUIOp::create(code, a, b));
+  };
+  Value heads = code.narrow(code.mul(q.sizes[0], shape.kvHeads));
+  Value tiles =
+      code.narrow(code.ceilDiv(code.mul(q.sizes[1], shape.group), rows));
+  Value block = NVVM::BlockIdXOp::create(code, code.getI32Type());
+  Value tile = divide(block, heads);
+  Value item = code.sub(block, code.mul(tile, heads));
+  tile = code.sub(code.sub(tiles, code.i32(1)), tile);
+  firstRow = code.mul(code.widen(tile), rows);
+  Value sequence32 = divide(item, code.i32(shape.kvHeads));
+  sequence = code.widen(sequence32);
+  kvHead =
+      code.widen(code.sub(item, code.mul(sequence32, code.i32(shape.kvHeads))));
+  head = code.mul(code.mul(code.widen(item), k.sizes[2]), shape.headDim);
   length = in[op.getLengths()].entry(code, sequence);
   Value queries =
       op.getOffsets() ? in[op.getCounts()].entry(code, sequence) : q.sizes[1];
@@ -178,9 +189,41 @@ void RowTile::findRange() {
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
 }
 
-void nvptx::preferRegisters(Device &code) {
-  code.getInsertionBlock()->getParentOp()->setAttr(
-      NVVM::NVVMDialect::getMinctasmAttrName(), code.getI32IntegerAttr(1));
+void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
+                      function_ref<StageShape(bool narrow)> shapeOf) {
+  HeadShape shape(op);
+  unsigned place = kernel.indexOf(op.getQ());
+  // The number of rows decides, which the host has.
+  int64_t tokens = cast<MemRefType>(op.getQ().getType()).getDimSize(1);
+  for (bool narrow : {false, true}) {
+    if (!ShapedType::isDynamic(tokens) &&
+        narrow != (tokens * shape.group <= narrowRows))
+      continue;
+    StageShape stage = shapeOf(narrow);
+    auto grid = [shape, place, narrow,
+                 rows = stage.rows](Code &host, ArrayRef<Buffer> buffers) {
+      const Buffer &q = buffers[place];
+      Value blocks = RowTile::blocks(host, shape, q, rows);
+      Value isNarrow =
+          host.less(host.mul(q.sizes[1], shape.group), narrowRows + 1);
+      Value none = host.i64(0);
+      return Grid{narrow ? host.select(isNarrow, blocks, none)
+                         : host.select(isNarrow, none, blocks),
+                  {},
+                  {}};
+    };
+    kernel.stage(stage.threads, stage.shared, grid, [&](Kernel::Inside &in) {
+      // The assembler would rather spill than fit fewer blocks.
+      in.code.getInsertionBlock()->getParentOp()->setAttr(
+          NVVM::NVVMDialect::getMinctasmAttrName(),
+          in.code.getI32IntegerAttr(1));
+      RowTile(in, op, stage.rows, 0, [&](RowTile &tile) {
+        // Tiles of other sets' rows have nothing to do.
+        in.code.when(in.code.less(in.code.i64(0), tile.endKey),
+                     [&] { stage.body(in, tile); });
+      });
+    });
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -194,14 +237,14 @@ namespace {
 class ScalarAttention {
 public:
   struct Sizes {
-    explicit Sizes(const HeadShape &shape) {
+    Sizes(const HeadShape &shape, bool narrow) {
       chunks = llvm::divideCeil(shape.headDim, 4);
       // Rows an odd number of 16 bytes apart lie in different banks.
       stride = 4 * (chunks | 1);
-      bool narrow = shape.headDim <= 128;
-      threads = narrow ? 256 : 128;
-      rowsEach = shape.headDim <= 256 ? 4 : 2;
-      keysEach = narrow ? 2 : 1;
+      bool wideHead = shape.headDim > 128;
+      threads = wideHead ? 128 : 256;
+      rowsEach = narrow ? 1 : shape.headDim <= 256 ? 4 : 2;
+      keysEach = wideHead ? 1 : narrow ? 4 : 2;
       rows = threads / 16 * rowsEach;
       keys = 16 * keysEach;
       weightStride = keys + 4;
@@ -216,8 +259,9 @@ public:
     int64_t queryAt, keyAt, valueAt, weightAt, shared; ///< bytes
   };
 
-  ScalarAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile)
-      : in(in), op(op), tile(tile), code(in.code), shape(op), sizes(shape) {}
+  ScalarAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile,
+                  const Sizes &sizes)
+      : in(in), op(op), tile(tile), code(in.code), shape(op), sizes(sizes) {}
 
   void run() {
     Value thread = code.thread();
@@ -294,23 +338,40 @@ private:
     });
   }
 
-  void loadKeys(const Buffer &cache, int64_t byte, Value key) {
-    Value base = code.at(cache.pointer, shape.stored, tile.head);
-    code.share(code.i64(sizes.keys * sizes.chunks), [&](Value index) {
-      Value n = code.div(index, sizes.chunks);
-      Value chunk = code.rem(index, sizes.chunks);
-      // Behind the last key that is seen, memory may hold anything, NaN too.
-      Value from = code.min(code.add(key, n), code.sub(tile.endKey, 1));
-      Value x = loadChunk(
-          shape.stored,
-          code.at(base, shape.stored, code.mul(from, shape.headDim)), chunk);
-      storeChunk(x, sharedRow(byte, n, sizes.stride), chunk);
-    });
+  // All loads of a thread are under way before the first is stored.
+  void loadPiece(Value key) {
+    int64_t total = sizes.keys * sizes.chunks;
+    struct Move {
+      Value data, to, chunk;
+    };
+    SmallVector<Move> moves;
+    for (auto [operand, byte] :
+         {std::pair<Value, int64_t>{op.getK(), sizes.keyAt},
+          std::pair<Value, int64_t>{op.getV(), sizes.valueAt}}) {
+      Value base =
+          code.global(code.at(in[operand].pointer, shape.stored, tile.head));
+      for (int64_t i = 0; i < total; i += sizes.threads) {
+        Value index = code.add(code.thread(), i);
+        // The last ones may do the same.
+        if (i + sizes.threads > total)
+          index = code.min(index, total - 1);
+        Value n = code.div(index, sizes.chunks);
+        Value chunk = code.rem(index, sizes.chunks);
+        // Behind the last key that is seen, memory may hold anything, NaN too.
+        Value from = code.min(code.add(key, n), code.sub(tile.endKey, 1));
+        int64_t bytes =
+            shape.headDim * shape.stored.getIntOrFloatBitWidth() / 8;
+        Value row = code.byteAt(base, code.mul(from, bytes));
+        moves.push_back({loadChunk(shape.stored, row, chunk),
+                         sharedRow(byte, n, sizes.stride), chunk});
+      }
+    }
+    for (const Move &move : moves)
+      storeChunk(move.data, move.to, move.chunk);
   }
 
   SmallVector<Value> block(Value key, ValueRange state) {
-    loadKeys(in[op.getK()], sizes.keyAt, key);
-    loadKeys(in[op.getV()], sizes.valueAt, key);
+    loadPiece(key);
     code.barrier();
     SmallVector<Value> scores = multiplyKeys();
     SmallVector<Value> next(state);
@@ -456,7 +517,7 @@ private:
   RowTile &tile;
   Device &code;
   HeadShape shape;
-  Sizes sizes;
+  const Sizes &sizes;
   int64_t slots; // groups of four columns of a thread
   // Of the thread: its first row, and its place among the 16 of these rows.
   Value row, column;
@@ -466,19 +527,13 @@ private:
 
 void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
   HeadShape shape(op);
-  ScalarAttention::Sizes sizes(shape);
-  unsigned place = kernel.indexOf(op.getQ());
-  kernel.stage(
-      sizes.threads, sizes.shared,
-      [shape, sizes, place](Code &host, ArrayRef<Buffer> buffers) {
-        return Grid{
-            RowTile::blocks(host, shape, buffers[place], sizes.rows), {}, {}};
-      },
-      [&](Kernel::Inside &in) {
-        preferRegisters(in.code);
-        RowTile(in, op, sizes.rows, 0,
-                [&](RowTile &tile) { ScalarAttention(in, op, tile).run(); });
-      });
+  addStages(kernel, op, [&](bool narrow) {
+    ScalarAttention::Sizes sizes(shape, narrow);
+    return StageShape{sizes.threads, sizes.shared, sizes.rows,
+                      [=](Kernel::Inside &in, RowTile &tile) {
+                        ScalarAttention(in, op, tile, sizes).run();
+                      }};
+  });
 }
 
 //===----------------------------------------------------------------------===//

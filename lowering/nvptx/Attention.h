@@ -69,9 +69,16 @@ private:
   Value places, lows, highs;
 };
 
-/// Lets the assembler give a thread all registers: by itself it spills some to
-/// fit more blocks.
-void preferRegisters(Device &code);
+/// A stage for tiles of a size.
+struct StageShape {
+  int64_t threads, shared; ///< as of Kernel::stage
+  int64_t rows;            ///< of a tile
+  std::function<void(Kernel::Inside &in, RowTile &tile)> body;
+};
+/// Adds a stage for many rows in a sequence, and a narrow one for few; a launch
+/// runs one of them.
+void addStages(Kernel &kernel, kernel::AttentionOp op,
+               llvm::function_ref<StageShape(bool narrow)> shapeOf);
 
 /// Adds stages for a kernel on which the class has been checked. With products
 /// of single numbers, for every type and width of a head.

@@ -118,6 +118,11 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
+void Device::barrierOf(Value name, int64_t count) {
+  NVVM::BarrierOp::create(*this, Type(), name, i32(count),
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
 void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
@@ -515,42 +520,43 @@ Value Device::highestBit(Value value) {
                                        getStringAttr("llvm.nvvm.flo.u"),
                                        ValueRange{value, asShift})
       .getResult(0);
+}
 
-  Value Device::divide(Value a, Value b) {
-    DenseFPElementsAttr constant;
-    if (matchPattern(b, m_Constant(&constant)) && constant.isSplat()) {
-      APFloat inverse = APFloat::getOne(APFloat::IEEEsingle());
-      inverse.divide(constant.getSplatValue<APFloat>(),
-                     APFloat::rmNearestTiesToEven);
-      if (inverse.isNormal())
-        return fmul(a, splat(inverse.convertToFloat(), widthOf(a)));
-    }
-    return eachElement("llvm.nvvm.div.full", {a, b});
+Value Device::divide(Value a, Value b) {
+  DenseFPElementsAttr constant;
+  if (matchPattern(b, m_Constant(&constant)) && constant.isSplat()) {
+    APFloat inverse = APFloat::getOne(APFloat::IEEEsingle());
+    inverse.divide(constant.getSplatValue<APFloat>(),
+                   APFloat::rmNearestTiesToEven);
+    if (inverse.isNormal())
+      return fmul(a, splat(inverse.convertToFloat(), widthOf(a)));
   }
+  return eachElement("llvm.nvvm.div.full", {a, b});
+}
 
-  Value Device::rsqrt(Value x) {
-    return eachElement("llvm.nvvm.rsqrt.approx.f", {x});
-  }
+Value Device::rsqrt(Value x) {
+  return eachElement("llvm.nvvm.rsqrt.approx.f", {x});
+}
 
-  Value Device::exp(Value x) {
-    int64_t width = widthOf(x);
-    auto min = [&](Value a, Value b) {
-      return Value(arith::MinNumFOp::create(*this, a, b));
-    };
-    // n = round(x / ln 2), kept to where 2^n is normal, in the low bits of a
-    // sum; biased by 127, so that a shift makes 2^n of it. What is then left of
-    // an x beyond goes to 0 or infinity, and NaN stays NaN.
-    float zero = 12582912.0f + 127;
-    Value biased = fma(x, splat(1.44269502f, width), splat(zero, width));
-    biased = min(maxNumber(biased, splat(zero - 126, width)),
-                 splat(zero + 127, width));
-    Value n = fsub(splat(zero, width), biased);
-    // 1 / ln 2 in two parts: x / ln 2 - n without its rounding error.
-    Value rest = fma(x, splat(1.44269502f, width), n);
-    rest = fma(x, splat(1.92596303e-8f, width), rest);
-    Value bits = arith::BitcastOp::create(*this, i32Vector(width), biased);
-    Value power = arith::BitcastOp::create(
-        *this, f32Vector(width),
-        arith::ShLIOp::create(*this, bits, splatI32(23, width)));
-    return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
-  }
+Value Device::exp(Value x) {
+  int64_t width = widthOf(x);
+  auto min = [&](Value a, Value b) {
+    return Value(arith::MinNumFOp::create(*this, a, b));
+  };
+  // n = round(x / ln 2), kept to where 2^n is normal, in the low bits of a
+  // sum; biased by 127, so that a shift makes 2^n of it. What is then left of
+  // an x beyond goes to 0 or infinity, and NaN stays NaN.
+  float zero = 12582912.0f + 127;
+  Value biased = fma(x, splat(1.44269502f, width), splat(zero, width));
+  biased = min(maxNumber(biased, splat(zero - 126, width)),
+               splat(zero + 127, width));
+  Value n = fsub(splat(zero, width), biased);
+  // 1 / ln 2 in two parts: x / ln 2 - n without its rounding error.
+  Value rest = fma(x, splat(1.44269502f, width), n);
+  rest = fma(x, splat(1.92596303e-8f, width), rest);
+  Value bits = arith::BitcastOp::create(*this, i32Vector(width), biased);
+  Value power = arith::BitcastOp::create(
+      *this, f32Vector(width),
+      arith::ShLIOp::create(*this, bits, splatI32(23, width)));
+  return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
+}

@@ -94,6 +94,8 @@ public:
   Value lanesBelow();
   /// bar.warp.sync: orders the shared memory of a warp.
   void syncWarp();
+  /// bar.sync of `count` threads that name the same barrier, 1 to 15, an i32.
+  void barrierOf(Value name, int64_t count);
 
   //===--------------------------------------------------------------------===//
   // Shared memory

@@ -158,11 +158,13 @@ TEST_F(GpuAttention, OneStageWhereTheTokensAreKnown) {
 
 TEST_F(GpuAttention, MemoryIsReadInWholeSectors) {
   for (string type : {"bf16", "f16"})
-    for (int64_t headDim : {64, 128})
+    for (int64_t headDim : {64, 128, 256})
       for (int64_t tokens : {1, 128}) {
         SCOPED_TRACE(type + " " + to_string(headDim) + ", " +
                      to_string(tokens));
         Problem p{type, 4, 1, headDim, 512, {512 - int32_t(tokens)}, tokens};
+        // Scores of one size.
+        p.queries = 16. / std::sqrt(headDim);
         auto code = compile(p);
         code->device()->profile = true;
         EXPECT_LT(run(*code, p), 5e-6);
@@ -174,14 +176,17 @@ TEST_F(GpuAttention, MemoryIsReadInWholeSectors) {
         uint64_t outBytes = 4 * tokens * p.heads * headDim;
         EXPECT_EQ(profile.globalBytes[1], outBytes);
         EXPECT_EQ(profile.globalSectors[1] * 32, outBytes);
-        // Keys and values once for each tile of rows, 64 or 16, as far as one
-        // of them sees; queries, and lengths by every thread.
-        uint64_t tiles = tokens == 1 ? 1 : tokens * p.heads / 64, keys = 0;
+        // Keys and values once for each tile of rows, as far as one of them
+        // sees; queries by each warp that has the row, and lengths by every
+        // thread.
+        uint64_t rows = headDim > 128 ? 32 : 64;
+        uint64_t tiles = tokens == 1 ? 1 : tokens * p.heads / rows, keys = 0;
         for (uint64_t i = 0; i < tiles; ++i)
-          keys += 512 - (tiles - 1 - i) * (64 / p.heads);
+          keys += 512 - (tiles - 1 - i) * (rows / p.heads);
         uint64_t cacheBytes = keys * 2 * 2 * headDim;
-        uint64_t queryBytes = 4 * (tokens == 1 ? 4 : 1) *
-                              (tokens == 1 ? 16 : tokens * p.heads) * headDim;
+        uint64_t queryBytes =
+            4 * headDim *
+            (tokens == 1 ? 4 * 16 : tokens * p.heads * (64 / rows));
         uint64_t lengthBytes = tiles * 128 * 4;
         EXPECT_LE(profile.globalBytes[0],
                   cacheBytes + queryBytes + 4 * lengthBytes);
