@@ -176,7 +176,7 @@ void RowTile::findRange() {
   Value first, end;
   for (int64_t r = 0; r < rows; r += warpSize) {
     Value row = code.add(code.lane(), r);
-    // A tile of 16 rows: both halves of the warp look at the same.
+    // Of fewer rows than lanes some look at the same.
     if (rows < warpSize)
       row = code.rem(row, rows);
     Value low = this->low(row), high = this->high(row);
@@ -200,6 +200,7 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
         narrow != (tokens * shape.group <= narrowRows))
       continue;
     StageShape stage = shapeOf(narrow);
+    assert(stage.shared <= 99 * 1024 && "more than a block of sm_120 may have");
     auto grid = [shape, place, narrow,
                  rows = stage.rows](Code &host, ArrayRef<Buffer> buffers) {
       const Buffer &q = buffers[place];

@@ -36,7 +36,7 @@ public:
   static Value blocks(Code &host, const HeadShape &shape, const Buffer &q,
                       int64_t rows);
 
-  /// `rows` of a block, a multiple of 16, no more than its threads; `shared`
+  /// `rows` of a block, a power of two, no more than its threads; `shared`
   /// the byte where the tables start. Runs `body` in blocks that have rows,
   /// after a barrier.
   RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,

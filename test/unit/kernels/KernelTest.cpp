@@ -435,6 +435,8 @@ TEST_P(Cpu, Attention) {
       {"f16", 4, 1, 256, 150, 0, {11, 60}, 37},
       {"bf16", 3, 3, 200, 90, 0, {70, 1}, 3},
       {"f16", 1, 1, 264, 60, 0, {11}, 40},
+      {"f32", 2, 1, 264, 90, 0, {70}, 3},
+      {"f32", 4, 1, 128, 300, 40, {260, 0}, 8},
   };
   for (const AttentionCase &c : cases) {
     int64_t batch = c.lengths.size(), width = c.heads * c.headDim;
