@@ -30,6 +30,8 @@ HeadShape::HeadShape(kernel::AttentionOp op) {
   headDim = k.getDimSize(3);
   heads = cast<MemRefType>(op.getQ().getType()).getShape().back() / headDim;
   group = heads / kvHeads;
+  scale = static_cast<float>(
+      static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
 }
 
 Value RowTile::blocks(Code &host, const HeadShape &shape, const Buffer &q,
@@ -42,7 +44,8 @@ RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
                  int64_t shared, function_ref<void(RowTile &)> body)
     : rows(rows), in(in), op(op), shape(op), code(in.code),
       places(code.shared(shared)), lows(code.shared(shared + 8 * rows)),
-      highs(code.shared(shared + 12 * rows)) {
+      highs(code.shared(shared + 12 * rows)),
+      doubts(code.shared(shared + 16 * rows)) {
   const Buffer &q = in[op.getQ()], &k = in[op.getK()];
   // Late tiles see the most keys: they come first. A grid's numbers fit in 32
   // bits, where division is much shorter.
@@ -141,6 +144,7 @@ void RowTile::fill(Value r, Value queries) {
     code.store(code.narrow(high), code.atShared(highs, i32, r));
   };
   set(code.i64(-1), code.i64(never), code.i64(0));
+  code.store(code.i32(0), code.atShared(doubts, i32, r));
   Value item = code.add(firstRow, r);
   Value j = code.div(item, shape.group);
   code.when(code.less(j, queries), [&] {
@@ -189,6 +193,94 @@ void RowTile::findRange() {
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
 }
 
+//===----------------------------------------------------------------------===//
+// Rows in doubt
+//===----------------------------------------------------------------------===//
+
+void RowTile::doubt(Value r, Value y) {
+  Value isNan = arith::CmpFOp::create(code, arith::CmpFPredicate::UNO, y, y);
+  code.when(isNan, [&] {
+    code.store(code.i32(1), code.atShared(doubts, code.getI32Type(), r));
+  });
+}
+
+void RowTile::settle() {
+  code.barrier();
+  Value warps = code.i64(code.threads / warpSize);
+  code.loop(
+      code.i64(0), code.i64(llvm::divideCeil(rows, code.threads / warpSize)), 1,
+      [&](Value turn) {
+        Value r = code.add(code.mul(turn, warps), code.warp());
+        if (rows % (code.threads / warpSize))
+          r = code.min(r, rows - 1);
+        Value doubt = code.load(code.getI32Type(),
+                                code.atShared(doubts, code.getI32Type(), r));
+        Value isRow = code.less(code.i64(-1), place(r));
+        code.when(arith::AndIOp::create(code, isRow,
+                                        code.compare(arith::CmpIPredicate::ne,
+                                                     doubt, code.i32(0))),
+                  [&] { compute(r); });
+      });
+}
+
+// Row r by a warp, key by key; a lane has every 32nd column.
+void RowTile::compute(Value r) {
+  const Buffer &out = in[op.getOut()];
+  Type f32 = code.getF32Type();
+  int64_t count = llvm::divideCeil(shape.headDim, warpSize);
+  Value start = place(r);
+  auto columnOf = [&](int64_t i) {
+    return code.add(code.lane(), warpSize * i);
+  };
+  auto columns = [&](Type stored, Value row) {
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < count; ++i) {
+      Value column = code.min(columnOf(i), shape.headDim - 1);
+      values.push_back(vector::ExtractOp::create(
+          code, code.loadVector(stored, code.at(row, stored, column), 1), 0));
+    }
+    return values;
+  };
+  SmallVector<Value> q = columns(f32, code.atF32(in[op.getQ()].pointer, start));
+  for (auto [i, x] : llvm::enumerate(q))
+    x = code.select(code.less(columnOf(i), shape.headDim),
+                    code.fmul(x, code.f32(shape.scale)), code.f32(0));
+  SmallVector<Value> state{code.f32(-1e30f), code.f32(0)};
+  state.append(count, code.f32(0));
+  state = code.loop(
+      code.widen(low(r)), code.widen(high(r)), 1, state,
+      [&](Value key, ValueRange old) {
+        Value from = code.add(head, code.mul(key, shape.headDim));
+        auto rowOf = [&](Value cache) {
+          return columns(shape.stored,
+                         code.at(in[cache].pointer, shape.stored, from));
+        };
+        Value score = code.f32(0);
+        for (auto [x, k] : llvm::zip(q, rowOf(op.getK())))
+          score = code.fma(x, k, score);
+        score = code.reduceWarp(
+            score, [&](Value a, Value b) { return code.fadd(a, b); });
+        Value top = code.maxNumber(old[0], score);
+        Value factor = code.exp2(code.fsub(old[0], top));
+        Value weight = code.exp2(code.fsub(score, top));
+        SmallVector<Value> next{top, code.fma(old[1], factor, weight)};
+        for (auto [y, v] : llvm::zip(old.drop_front(2), rowOf(op.getV())))
+          next.push_back(code.fma(weight, v, code.fmul(y, factor)));
+        return next;
+      });
+  Value to = code.at(out.pointer, out.element(), start);
+  for (int64_t i = 0; i < count; ++i)
+    code.when(code.less(columnOf(i), shape.headDim), [&] {
+      Value y = code.fdiv(state[2 + i], state[1]);
+      code.storeVector(out.element(), code.broadcast(y, 1),
+                       code.at(to, out.element(), columnOf(i)));
+    });
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
 void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
                       function_ref<StageShape(bool narrow)> shapeOf) {
   HeadShape shape(op);
@@ -220,8 +312,10 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
           in.code.getI32IntegerAttr(1));
       RowTile(in, op, stage.rows, 0, [&](RowTile &tile) {
         // Tiles of other sets' rows have nothing to do.
-        in.code.when(in.code.less(in.code.i64(0), tile.endKey),
-                     [&] { stage.body(in, tile); });
+        in.code.when(in.code.less(in.code.i64(0), tile.endKey), [&] {
+          stage.body(in, tile);
+          tile.settle();
+        });
       });
     });
   }
@@ -321,9 +415,6 @@ private:
 
   // Rows that are none become 0.
   void loadQueries() {
-    // Scores are exponents of two.
-    float scale = static_cast<float>(
-        static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
     const Buffer &q = in[op.getQ()];
     code.share(code.i64(sizes.rows * sizes.chunks), [&](Value index) {
       Value r = code.div(index, sizes.chunks);
@@ -334,7 +425,7 @@ private:
       code.when(code.less(code.i64(-1), place), [&] {
         Value x =
             loadChunk(code.getF32Type(), code.atF32(q.pointer, place), chunk);
-        storeChunk(code.fmul(x, code.splat(scale, 4)), to, chunk);
+        storeChunk(code.fmul(x, code.splat(shape.scale, 4)), to, chunk);
       });
     });
   }
@@ -495,6 +586,7 @@ private:
         for (int64_t j = 0; j < slots; ++j) {
           Value y = code.fmul(state[2 * sizes.rowsEach + i * slots + j],
                               code.broadcast(factor, 4));
+          tile.doubt(code.add(row, i), code.sum(y));
           Value chunk = code.add(column, 16 * j);
           code.when(code.less(chunk, sizes.chunks), [&] {
             Value first = code.mul(chunk, 4);

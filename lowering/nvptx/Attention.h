@@ -25,13 +25,14 @@ struct HeadShape {
   mlir::Type stored; ///< elements of the caches
   int64_t kvHeads, headDim, heads;
   int64_t group; ///< query heads of a KV head
+  float scale;   ///< of scores as exponents of two
 };
 
 /// The rows of a block, and the tables about them in its shared memory.
 class RowTile {
 public:
   /// Bytes of the tables.
-  static int64_t bytes(int64_t rows) { return 16 * rows; }
+  static int64_t bytes(int64_t rows) { return 20 * rows; }
   /// The number of blocks for all rows of a launch.
   static Value blocks(Code &host, const HeadShape &shape, const Buffer &q,
                       int64_t rows);
@@ -54,19 +55,28 @@ public:
   Value low(Value r);
   Value high(Value r);
 
+  /// Products take hidden keys with a weight of 0, which makes no number of
+  /// what is none: a NaN among the outputs `y` of row r, an f32, may be the
+  /// row's own, or not.
+  void doubt(Value r, Value y);
+  /// Computes rows in doubt again, from the keys that they see alone. For the
+  /// whole block, after all outputs are stored.
+  void settle();
+
 private:
   Value cacheRow(Value j);
   Value packedRow(Value j);
   Value findLow(Value j);
   void fill(Value r, Value queries);
   void findRange();
+  void compute(Value r);
 
   Kernel::Inside &in;
   kernel::AttentionOp op;
   HeadShape shape;
   Device &code;
   Value sequence, kvHead, firstRow, length;
-  Value places, lows, highs;
+  Value places, lows, highs, doubts;
 };
 
 /// A stage for tiles of a size.

@@ -112,8 +112,7 @@ public:
     prepareCopies();
     copy(first, code.i32(0));
     for (int64_t h = 0; h < 2; ++h) {
-      Value row = code.widen(
-          code.add(mul(rowWarp, 16), code.add(group, code.i32(8 * h))));
+      Value row = rowOf(h);
       places[h] = tile.place(row);
       Value none = code.less(places[h], 0);
       lows[h] = code.select(none, code.i32(0), tile.low(row));
@@ -307,11 +306,7 @@ private:
   // Rows of queries become fragments in shared memory; rows that are none 0.
   void loadQueries() {
     const Buffer &q = in[op.getQ()];
-    // Scores are exponents of two.
-    Value scale = code.splat(
-        static_cast<float>(static_cast<double>(op.getScale().convertToFloat()) *
-                           M_LOG2E),
-        2);
+    Value scale = code.splat(shape.scale, 2);
     // [row group or group + 8][chunk of 8 columns][2]
     SmallVector<std::array<Value, 2>> x[2];
     for (int64_t h = 0; h < 2; ++h) {
@@ -549,6 +544,12 @@ private:
   // The end
   //===--------------------------------------------------------------------===//
 
+  /// Row group or group + 8 of the warp as one of the tile, an i64.
+  Value rowOf(int64_t h) {
+    return code.widen(
+        code.add(mul(rowWarp, 16), code.add(group, code.i32(8 * h))));
+  }
+
   Value sumOf(Value sum) {
     for (int64_t mask : {1, 2})
       sum = code.fadd(sum, code.shuffleXor(sum, mask));
@@ -575,6 +576,15 @@ private:
     for (int64_t h = 0; h < 2; ++h) {
       Value factor = code.fdiv(code.f32(1), sumOf(state[2 + h]));
       code.when(code.less(code.i64(-1), places[h]), [&] {
+        Value all = code.f32(0);
+        for (int64_t i = 0; i < sizes.tiles; ++i) {
+          Value two =
+              code.fadd(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]);
+          if (8 * ((sizes.columnWarps - 1) * sizes.tiles + i) >= shape.headDim)
+            two = code.select(equal32(columnWarp, 0), two, code.f32(0));
+          all = code.fadd(all, two);
+        }
+        tile.doubt(rowOf(h), code.fmul(all, factor));
         Type type = out.element();
         int64_t bytes = type.getIntOrFloatBitWidth() / 8;
         Value to = code.global(code.at(out.pointer, type, places[h]));
@@ -653,6 +663,7 @@ private:
         Value to = code.at(out.pointer, out.element(),
                            code.add(place, code.mul(chunk, 4)));
         code.storeWide(out.element(), y, code.global(to));
+        tile.doubt(row, code.sum(y));
       });
     });
   }

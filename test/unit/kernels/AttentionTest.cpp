@@ -29,6 +29,7 @@ struct Problem {
   string out = "f32";
   float queries = 2, keys = 2, values = 1; ///< sizes
   bool staticTokens = false;
+  bool lastIsNan = false; ///< the last token's key and value
 };
 
 class GpuAttention : public testing::Test {
@@ -98,11 +99,22 @@ protected:
               expected[at + d] += weights[j] / sum * values[j * p.headDim + d];
         }
     }
+    for (int64_t line = 0; p.lastIsNan && line < batch * p.kvHeads; ++line)
+      for (Stored *cache : {&k, &v}) {
+        size_t row = cache->bytes.size() / (batch * p.kvHeads * p.room);
+        int64_t last = p.lengths[line / p.kvHeads] + p.tokens - 1;
+        std::memset(&cache->bytes[(line * p.room + last) * row], 0xff, row);
+      }
     vector<int32_t> lengths = p.lengths;
     code.run({q.data(), k.data(), v.data(), lengths.data(), y.data()}, batch,
              p.tokens, seed);
     output = y.bytes;
     vector<float> got = widen(y.bytes, p.out);
+    for (size_t i = 0; p.lastIsNan && i < got.size(); ++i)
+      if (i / width % p.tokens == size_t(p.tokens) - 1) {
+        EXPECT_TRUE(std::isnan(got[i])) << i;
+        got[i] = expected[i] = 0;
+      }
     for (float &value : got)
       value /= p.values;
     for (double &value : expected)
@@ -159,6 +171,20 @@ TEST_F(GpuAttention, OrderOfWarpsDoesNotMatter) {
           EXPECT_LT(run(*code, p, seed), 5e-6);
           EXPECT_EQ(output, first) << "seed " << seed;
         }
+      }
+}
+
+TEST_F(GpuAttention, HiddenKeysHaveNoInfluence) {
+  for (string type : {"bf16", "f16", "f32"})
+    for (int64_t headDim : {24, 136, 264})
+      for (int64_t tokens : {5, 70}) {
+        SCOPED_TRACE(type + " " + to_string(headDim) + ", " +
+                     to_string(tokens));
+        Problem p{type, 4, 2, headDim, 120, {33, 1}, tokens};
+        p.queries = 8. / std::sqrt(headDim);
+        p.lastIsNan = true;
+        auto code = compile(p);
+        EXPECT_LT(run(*code, p), 5e-6);
       }
 }
 
