@@ -16,6 +16,9 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
+///// With so many rows or fewer in a sequence, tiles are narrow.
+static constexpr int64_t narrowRows = 32;
+
 //===----------------------------------------------------------------------===//
 // Rows
 //===----------------------------------------------------------------------===//
@@ -27,6 +30,8 @@ HeadShape::HeadShape(kernel::AttentionOp op) {
   headDim = k.getDimSize(3);
   heads = cast<MemRefType>(op.getQ().getType()).getShape().back() / headDim;
   group = heads / kvHeads;
+  scale = static_cast<float>(
+      static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
 }
 
 Value RowTile::blocks(Code &host, const HeadShape &shape, const Buffer &q,
@@ -39,18 +44,27 @@ RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
                  int64_t shared, function_ref<void(RowTile &)> body)
     : rows(rows), in(in), op(op), shape(op), code(in.code),
       places(code.shared(shared)), lows(code.shared(shared + 8 * rows)),
-      highs(code.shared(shared + 12 * rows)) {
+      highs(code.shared(shared + 12 * rows)),
+      doubts(code.shared(shared + 16 * rows)) {
   const Buffer &q = in[op.getQ()], &k = in[op.getK()];
-  // Late tiles see the most keys: they come first.
-  Value heads = code.mul(q.sizes[0], shape.kvHeads);
-  Value tiles = code.ceilDiv(code.mul(q.sizes[1], shape.group), rows);
-  Value block = code.block();
-  Value item = code.rem(block, heads);
-  firstRow =
-      code.mul(code.sub(code.sub(tiles, 1), code.div(block, heads)), rows);
-  sequence = code.div(item, shape.kvHeads);
-  kvHead = code.rem(item, shape.kvHeads);
-  head = code.mul(code.mul(item, k.sizes[2]), shape.headDim);
+  // Late tiles see the most keys: they come first. A grid's numbers fit in 32
+  // bits, where division is much shorter.
+  auto divide = [&](Value a, Value b) {
+    return Value(arith::DivUIOp::create(code, a, b));
+  };
+  Value heads = code.narrow(code.mul(q.sizes[0], shape.kvHeads));
+  Value tiles =
+      code.narrow(code.ceilDiv(code.mul(q.sizes[1], shape.group), rows));
+  Value block = NVVM::BlockIdXOp::create(code, code.getI32Type());
+  Value tile = divide(block, heads);
+  Value item = code.sub(block, code.mul(tile, heads));
+  tile = code.sub(code.sub(tiles, code.i32(1)), tile);
+  firstRow = code.mul(code.widen(tile), rows);
+  Value sequence32 = divide(item, code.i32(shape.kvHeads));
+  sequence = code.widen(sequence32);
+  kvHead =
+      code.widen(code.sub(item, code.mul(sequence32, code.i32(shape.kvHeads))));
+  head = code.mul(code.mul(code.widen(item), k.sizes[2]), shape.headDim);
   length = in[op.getLengths()].entry(code, sequence);
   Value queries =
       op.getOffsets() ? in[op.getCounts()].entry(code, sequence) : q.sizes[1];
@@ -130,6 +144,7 @@ void RowTile::fill(Value r, Value queries) {
     code.store(code.narrow(high), code.atShared(highs, i32, r));
   };
   set(code.i64(-1), code.i64(never), code.i64(0));
+  code.store(code.i32(0), code.atShared(doubts, i32, r));
   Value item = code.add(firstRow, r);
   Value j = code.div(item, shape.group);
   code.when(code.less(j, queries), [&] {
@@ -165,7 +180,7 @@ void RowTile::findRange() {
   Value first, end;
   for (int64_t r = 0; r < rows; r += warpSize) {
     Value row = code.add(code.lane(), r);
-    // A tile of 16 rows: both halves of the warp look at the same.
+    // Of fewer rows than lanes some look at the same.
     if (rows < warpSize)
       row = code.rem(row, rows);
     Value low = this->low(row), high = this->high(row);
@@ -178,9 +193,132 @@ void RowTile::findRange() {
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
 }
 
-void nvptx::preferRegisters(Device &code) {
-  code.getInsertionBlock()->getParentOp()->setAttr(
-      NVVM::NVVMDialect::getMinctasmAttrName(), code.getI32IntegerAttr(1));
+//===----------------------------------------------------------------------===//
+// Rows in doubt
+//===----------------------------------------------------------------------===//
+
+void RowTile::doubt(Value r, Value y) {
+  Value isNan = arith::CmpFOp::create(code, arith::CmpFPredicate::UNO, y, y);
+  code.when(isNan, [&] {
+    code.store(code.i32(1), code.atShared(doubts, code.getI32Type(), r));
+  });
+}
+
+void RowTile::settle() {
+  code.barrier();
+  Value warps = code.i64(code.threads / warpSize);
+  code.loop(
+      code.i64(0), code.i64(llvm::divideCeil(rows, code.threads / warpSize)), 1,
+      [&](Value turn) {
+        Value r = code.add(code.mul(turn, warps), code.warp());
+        if (rows % (code.threads / warpSize))
+          r = code.min(r, rows - 1);
+        Value doubt = code.load(code.getI32Type(),
+                                code.atShared(doubts, code.getI32Type(), r));
+        Value isRow = code.less(code.i64(-1), place(r));
+        code.when(arith::AndIOp::create(code, isRow,
+                                        code.compare(arith::CmpIPredicate::ne,
+                                                     doubt, code.i32(0))),
+                  [&] { compute(r); });
+      });
+}
+
+// Row r by a warp, key by key; a lane has every 32nd column.
+void RowTile::compute(Value r) {
+  const Buffer &out = in[op.getOut()];
+  Type f32 = code.getF32Type();
+  int64_t count = llvm::divideCeil(shape.headDim, warpSize);
+  Value start = place(r);
+  auto columnOf = [&](int64_t i) {
+    return code.add(code.lane(), warpSize * i);
+  };
+  auto columns = [&](Type stored, Value row) {
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < count; ++i) {
+      Value column = code.min(columnOf(i), shape.headDim - 1);
+      values.push_back(vector::ExtractOp::create(
+          code, code.loadVector(stored, code.at(row, stored, column), 1), 0));
+    }
+    return values;
+  };
+  SmallVector<Value> q = columns(f32, code.atF32(in[op.getQ()].pointer, start));
+  for (auto [i, x] : llvm::enumerate(q))
+    x = code.select(code.less(columnOf(i), shape.headDim),
+                    code.fmul(x, code.f32(shape.scale)), code.f32(0));
+  SmallVector<Value> state{code.f32(-1e30f), code.f32(0)};
+  state.append(count, code.f32(0));
+  state = code.loop(
+      code.widen(low(r)), code.widen(high(r)), 1, state,
+      [&](Value key, ValueRange old) {
+        Value from = code.add(head, code.mul(key, shape.headDim));
+        auto rowOf = [&](Value cache) {
+          return columns(shape.stored,
+                         code.at(in[cache].pointer, shape.stored, from));
+        };
+        Value score = code.f32(0);
+        for (auto [x, k] : llvm::zip(q, rowOf(op.getK())))
+          score = code.fma(x, k, score);
+        score = code.reduceWarp(
+            score, [&](Value a, Value b) { return code.fadd(a, b); });
+        Value top = code.maxNumber(old[0], score);
+        Value factor = code.exp2(code.fsub(old[0], top));
+        Value weight = code.exp2(code.fsub(score, top));
+        SmallVector<Value> next{top, code.fma(old[1], factor, weight)};
+        for (auto [y, v] : llvm::zip(old.drop_front(2), rowOf(op.getV())))
+          next.push_back(code.fma(weight, v, code.fmul(y, factor)));
+        return next;
+      });
+  Value to = code.at(out.pointer, out.element(), start);
+  for (int64_t i = 0; i < count; ++i)
+    code.when(code.less(columnOf(i), shape.headDim), [&] {
+      Value y = code.fdiv(state[2 + i], state[1]);
+      code.storeVector(out.element(), code.broadcast(y, 1),
+                       code.at(to, out.element(), columnOf(i)));
+    });
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
+                      function_ref<StageShape(bool narrow)> shapeOf) {
+  HeadShape shape(op);
+  unsigned place = kernel.indexOf(op.getQ());
+  // The number of rows decides, which the host has.
+  int64_t tokens = cast<MemRefType>(op.getQ().getType()).getDimSize(1);
+  for (bool narrow : {false, true}) {
+    if (!ShapedType::isDynamic(tokens) &&
+        narrow != (tokens * shape.group <= narrowRows))
+      continue;
+    StageShape stage = shapeOf(narrow);
+    assert(stage.shared <= 99 * 1024 && "more than a block of sm_120 may have");
+    auto grid = [shape, place, narrow,
+                 rows = stage.rows](Code &host, ArrayRef<Buffer> buffers) {
+      const Buffer &q = buffers[place];
+      Value blocks = RowTile::blocks(host, shape, q, rows);
+      Value isNarrow =
+          host.less(host.mul(q.sizes[1], shape.group), narrowRows + 1);
+      Value none = host.i64(0);
+      return Grid{narrow ? host.select(isNarrow, blocks, none)
+                         : host.select(isNarrow, none, blocks),
+                  {},
+                  {}};
+    };
+    kernel.stage(stage.threads, stage.shared, grid, [&](Kernel::Inside &in) {
+      // The assembler would rather spill than fit fewer blocks.
+      in.code.getInsertionBlock()->getParentOp()->setAttr(
+          NVVM::NVVMDialect::getMinctasmAttrName(),
+          in.code.getI32IntegerAttr(1));
+      RowTile(in, op, stage.rows, 0, [&](RowTile &tile) {
+        // Tiles of other sets' rows have nothing to do.
+        in.code.when(in.code.less(in.code.i64(0), tile.endKey), [&] {
+          stage.body(in, tile);
+          tile.settle();
+        });
+      });
+    });
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -194,14 +332,14 @@ namespace {
 class ScalarAttention {
 public:
   struct Sizes {
-    explicit Sizes(const HeadShape &shape) {
+    Sizes(const HeadShape &shape, bool narrow) {
       chunks = llvm::divideCeil(shape.headDim, 4);
       // Rows an odd number of 16 bytes apart lie in different banks.
       stride = 4 * (chunks | 1);
-      bool narrow = shape.headDim <= 128;
-      threads = narrow ? 256 : 128;
-      rowsEach = shape.headDim <= 256 ? 4 : 2;
-      keysEach = narrow ? 2 : 1;
+      bool wideHead = shape.headDim > 128;
+      threads = wideHead ? 128 : 256;
+      rowsEach = narrow ? 1 : shape.headDim <= 256 ? 4 : 2;
+      keysEach = wideHead ? 1 : narrow ? 4 : 2;
       rows = threads / 16 * rowsEach;
       keys = 16 * keysEach;
       weightStride = keys + 4;
@@ -216,8 +354,9 @@ public:
     int64_t queryAt, keyAt, valueAt, weightAt, shared; ///< bytes
   };
 
-  ScalarAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile)
-      : in(in), op(op), tile(tile), code(in.code), shape(op), sizes(shape) {}
+  ScalarAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile,
+                  const Sizes &sizes)
+      : in(in), op(op), tile(tile), code(in.code), shape(op), sizes(sizes) {}
 
   void run() {
     Value thread = code.thread();
@@ -276,9 +415,6 @@ private:
 
   // Rows that are none become 0.
   void loadQueries() {
-    // Scores are exponents of two.
-    float scale = static_cast<float>(
-        static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
     const Buffer &q = in[op.getQ()];
     code.share(code.i64(sizes.rows * sizes.chunks), [&](Value index) {
       Value r = code.div(index, sizes.chunks);
@@ -289,28 +425,45 @@ private:
       code.when(code.less(code.i64(-1), place), [&] {
         Value x =
             loadChunk(code.getF32Type(), code.atF32(q.pointer, place), chunk);
-        storeChunk(code.fmul(x, code.splat(scale, 4)), to, chunk);
+        storeChunk(code.fmul(x, code.splat(shape.scale, 4)), to, chunk);
       });
     });
   }
 
-  void loadKeys(const Buffer &cache, int64_t byte, Value key) {
-    Value base = code.at(cache.pointer, shape.stored, tile.head);
-    code.share(code.i64(sizes.keys * sizes.chunks), [&](Value index) {
-      Value n = code.div(index, sizes.chunks);
-      Value chunk = code.rem(index, sizes.chunks);
-      // Behind the last key that is seen, memory may hold anything, NaN too.
-      Value from = code.min(code.add(key, n), code.sub(tile.endKey, 1));
-      Value x = loadChunk(
-          shape.stored,
-          code.at(base, shape.stored, code.mul(from, shape.headDim)), chunk);
-      storeChunk(x, sharedRow(byte, n, sizes.stride), chunk);
-    });
+  // All loads of a thread are under way before the first is stored.
+  void loadPiece(Value key) {
+    int64_t total = sizes.keys * sizes.chunks;
+    struct Move {
+      Value data, to, chunk;
+    };
+    SmallVector<Move> moves;
+    for (auto [operand, byte] :
+         {std::pair<Value, int64_t>{op.getK(), sizes.keyAt},
+          std::pair<Value, int64_t>{op.getV(), sizes.valueAt}}) {
+      Value base =
+          code.global(code.at(in[operand].pointer, shape.stored, tile.head));
+      for (int64_t i = 0; i < total; i += sizes.threads) {
+        Value index = code.add(code.thread(), i);
+        // The last ones may do the same.
+        if (i + sizes.threads > total)
+          index = code.min(index, total - 1);
+        Value n = code.div(index, sizes.chunks);
+        Value chunk = code.rem(index, sizes.chunks);
+        // Behind the last key that is seen, memory may hold anything, NaN too.
+        Value from = code.min(code.add(key, n), code.sub(tile.endKey, 1));
+        int64_t bytes =
+            shape.headDim * shape.stored.getIntOrFloatBitWidth() / 8;
+        Value row = code.byteAt(base, code.mul(from, bytes));
+        moves.push_back({loadChunk(shape.stored, row, chunk),
+                         sharedRow(byte, n, sizes.stride), chunk});
+      }
+    }
+    for (const Move &move : moves)
+      storeChunk(move.data, move.to, move.chunk);
   }
 
   SmallVector<Value> block(Value key, ValueRange state) {
-    loadKeys(in[op.getK()], sizes.keyAt, key);
-    loadKeys(in[op.getV()], sizes.valueAt, key);
+    loadPiece(key);
     code.barrier();
     SmallVector<Value> scores = multiplyKeys();
     SmallVector<Value> next(state);
@@ -433,6 +586,7 @@ private:
         for (int64_t j = 0; j < slots; ++j) {
           Value y = code.fmul(state[2 * sizes.rowsEach + i * slots + j],
                               code.broadcast(factor, 4));
+          tile.doubt(code.add(row, i), code.sum(y));
           Value chunk = code.add(column, 16 * j);
           code.when(code.less(chunk, sizes.chunks), [&] {
             Value first = code.mul(chunk, 4);
@@ -456,7 +610,7 @@ private:
   RowTile &tile;
   Device &code;
   HeadShape shape;
-  Sizes sizes;
+  const Sizes &sizes;
   int64_t slots; // groups of four columns of a thread
   // Of the thread: its first row, and its place among the 16 of these rows.
   Value row, column;
@@ -466,19 +620,13 @@ private:
 
 void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
   HeadShape shape(op);
-  ScalarAttention::Sizes sizes(shape);
-  unsigned place = kernel.indexOf(op.getQ());
-  kernel.stage(
-      sizes.threads, sizes.shared,
-      [shape, sizes, place](Code &host, ArrayRef<Buffer> buffers) {
-        return Grid{
-            RowTile::blocks(host, shape, buffers[place], sizes.rows), {}, {}};
-      },
-      [&](Kernel::Inside &in) {
-        preferRegisters(in.code);
-        RowTile(in, op, sizes.rows, 0,
-                [&](RowTile &tile) { ScalarAttention(in, op, tile).run(); });
-      });
+  addStages(kernel, op, [&](bool narrow) {
+    ScalarAttention::Sizes sizes(shape, narrow);
+    return StageShape{sizes.threads, sizes.shared, sizes.rows,
+                      [=](Kernel::Inside &in, RowTile &tile) {
+                        ScalarAttention(in, op, tile, sizes).run();
+                      }};
+  });
 }
 
 //===----------------------------------------------------------------------===//

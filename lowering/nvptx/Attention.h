@@ -25,18 +25,19 @@ struct HeadShape {
   mlir::Type stored; ///< elements of the caches
   int64_t kvHeads, headDim, heads;
   int64_t group; ///< query heads of a KV head
+  float scale;   ///< of scores as exponents of two
 };
 
 /// The rows of a block, and the tables about them in its shared memory.
 class RowTile {
 public:
   /// Bytes of the tables.
-  static int64_t bytes(int64_t rows) { return 16 * rows; }
+  static int64_t bytes(int64_t rows) { return 20 * rows; }
   /// The number of blocks for all rows of a launch.
   static Value blocks(Code &host, const HeadShape &shape, const Buffer &q,
                       int64_t rows);
 
-  /// `rows` of a block, a multiple of 16, no more than its threads; `shared`
+  /// `rows` of a block, a power of two, no more than its threads; `shared`
   /// the byte where the tables start. Runs `body` in blocks that have rows,
   /// after a barrier.
   RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
@@ -54,24 +55,40 @@ public:
   Value low(Value r);
   Value high(Value r);
 
+  /// Products take hidden keys with a weight of 0, which makes no number of
+  /// what is none: a NaN among the outputs `y` of row r, an f32, may be the
+  /// row's own, or not.
+  void doubt(Value r, Value y);
+  /// Computes rows in doubt again, from the keys that they see alone. For the
+  /// whole block, after all outputs are stored.
+  void settle();
+
 private:
   Value cacheRow(Value j);
   Value packedRow(Value j);
   Value findLow(Value j);
   void fill(Value r, Value queries);
   void findRange();
+  void compute(Value r);
 
   Kernel::Inside &in;
   kernel::AttentionOp op;
   HeadShape shape;
   Device &code;
   Value sequence, kvHead, firstRow, length;
-  Value places, lows, highs;
+  Value places, lows, highs, doubts;
 };
 
-/// Lets the assembler give a thread all registers: by itself it spills some to
-/// fit more blocks.
-void preferRegisters(Device &code);
+/// A stage for tiles of a size.
+struct StageShape {
+  int64_t threads, shared; ///< as of Kernel::stage
+  int64_t rows;            ///< of a tile
+  std::function<void(Kernel::Inside &in, RowTile &tile)> body;
+};
+/// Adds a stage for many rows in a sequence, and a narrow one for few; a launch
+/// runs one of them.
+void addStages(Kernel &kernel, kernel::AttentionOp op,
+               llvm::function_ref<StageShape(bool narrow)> shapeOf);
 
 /// Adds stages for a kernel on which the class has been checked. With products
 /// of single numbers, for every type and width of a head.

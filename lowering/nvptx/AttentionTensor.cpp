@@ -13,8 +13,11 @@
 // upper end of f16, and weights by 2^7.
 //
 // A warp owns 16 rows. In wide tiles warps have rows of their own and share the
-// keys of the block; in narrow ones, for decoding, all have the same rows,
-// every fourth piece of the keys, and are merged at the end in their order.
+// keys of the block; in narrow ones, for decoding, all have the same rows, each
+// its pieces of the keys, and are merged at the end in their order. Outputs of
+// more than 128 columns do not fit in the registers of one warp: two share rows
+// and keys, compute the same scores, and each has half of the columns.
+
 //
 //===----------------------------------------------------------------------===//
 
@@ -28,8 +31,7 @@ using namespace nestc::nvptx;
 
 namespace {
 constexpr int64_t warps = 4, threads = warps * warpSize;
-/// With so many rows or fewer in a sequence, tiles are narrow.
-constexpr int64_t narrowRows = 32;
+///
 /// Bytes of a fragment of 16 x 16 elements of two bytes.
 constexpr int64_t fragmentBytes = 512;
 
@@ -37,11 +39,18 @@ struct Sizes {
   Sizes(const HeadShape &shape, bool narrow) : narrow(narrow) {
     parts = shape.stored.isF16() ? 2 : 3;
     steps = llvm::divideCeil(shape.headDim, 16);
-    tiles = shape.headDim / 8;
-    rowBytes = shape.headDim <= 64 ? 128 : 256;
-    keys = (narrow ? 32 : 64) * 128 / rowBytes;
-    rowWarps = narrow ? 1 : warps;
-    keyWarps = warps / rowWarps;
+    rowBytes = std::max<int64_t>(
+        128, llvm::PowerOf2Ceil(static_cast<uint64_t>(2 * shape.headDim)));
+    keys = std::max<int64_t>(16, (narrow ? 32 : 64) * 128 / rowBytes);
+    columnWarps = shape.headDim > 128 ? 2 : 1;
+    rowWarps = narrow ? 1 : warps / columnWarps;
+    keyWarps = narrow ? warps / columnWarps : 1;
+    groupWarps = rowWarps * columnWarps;
+    // Whole chunks of 128 bytes: their swizzle is that of the row's start.
+    pairs = columnWarps == 1 ? steps
+                             : static_cast<int64_t>(llvm::alignTo(
+                                   llvm::divideCeil(steps, 2), 4));
+    tiles = columnWarps == 1 ? shape.headDim / 8 : 2 * pairs;
     rows = 16 * rowWarps;
     queryAt = RowTile::bytes(rows);
     stageAt =
@@ -57,11 +66,13 @@ struct Sizes {
   bool narrow;
   int64_t parts;    ///< of an f32
   int64_t steps;    ///< 16 elements of a head each
-  int64_t tiles;    ///< 8 columns of the output each
   int64_t rowBytes; ///< of a row of a cache in shared memory
   int64_t keys;     ///< of a piece
-  /// Warps with rows of their own, and with keys of their own.
-  int64_t rowWarps, keyWarps;
+  /// Warps with rows, with keys, with columns of the output of their own; those
+  /// that share a stage.
+  int64_t rowWarps, keyWarps, columnWarps, groupWarps;
+  /// 16 and 8 columns of the output each, of a warp.
+  int64_t pairs, tiles;
   int64_t rows;
   /// Shared memory: queries, as fragments; of each of the `keyWarps` two stages
   /// of a piece of keys and their values.
@@ -78,11 +89,16 @@ public:
   void run() {
     Value thread = code.thread32();
     lane = And(thread, 31);
-    warp = shiftRight(thread, 5);
-    group = shiftRight(lane, 2);
+    warp = code.shiftRight(thread, 5);
+    group = code.shiftRight(lane, 2);
     quad = And(lane, 3);
-    rowWarp = sizes.narrow ? code.i32(0) : warp;
-    keyWarp = sizes.narrow ? warp : code.i32(0);
+    Value zero = code.i32(0);
+    columnWarp = sizes.columnWarps == 1 ? zero : And(warp, 1);
+    Value other = sizes.columnWarps == 1 ? warp : code.shiftRight(warp, 1);
+    rowWarp = sizes.narrow ? zero : other;
+    keyWarp = sizes.narrow ? other : zero;
+    groupWarp = sizes.narrow ? columnWarp : warp;
+
     Value base = code.opaque(code.sharedAddress());
     stages = code.add(base, code.add(mul(keyWarp, 2 * sizes.stageBytes),
                                      code.i32(sizes.stageAt)));
@@ -96,8 +112,7 @@ public:
     prepareCopies();
     copy(first, code.i32(0));
     for (int64_t h = 0; h < 2; ++h) {
-      Value row = code.widen(
-          code.add(mul(rowWarp, 16), code.add(group, code.i32(8 * h))));
+      Value row = rowOf(h);
       places[h] = tile.place(row);
       Value none = code.less(places[h], 0);
       lows[h] = code.select(none, code.i32(0), tile.low(row));
@@ -111,7 +126,8 @@ public:
                              [&](Value a, Value b) { return code.max(a, b); });
     highest = code.reduceWarp(code.min(highs[0], highs[1]),
                               [&](Value a, Value b) { return code.min(a, b); });
-    if (sizes.narrow)
+    // Other warps may have written the queries.
+    if (sizes.narrow || sizes.columnWarps > 1)
       code.barrier();
 
     SmallVector<Value> state{code.f32(-1e30f), code.f32(-1e30f), code.f32(0),
@@ -150,23 +166,16 @@ private:
   //===--------------------------------------------------------------------===//
 
   Value mul(Value a, int64_t b) { return code.mul(a, code.i32(b)); }
-  Value And(Value a, int64_t b) {
-    return arith::AndIOp::create(code, a, code.i32(b));
-  }
-  Value Xor(Value a, Value b) { return arith::XOrIOp::create(code, a, b); }
-  Value shiftRight(Value a, int64_t b) {
-    return arith::ShRUIOp::create(code, a, code.i32(b));
-  }
-  Value shiftLeft(Value a, int64_t b) {
-    return arith::ShLIOp::create(code, a, code.i32(b));
-  }
-
-  /// Among the warps that share keys.
+  Value And(Value a, int64_t b) { return code.bitAnd(a, code.i32(b)); }
+  /// Among the warps that share a stage.
   void sync() {
-    if (sizes.narrow)
+    if (sizes.groupWarps == 1)
       code.syncWarp();
-    else
+    else if (sizes.groupWarps == warps)
       code.barrier();
+    else
+      code.barrierOf(code.add(keyWarp, code.i32(1)),
+                     sizes.groupWarps * warpSize);
   }
 
   //===--------------------------------------------------------------------===//
@@ -179,25 +188,25 @@ private:
   void prepareCopies() {
     int64_t chunks = sizes.rowBytes / 16;
     Value chunk = And(lane, chunks - 1);
-    Value laneRow = shiftRight(lane, llvm::Log2_64(chunks));
-    Value warpRow = mul(rowWarp, sizes.keys / sizes.rowWarps);
+    Value laneRow = code.shiftRight(lane, llvm::Log2_64(chunks));
+    Value warpRow = mul(groupWarp, sizes.keys / sizes.groupWarps);
     copyRow = code.add(warpRow, laneRow);
     rowsPerCopy = warpSize / chunks;
-    copies = sizes.keys / sizes.rowWarps / rowsPerCopy;
+    copies = sizes.keys / sizes.groupWarps / rowsPerCopy;
     Value to = code.add(mul(copyRow, sizes.rowBytes),
-                        shiftLeft(Xor(chunk, And(copyRow, 7)), 4));
+                        code.shiftLeft(code.bitXor(chunk, And(copyRow, 7)), 4));
     // Rows further on have other low bits.
     for (int64_t i = 0; i < 8 / rowsPerCopy && i < copies; ++i)
-      copyTo.push_back(code.opaque(
-          code.add(stages, Xor(to, code.i32((i * rowsPerCopy % 8) << 4)))));
+      copyTo.push_back(code.opaque(code.add(
+          stages, code.bitXor(to, code.i32((i * rowsPerCopy % 8) << 4)))));
     Value byte = code.add(mul(copyRow, 2 * shape.headDim), mul(chunk, 16));
     for (Value cache : {op.getK(), op.getV()}) {
       Value pointer = code.at(in[cache].pointer, shape.stored, tile.head);
       copyFrom.push_back(code.byteAt(code.global(pointer), code.widen(byte)));
     }
     if (shape.headDim != sizes.rowBytes / 2)
-      copies_ = arith::CmpIOp::create(code, arith::CmpIPredicate::slt, chunk,
-                                      code.i32(shape.headDim / 8));
+      hasChunk = arith::CmpIOp::create(code, arith::CmpIPredicate::slt, chunk,
+                                       code.i32(shape.headDim / 8));
     if (shape.headDim % 16 == 0)
       return;
     // The last product takes 8 elements more than a key has: they are 0.
@@ -236,8 +245,8 @@ private:
       }
     };
     code.when(code.less(key, end), [&] {
-      if (copies_)
-        code.when(copies_, all);
+      if (hasChunk)
+        code.when(hasChunk, all);
       else
         all();
     });
@@ -285,10 +294,10 @@ private:
   // The power of two that brings the largest of a row's numbers to [2^14,
   // 2^15), as far as there is one, and its inverse.
   std::pair<Value, Value> scaleOf(Value largest) {
-    Value exponent = shiftRight(code.asInt(largest), 23);
+    Value exponent = code.shiftRight(code.asInt(largest), 23);
     exponent = code.max(code.min(exponent, code.i32(254)), code.i32(15));
     auto power = [&](Value biased) {
-      return code.asFloat(shiftLeft(biased, 23));
+      return code.asFloat(code.shiftLeft(biased, 23));
     };
     return {power(code.sub(code.i32(268), exponent)),
             power(code.sub(exponent, code.i32(14)))};
@@ -297,11 +306,7 @@ private:
   // Rows of queries become fragments in shared memory; rows that are none 0.
   void loadQueries() {
     const Buffer &q = in[op.getQ()];
-    // Scores are exponents of two.
-    Value scale = code.splat(
-        static_cast<float>(static_cast<double>(op.getScale().convertToFloat()) *
-                           M_LOG2E),
-        2);
+    Value scale = code.splat(shape.scale, 2);
     // [row group or group + 8][chunk of 8 columns][2]
     SmallVector<std::array<Value, 2>> x[2];
     for (int64_t h = 0; h < 2; ++h) {
@@ -351,7 +356,9 @@ private:
       }
     };
     if (sizes.narrow)
-      code.when(equal32(keyWarp, 0), write);
+      code.when(equal32(warp, 0), write);
+    else if (sizes.columnWarps > 1)
+      code.when(equal32(columnWarp, 0), write);
     else
       write();
   }
@@ -379,18 +386,20 @@ private:
   // on are an exclusive or away, up to the fourth pair an address of its own.
   void prepareMatrices() {
     Value low = And(lane, 7);
-    Value keyRow = code.add(shiftLeft(shiftRight(lane, 4), 3), low);
-    Value keyChunk = And(shiftRight(lane, 3), 1);
+    Value keyRow = code.add(code.shiftLeft(code.shiftRight(lane, 4), 3), low);
+    Value keyChunk = And(code.shiftRight(lane, 3), 1);
     Value valueRow = And(lane, 15);
-    Value valueChunk = shiftRight(lane, 4);
+    Value valueChunk = code.shiftRight(lane, 4);
+    Value half = mul(columnWarp, 32 * sizes.pairs);
     for (int64_t pair = 0; pair < std::min<int64_t>(4, sizes.steps); ++pair) {
-      auto address = [&](Value row, Value chunk) {
-        Value place = Xor(code.add(chunk, code.i32(2 * pair)), low);
-        return code.opaque(code.add(
-            stages, code.add(mul(row, sizes.rowBytes), shiftLeft(place, 4))));
+      auto address = [&](Value row, Value chunk, Value more) {
+        Value place = code.bitXor(code.add(chunk, code.i32(2 * pair)), low);
+        place = code.add(more, code.shiftLeft(place, 4));
+        return code.opaque(
+            code.add(stages, code.add(mul(row, sizes.rowBytes), place)));
       };
-      keyAt.push_back(address(keyRow, keyChunk));
-      valueAt.push_back(address(valueRow, valueChunk));
+      keyAt.push_back(address(keyRow, keyChunk, code.i32(0)));
+      valueAt.push_back(address(valueRow, valueChunk, half));
     }
   }
 
@@ -417,18 +426,23 @@ private:
   // The state: of two rows maximum and sum, and the output.
   void piece(Value key, Value stage, SmallVector<Value> &state) {
     int64_t blocks = sizes.keys / 16;
-    SmallVector<Value> scores(8 * blocks, code.f32(0));
+    // Rests have sums of their own: those of the large parts are rounded less
+    // often.
+    SmallVector<Value> scores(8 * blocks, code.f32(0)), rests(scores);
     for (int64_t step = 0; step < sizes.steps; ++step) {
       SmallVector<SmallVector<Value>> keys;
       for (int64_t n = 0; n < blocks; ++n)
         keys.push_back(keyMatrices(stage, n, step));
       for (int64_t part = sizes.parts; part-- > 0;) {
         SmallVector<Value> a = query(step, part);
+        MutableArrayRef<Value> sums = part == 0 ? scores : rests;
         for (int64_t n = 0; n < 2 * blocks; ++n)
           multiply(a, ArrayRef(keys[n / 2]).slice(n % 2 * 2, 2),
-                   MutableArrayRef(scores).slice(4 * n, 4));
+                   sums.slice(4 * n, 4));
       }
     }
+    for (auto [score, rest] : llvm::zip(scores, rests))
+      score = code.fadd(score, rest);
     scores = mask(key, scores);
     softmax(scores, state);
     MutableArrayRef<Value> outs = MutableArrayRef(state).drop_front(4);
@@ -438,7 +452,7 @@ private:
         for (auto [part, word] : llvm::enumerate(
                  split(scores[8 * n + 2 * i], scores[8 * n + 2 * i + 1])))
           a[part].push_back(word);
-      for (int64_t pair = 0; pair < sizes.steps; ++pair) {
+      for (int64_t pair = 0; pair < sizes.pairs; ++pair) {
         SmallVector<Value> values = valueMatrices(stage, n, pair);
         for (int64_t part = sizes.parts; part-- > 0;)
           for (int64_t i = 2 * pair; i < std::min(2 * pair + 2, sizes.tiles);
@@ -530,10 +544,25 @@ private:
   // The end
   //===--------------------------------------------------------------------===//
 
+  /// Row group or group + 8 of the warp as one of the tile, an i64.
+  Value rowOf(int64_t h) {
+    return code.widen(
+        code.add(mul(rowWarp, 16), code.add(group, code.i32(8 * h))));
+  }
+
   Value sumOf(Value sum) {
     for (int64_t mask : {1, 2})
       sum = code.fadd(sum, code.shuffleXor(sum, mask));
     return sum;
+  }
+
+  /// Where tile i of the warp is one of the head.
+  void whereColumn(int64_t i, function_ref<void()> body) {
+    int64_t last = (sizes.columnWarps - 1) * sizes.tiles + i;
+    if (8 * last < shape.headDim)
+      body();
+    else if (8 * i < shape.headDim)
+      code.when(equal32(columnWarp, 0), body);
   }
 
   Value pairOf(Value low, Value high) {
@@ -547,15 +576,27 @@ private:
     for (int64_t h = 0; h < 2; ++h) {
       Value factor = code.fdiv(code.f32(1), sumOf(state[2 + h]));
       code.when(code.less(code.i64(-1), places[h]), [&] {
+        Value all = code.f32(0);
+        for (int64_t i = 0; i < sizes.tiles; ++i) {
+          Value two =
+              code.fadd(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]);
+          if (8 * ((sizes.columnWarps - 1) * sizes.tiles + i) >= shape.headDim)
+            two = code.select(equal32(columnWarp, 0), two, code.f32(0));
+          all = code.fadd(all, two);
+        }
+        tile.doubt(rowOf(h), code.fmul(all, factor));
         Type type = out.element();
         int64_t bytes = type.getIntOrFloatBitWidth() / 8;
         Value to = code.global(code.at(out.pointer, type, places[h]));
-        to = code.byteAt(to, code.widen(mul(quad, 2 * bytes)));
+        Value column = code.add(mul(quad, 2), mul(columnWarp, 8 * sizes.tiles));
+        to = code.byteAt(to, code.widen(mul(column, bytes)));
         for (int64_t i = 0; i < sizes.tiles; ++i) {
           Value pair =
               pairOf(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]);
-          code.storeWide(type, code.fmul(pair, code.broadcast(factor, 2)),
-                         code.byteAt(to, 8 * bytes * i));
+          whereColumn(i, [&] {
+            code.storeWide(type, code.fmul(pair, code.broadcast(factor, 2)),
+                           code.byteAt(to, 8 * bytes * i));
+          });
         }
       });
     }
@@ -570,17 +611,22 @@ private:
     code.barrier();
     for (int64_t h = 0; h < 2; ++h) {
       Value row = code.add(group, code.i32(8 * h));
-      Value to = code.add(base, code.add(mul(warp, warpBytes),
+      Value to = code.add(base, code.add(mul(keyWarp, warpBytes),
                                          mul(row, 4 * sizes.mergeStride)));
       Value sum = sumOf(state[2 + h]);
-      code.when(equal32(quad, 0), [&] {
+      code.when(equal32(code.add(quad, columnWarp), 0), [&] {
         code.storeWide(f32, pairOf(state[h], sum),
                        code.sharedAt(to, Value(), 4 * shape.headDim));
       });
+      to = code.add(to,
+                    code.add(mul(quad, 8), mul(columnWarp, 32 * sizes.tiles)));
       for (int64_t i = 0; i < sizes.tiles; ++i)
-        code.storeWide(
-            f32, pairOf(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]),
-            code.sharedAt(to, mul(quad, 8), 32 * i));
+        whereColumn(i, [&] {
+          code.storeWide(
+              f32,
+              pairOf(state[4 + 4 * i + 2 * h], state[4 + 4 * i + 2 * h + 1]),
+              code.sharedAt(to, Value(), 32 * i));
+        });
     }
     code.barrier();
     // Four columns a thread.
@@ -594,7 +640,7 @@ private:
             code.add(base, mul(code.narrow(row), 4 * sizes.mergeStride));
         SmallVector<Value> maxima, sums;
         Value top;
-        for (int64_t w = 0; w < warps; ++w) {
+        for (int64_t w = 0; w < sizes.keyWarps; ++w) {
           Value pair = code.loadWide(
               f32,
               code.sharedAt(from, Value(), w * warpBytes + 4 * shape.headDim),
@@ -604,7 +650,7 @@ private:
           top = top ? code.maxNumber(top, maxima[w]) : maxima[w];
         }
         Value sum = code.f32(0), y = code.splat(0, 4);
-        for (int64_t w = 0; w < warps; ++w) {
+        for (int64_t w = 0; w < sizes.keyWarps; ++w) {
           Value factor = code.exp2(code.fsub(maxima[w], top));
           sum = code.fma(factor, sums[w], sum);
           Value x = code.loadWide(
@@ -617,6 +663,7 @@ private:
         Value to = code.at(out.pointer, out.element(),
                            code.add(place, code.mul(chunk, 4)));
         code.storeWide(out.element(), y, code.global(to));
+        tile.doubt(row, code.sum(y));
       });
     });
   }
@@ -628,13 +675,14 @@ private:
   HeadShape shape;
   const Sizes &sizes;
   // i32: where the thread is, group and quad within the warp; addresses.
-  Value lane, warp, group, quad, rowWarp, keyWarp, stages, queries;
+  Value lane, warp, group, quad, rowWarp, keyWarp, columnWarp, groupWarp;
+  Value stages, queries;
   // The warp's first key, and the end of all.
   Value first, end, lowest, highest;
   // Of rows group and group + 8. With f16, what a score is multiplied by.
   Value places[2], lows[2], highs[2], inverses[2];
   // Of copies: the first row, addresses, whether the lane copies.
-  Value copyRow, copies_;
+  Value copyRow, hasChunk;
   int64_t rowsPerCopy, copies;
   SmallVector<Value> copyTo, copyFrom, keyAt, valueAt;
 };
@@ -643,38 +691,16 @@ private:
 bool nvptx::takesTensorCores(kernel::AttentionOp op) {
   HeadShape shape(op);
   return !shape.stored.isF32() && shape.headDim % 8 == 0 &&
-         shape.headDim <= 128;
+         shape.headDim <= 256;
 }
 
 void nvptx::addTensorStages(Kernel &kernel, kernel::AttentionOp op) {
   HeadShape shape(op);
-  unsigned place = kernel.indexOf(op.getQ());
-  // The number of rows decides, which the host has.
-  int64_t tokens = cast<MemRefType>(op.getQ().getType()).getDimSize(1);
-  for (bool narrow : {false, true}) {
-    if (!ShapedType::isDynamic(tokens) &&
-        narrow != (tokens * shape.group <= narrowRows))
-      continue;
+  addStages(kernel, op, [&](bool narrow) {
     Sizes sizes(shape, narrow);
-    kernel.stage(
-        threads, sizes.shared,
-        [=](Code &host, ArrayRef<Buffer> buffers) {
-          const Buffer &q = buffers[place];
-          Value blocks = RowTile::blocks(host, shape, q, sizes.rows);
-          Value isNarrow =
-              host.less(host.mul(q.sizes[1], shape.group), narrowRows + 1);
-          Value none = host.i64(0);
-          return Grid{narrow ? host.select(isNarrow, blocks, none)
-                             : host.select(isNarrow, none, blocks),
-                      {},
-                      {}};
-        },
-        [&](Kernel::Inside &in) {
-          preferRegisters(in.code);
-          RowTile(in, op, sizes.rows, 0, [&](RowTile &tile) {
-            in.code.when(in.code.less(in.code.i64(0), tile.endKey),
-                         [&] { TensorAttention(in, op, tile, sizes).run(); });
-          });
-        });
-  }
+    return StageShape{threads, sizes.shared, sizes.rows,
+                      [=](Kernel::Inside &in, RowTile &tile) {
+                        TensorAttention(in, op, tile, sizes).run();
+                      }};
+  });
 }

@@ -29,6 +29,7 @@ struct Problem {
   string out = "f32";
   float queries = 2, keys = 2, values = 1; ///< sizes
   bool staticTokens = false;
+  bool lastIsNan = false; ///< the last token's key and value
 };
 
 class GpuAttention : public testing::Test {
@@ -51,9 +52,12 @@ protected:
     return code;
   }
 
-  /// Runs it and gives the largest |x - y| / (1 + |y|), y in units of the
-  /// values' size.
-  double run(Compiled &code, const Problem &p) {
+  /// What the last run wrote.
+  vector<char> output;
+
+  /// Runs it in an order of warps and blocks, and gives the largest
+  /// |x - y| / (1 + |y|), y in units of the values' size.
+  double run(Compiled &code, const Problem &p, int seed = 0) {
     int64_t batch = p.lengths.size(), width = p.heads * p.headDim;
     Random random(p.headDim + p.tokens);
     vector<float> q = random.many(batch * p.tokens * width, p.queries);
@@ -95,10 +99,22 @@ protected:
               expected[at + d] += weights[j] / sum * values[j * p.headDim + d];
         }
     }
+    for (int64_t line = 0; p.lastIsNan && line < batch * p.kvHeads; ++line)
+      for (Stored *cache : {&k, &v}) {
+        size_t row = cache->bytes.size() / (batch * p.kvHeads * p.room);
+        int64_t last = p.lengths[line / p.kvHeads] + p.tokens - 1;
+        std::memset(&cache->bytes[(line * p.room + last) * row], 0xff, row);
+      }
     vector<int32_t> lengths = p.lengths;
     code.run({q.data(), k.data(), v.data(), lengths.data(), y.data()}, batch,
-             p.tokens);
+             p.tokens, seed);
+    output = y.bytes;
     vector<float> got = widen(y.bytes, p.out);
+    for (size_t i = 0; p.lastIsNan && i < got.size(); ++i)
+      if (i / width % p.tokens == size_t(p.tokens) - 1) {
+        EXPECT_TRUE(std::isnan(got[i])) << i;
+        got[i] = expected[i] = 0;
+      }
     for (float &value : got)
       value /= p.values;
     for (double &value : expected)
@@ -129,12 +145,44 @@ TEST_F(GpuAttention, NumbersOfEverySize) {
     for (int64_t tokens : {4, 40})
       for (float size : {1e-6f, 1e-3f, 1.f, 1e3f, 1e6f, 1e18f}) {
         SCOPED_TRACE(type + ", " + to_string(tokens) + ", " + to_string(size));
-        // Scores stay as they are.
-        float other = std::min(std::max(2 / size, 1e-4f), 3e4f);
+        // Scores stay as they are; in f16 keys and values keep their size.
         Problem p{type, 4, 2, 64, 150, {9, 64}, tokens};
-        p.queries = 2 * (type == "bf16" ? size : 1 / other * 2);
-        p.keys = type == "bf16" ? 2 / size : other;
-        p.values = type == "bf16" ? size : other;
+        float keys = type == "bf16" ? 1 / size : std::clamp(size, 1e-3f, 1e4f);
+        p.queries = 2 / keys;
+        p.keys = 2 * keys;
+        p.values = type == "bf16" ? size : keys;
+        auto code = compile(p);
+        EXPECT_LT(run(*code, p), 5e-6);
+      }
+}
+
+TEST_F(GpuAttention, OrderOfWarpsDoesNotMatter) {
+  for (string type : {"bf16", "f16", "f32"})
+    for (int64_t headDim : {64, 256})
+      for (int64_t tokens : {2, 50}) {
+        SCOPED_TRACE(type + " " + to_string(headDim) + ", " +
+                     to_string(tokens));
+        Problem p{type, 2, 1, headDim, 200, {150, 3}, tokens};
+        p.queries = 16. / std::sqrt(headDim);
+        auto code = compile(p);
+        EXPECT_LT(run(*code, p), 5e-6);
+        vector<char> first = output;
+        for (int seed : {1, 2}) {
+          EXPECT_LT(run(*code, p, seed), 5e-6);
+          EXPECT_EQ(output, first) << "seed " << seed;
+        }
+      }
+}
+
+TEST_F(GpuAttention, HiddenKeysHaveNoInfluence) {
+  for (string type : {"bf16", "f16", "f32"})
+    for (int64_t headDim : {24, 136, 264})
+      for (int64_t tokens : {5, 70}) {
+        SCOPED_TRACE(type + " " + to_string(headDim) + ", " +
+                     to_string(tokens));
+        Problem p{type, 4, 2, headDim, 120, {33, 1}, tokens};
+        p.queries = 8. / std::sqrt(headDim);
+        p.lastIsNan = true;
         auto code = compile(p);
         EXPECT_LT(run(*code, p), 5e-6);
       }
@@ -158,11 +206,13 @@ TEST_F(GpuAttention, OneStageWhereTheTokensAreKnown) {
 
 TEST_F(GpuAttention, MemoryIsReadInWholeSectors) {
   for (string type : {"bf16", "f16"})
-    for (int64_t headDim : {64, 128})
+    for (int64_t headDim : {64, 128, 256})
       for (int64_t tokens : {1, 128}) {
         SCOPED_TRACE(type + " " + to_string(headDim) + ", " +
                      to_string(tokens));
         Problem p{type, 4, 1, headDim, 512, {512 - int32_t(tokens)}, tokens};
+        // Scores of one size.
+        p.queries = 16. / std::sqrt(headDim);
         auto code = compile(p);
         code->device()->profile = true;
         EXPECT_LT(run(*code, p), 5e-6);
@@ -174,14 +224,17 @@ TEST_F(GpuAttention, MemoryIsReadInWholeSectors) {
         uint64_t outBytes = 4 * tokens * p.heads * headDim;
         EXPECT_EQ(profile.globalBytes[1], outBytes);
         EXPECT_EQ(profile.globalSectors[1] * 32, outBytes);
-        // Keys and values once for each tile of rows, 64 or 16, as far as one
-        // of them sees; queries, and lengths by every thread.
-        uint64_t tiles = tokens == 1 ? 1 : tokens * p.heads / 64, keys = 0;
+        // Keys and values once for each tile of rows, as far as one of them
+        // sees; queries by each warp that has the row, and lengths by every
+        // thread.
+        uint64_t rows = headDim > 128 ? 32 : 64;
+        uint64_t tiles = tokens == 1 ? 1 : tokens * p.heads / rows, keys = 0;
         for (uint64_t i = 0; i < tiles; ++i)
-          keys += 512 - (tiles - 1 - i) * (64 / p.heads);
+          keys += 512 - (tiles - 1 - i) * (rows / p.heads);
         uint64_t cacheBytes = keys * 2 * 2 * headDim;
-        uint64_t queryBytes = 4 * (tokens == 1 ? 4 : 1) *
-                              (tokens == 1 ? 16 : tokens * p.heads) * headDim;
+        uint64_t queryBytes =
+            4 * headDim *
+            (tokens == 1 ? 4 * 16 : tokens * p.heads * (64 / rows));
         uint64_t lengthBytes = tiles * 128 * 4;
         EXPECT_LE(profile.globalBytes[0],
                   cacheBytes + queryBytes + 4 * lengthBytes);
