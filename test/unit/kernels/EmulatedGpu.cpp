@@ -37,6 +37,7 @@ EmulatedGpu::EmulatedGpu(const std::string &ptx,
       return;
     }
     programs.push_back(std::move(*program));
+    names.push_back(name);
   }
 }
 
@@ -55,6 +56,7 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
   config.dynamicShared = static_cast<uint32_t>(geometry[4]);
   config.schedule = gpu.schedule;
   config.globalRaces = true;
+  config.profile = gpu.profile;
   config.params.resize(count * 8);
   std::memcpy(config.params.data(), arguments, config.params.size());
   auto result = ptx::launch(gpu.device, program, config);
@@ -62,6 +64,8 @@ int32_t EmulatedGpu::launch(void *self, int64_t kernel, const int64_t *geometry,
     gpu.problem = result.takeError().str();
   else if (result->fault)
     gpu.problem = result->fault->str();
+  else if (gpu.profile)
+    gpu.profiles.push_back({gpu.names.at(kernel), std::move(result->profile)});
   return !gpu.problem.empty();
 }
 

@@ -30,6 +30,11 @@ public:
   std::string call(nest_entry entry, nest_call call,
                    const std::vector<void *> &buffers, unsigned seed);
 
+  /// Whether launches count sectors and bank conflicts, and what those since
+  /// then counted, by kernel.
+  bool profile = false;
+  std::vector<std::pair<std::string, ptx::Profile>> profiles;
+
 private:
   static int32_t launch(void *self, int64_t kernel, const int64_t *geometry,
                         const int64_t *arguments, int64_t count);
@@ -38,6 +43,7 @@ private:
   ptx::Device device;
   ptx::LoadedModule module;
   std::vector<ptx::Program> programs;
+  std::vector<std::string> names;
   ptx::Schedule schedule;
 };
 

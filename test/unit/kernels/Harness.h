@@ -41,6 +41,9 @@ public:
   void run(const std::vector<void *> &buffers, int64_t b, int64_t t,
            int threads = 0, void *arena = nullptr);
 
+  /// Of a GPU's code; else null.
+  EmulatedGpu *device() { return gpu.get(); }
+
 private:
   std::string directory;
   std::unique_ptr<EmulatedGpu> gpu;
