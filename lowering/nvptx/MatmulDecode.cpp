@@ -92,7 +92,6 @@ private:
   const bool isNarrow;
   Value warp, group, inGroup;
   SmallVector<Value> sources; ///< of weights, then of the rows g and g + 8
-  Value hasRow[2];
 };
 } // namespace
 
@@ -123,7 +122,7 @@ void DecodeKernel::findSources() {
   Value last = code.sub(place.rows, code.i32(1));
   for (int64_t half = 0; half < 2; ++half) {
     Value row = code.add(group, code.i32(8 * half));
-    hasRow[half] = code.less(row, place.rows);
+    // Rows behind the last are copies of it, whose sums nobody reads.
     row = code.add(place.row, code.min(row, last));
     Value index = streamRow(in, matmul, place, row, op.getGathers());
     index = code.add(code.mul(index, matmul.depth), k);
@@ -154,13 +153,10 @@ SmallVector<Value> DecodeKernel::load(ArrayRef<Value> pointers, int64_t batches,
     words(pointers[i], i32, position * matmul.bytesOf(matmul.stored), isInside);
   for (int64_t half = 0; half < 2; ++half) {
     Value from = pointers[weights + half];
-    Value condition = hasRow[half];
-    if (isInside)
-      condition = arith::AndIOp::create(code, condition, isInside);
     int64_t byte = position * matmul.bytesOf(matmul.streamed);
-    words(from, isNarrow ? i32 : f32, byte, condition);
+    words(from, isNarrow ? i32 : f32, byte, isInside);
     if (!isNarrow)
-      words(from, f32, byte + 16, condition);
+      words(from, f32, byte + 16, isInside);
   }
   return result;
 }
@@ -297,7 +293,10 @@ void DecodeKernel::run() {
           return result;
         });
     ArrayRef<Value> all(carried);
-    pointers.assign(all.begin(), all.begin() + counts[0]);
+    // See loopUnrolled() in MatmulTensor.cpp.
+    pointers.clear();
+    for (Value pointer : all.take_front(counts[0]))
+      pointers.push_back(code.opaquePointer(pointer));
     sums.assign(all.begin() + counts[0], all.begin() + counts[0] + counts[1]);
     batch.assign(all.begin() + counts[0] + counts[1], all.end());
   }

@@ -186,7 +186,8 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
   // A thread stays in its columns and goes down the rows.
   int64_t chunks = tile.columns / width;
   int64_t step = std::max<int64_t>(1, tile.threads / chunks);
-  Value thread = code.thread32();
+  // Nothing of what loops before derived from it stays in a register.
+  Value thread = code.opaque(code.thread32());
   Value inTile = code.mul(code.rem(thread, code.i32(chunks)), code.i32(width));
   Value first = code.div(thread, code.i32(chunks));
   const Buffer &out = in[op.getOut()];

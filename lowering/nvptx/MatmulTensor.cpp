@@ -291,8 +291,9 @@ void TensorKernel::multiply(Offset stage, SmallVectorImpl<Value> &sums) {
 }
 
 void TensorKernel::storeSums(const Sums &area, ArrayRef<Value> sums) {
-  Value warp = code.div(code.thread32(), code.i32(warpSize));
-  Value lane = code.rem(code.thread32(), code.i32(warpSize));
+  Value thread = code.opaque(code.thread32());
+  Value warp = code.div(thread, code.i32(warpSize));
+  Value lane = code.rem(thread, code.i32(warpSize));
   Value row = code.add(
       code.mul(code.div(warp, code.i32(tile.warpsAcross)), code.i32(warpRows)),
       code.div(lane, code.i32(4)));
@@ -426,7 +427,11 @@ SmallVector<Value> TensorKernel::loopUnrolled(SmallVector<Value> sums) {
                           result.append(sums);
                           return result;
                         });
-  ArrayRef<Value> at = ArrayRef(carried).take_front(pointers);
+  // Pointers that LLVM does not take for the last pass' ones and a constant:
+  // both would be alive, and copied in every pass.
+  SmallVector<Value> at(ArrayRef(carried).take_front(pointers));
+  for (Value &pointer : at)
+    pointer = passes ? code.opaquePointer(pointer) : pointer;
   sums.assign(carried.begin() + pointers, carried.end());
   for (int64_t s = passes * stages; s < steps; ++s)
     once(at, s - passes * stages, s, sums);
