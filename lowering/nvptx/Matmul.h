@@ -65,20 +65,27 @@ Value streamRow(Kernel::Inside &in, const Matmul &matmul, const Place &place,
 Value pointerOf(Kernel::Inside &in, const Place &place,
                 mlir::OperandRange operands);
 
-/// Sums of a tile in shared memory: of product p, row r and column c at
-/// [(p * tile.rows + r) * pitch + c], f32. The pitch makes accesses of
-/// accumulators (8 bytes a lane, four lanes a row) and of the epilogue (16
-/// bytes a lane) free of bank conflicts.
+/// Sums of a tile in shared memory, f32: of product p, row r and column c at
+/// (p * tile.rows + r) * pitch + offset(c). Where the epilogue takes 8 columns
+/// at once, for an output of 2 bytes, these are two quads from two halves of
+/// the row, so that neighbours read 16 bytes side by side.
 struct Sums {
+  /// The pitch is `residue` modulo the 32 banks; `gap` stands between halves.
+  Sums(const Matmul &matmul, const Tile &tile, bool wide, int64_t residue = 8,
+       int64_t gap = 4);
+
+  bool split;
+  int64_t half; ///< from the first half of a row to the second
   int64_t pitch, bytes;
-  Sums(const Matmul &matmul, const Tile &tile)
-      : pitch(tile.columns + 8),
-        bytes(matmul.products * tile.rows * pitch * 4) {}
+
+  /// Of a column that is a multiple of 8.
+  int64_t eight(int64_t column) const { return split ? column / 2 : column; }
+  Value offset(Device &code, Value column) const;
 };
 /// Applies the region to the sums at the start of shared memory. `wide`: the
 /// host found streams aligned to 16 bytes.
 void epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
-              const Place &place, bool wide);
+              const Place &place, const Sums &sums, bool wide);
 /// Whether wide accesses divide the rows of the output and of streams.
 bool mayBeWide(const Matmul &matmul);
 

@@ -49,8 +49,17 @@ DecodeTile DecodeTile::of(const Matmul &matmul) {
   return tile;
 }
 
+/// Lanes store 8 or 16 bytes, four lanes a row: a pitch that puts the rows of
+/// one access side by side.
+static Sums sumsOf(const Matmul &matmul, const DecodeTile &tile) {
+  Sums sums(matmul, tile, /*wide=*/true, tile.perSlot == 4 ? 4 : 8, /*gap=*/0);
+  if (sums.split || tile.perSlot == 2)
+    return Sums(matmul, tile, /*wide=*/true, tile.perSlot == 1 ? 8 : 16, 0);
+  return sums;
+}
+
 int64_t DecodeTile::sharedBytes(const Matmul &matmul) const {
-  return warps * Sums(matmul, *this).bytes;
+  return warps * sumsOf(matmul, *this).bytes;
 }
 
 namespace {
@@ -68,8 +77,8 @@ private:
   SmallVector<Value> load(ArrayRef<Value> pointers, int64_t batches,
                           int64_t step, Value isInside);
   void multiply(ArrayRef<Value> step, SmallVectorImpl<Value> &sums);
-  void storeSums(ArrayRef<Value> sums);
-  void addWarps();
+  void storeSums(const Sums &area, ArrayRef<Value> sums);
+  void addWarps(const Sums &area);
 
   /// Values of a step: the words of weights, then of rows.
   int64_t weightWords() const { return matmul.products * tile.perSlot * 4; }
@@ -83,7 +92,6 @@ private:
   const bool isNarrow;
   Value warp, group, inGroup;
   SmallVector<Value> sources; ///< of weights, then of the rows g and g + 8
-  Value hasRow[2];
 };
 } // namespace
 
@@ -114,7 +122,7 @@ void DecodeKernel::findSources() {
   Value last = code.sub(place.rows, code.i32(1));
   for (int64_t half = 0; half < 2; ++half) {
     Value row = code.add(group, code.i32(8 * half));
-    hasRow[half] = code.less(row, place.rows);
+    // Rows behind the last are copies of it, whose sums nobody reads.
     row = code.add(place.row, code.min(row, last));
     Value index = streamRow(in, matmul, place, row, op.getGathers());
     index = code.add(code.mul(index, matmul.depth), k);
@@ -145,13 +153,10 @@ SmallVector<Value> DecodeKernel::load(ArrayRef<Value> pointers, int64_t batches,
     words(pointers[i], i32, position * matmul.bytesOf(matmul.stored), isInside);
   for (int64_t half = 0; half < 2; ++half) {
     Value from = pointers[weights + half];
-    Value condition = hasRow[half];
-    if (isInside)
-      condition = arith::AndIOp::create(code, condition, isInside);
     int64_t byte = position * matmul.bytesOf(matmul.streamed);
-    words(from, isNarrow ? i32 : f32, byte, condition);
+    words(from, isNarrow ? i32 : f32, byte, isInside);
     if (!isNarrow)
-      words(from, f32, byte + 16, condition);
+      words(from, f32, byte + 16, isInside);
   }
   return result;
 }
@@ -180,14 +185,14 @@ void DecodeKernel::multiply(ArrayRef<Value> step,
 }
 
 // A lane has rows g and g + 8, of the slots 2t and 2t + 1.
-void DecodeKernel::storeSums(ArrayRef<Value> sums) {
-  Sums area(matmul, tile);
+void DecodeKernel::storeSums(const Sums &area, ArrayRef<Value> sums) {
   Value column = code.mul(inGroup, code.i32(2 * tile.perSlot));
-  Value base = code.add(
-      code.sharedAddress(),
-      code.add(code.mul(warp, code.i32(area.bytes)),
-               code.mul(code.add(code.mul(group, code.i32(area.pitch)), column),
-                        code.i32(4))));
+  Value base =
+      code.add(code.sharedAddress(),
+               code.add(code.mul(warp, code.i32(area.bytes)),
+                        code.mul(code.add(code.mul(group, code.i32(area.pitch)),
+                                          area.offset(code, column)),
+                                 code.i32(4))));
   base = code.opaque(base);
   int64_t width = std::min<int64_t>(2 * tile.perSlot, 4);
   for (int64_t p = 0; p < matmul.products; ++p)
@@ -201,13 +206,15 @@ void DecodeKernel::storeSums(ArrayRef<Value> sums) {
               e);
         }
         int64_t r = p * tile.rows + half * 8;
-        code.storeWide(code.getF32Type(), vector,
-                       code.sharedAt(base, Value(), (r * area.pitch + c) * 4));
+        code.storeWide(
+            code.getF32Type(), vector,
+            code.sharedAt(base, Value(),
+                          (r * area.pitch + (area.split && c ? area.half : c)) *
+                              4));
       }
 }
 
-void DecodeKernel::addWarps() {
-  Sums area(matmul, tile);
+void DecodeKernel::addWarps(const Sums &area) {
   int64_t count = matmul.products * tile.rows * tile.columns;
   Value base = code.sharedAddress();
   code.share(code.i64(count), [&](Value index) {
@@ -286,7 +293,10 @@ void DecodeKernel::run() {
           return result;
         });
     ArrayRef<Value> all(carried);
-    pointers.assign(all.begin(), all.begin() + counts[0]);
+    // See loopUnrolled() in MatmulTensor.cpp.
+    pointers.clear();
+    for (Value pointer : all.take_front(counts[0]))
+      pointers.push_back(code.opaquePointer(pointer));
     sums.assign(all.begin() + counts[0], all.begin() + counts[0] + counts[1]);
     batch.assign(all.begin() + counts[0] + counts[1], all.end());
   }
@@ -294,11 +304,12 @@ void DecodeKernel::run() {
     once(pointers, batch, sums, 1, passes + 1);
   for (int64_t s = 0; s < tile.batch; ++s)
     multiply(stepOf(batch, s), sums);
-  storeSums(sums);
+  Sums area = sumsOf(matmul, tile);
+  storeSums(area, sums);
   code.barrier();
-  addWarps();
+  addWarps(area);
   code.barrier();
-  epilogue(in, matmul, tile, place, /*wide=*/true);
+  epilogue(in, matmul, tile, place, area, /*wide=*/true);
 }
 
 void nvptx::multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,

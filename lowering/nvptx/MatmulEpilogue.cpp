@@ -160,16 +160,34 @@ bool nvptx::mayBeWide(const Matmul &matmul) {
   return matmul.columns % wideColumns(matmul) == 0;
 }
 
+Sums::Sums(const Matmul &matmul, const Tile &tile, bool wide, int64_t residue,
+           int64_t gap)
+    : split(wide && wideColumns(matmul) == 8),
+      half(split ? tile.columns / 2 + gap : 0) {
+  int64_t length = tile.columns + (split ? gap : 0);
+  pitch = length + ((residue - length) % 32 + 32) % 32;
+  bytes = matmul.products * tile.rows * pitch * 4;
+}
+
+Value Sums::offset(Device &code, Value column) const {
+  if (!split)
+    return column;
+  Value quad = code.div(column, code.i32(4));
+  Value place = code.add(code.mul(code.div(quad, code.i32(2)), code.i32(4)),
+                         code.mul(code.rem(quad, code.i32(2)), code.i32(half)));
+  return code.add(place, code.rem(column, code.i32(4)));
+}
+
 void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
-                     const Place &place, bool wide) {
+                     const Place &place, const Sums &sums, bool wide) {
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
-  Sums sums(matmul, tile);
   int64_t width = wide ? std::min(wideColumns(matmul), tile.columns) : 1;
   // A thread stays in its columns and goes down the rows.
   int64_t chunks = tile.columns / width;
   int64_t step = std::max<int64_t>(1, tile.threads / chunks);
-  Value thread = code.thread32();
+  // Nothing of what loops before derived from it stays in a register.
+  Value thread = code.opaque(code.thread32());
   Value inTile = code.mul(code.rem(thread, code.i32(chunks)), code.i32(width));
   Value first = code.div(thread, code.i32(chunks));
   const Buffer &out = in[op.getOut()];
@@ -197,13 +215,24 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     Value base = code.sharedAddress();
     auto atRow = [&](Value row) {
       SmallVector<Value> arguments;
-      Value place32 = code.mul(
-          code.add(code.mul(row, code.i32(sums.pitch)), inTile), code.i32(4));
-      for (int64_t p = 0; p < matmul.products; ++p)
-        arguments.push_back(code.loadWide(
-            code.getF32Type(),
-            code.sharedAt(base, place32, p * tile.rows * sums.pitch * 4),
-            width));
+      Value at = code.add(code.mul(row, code.i32(sums.pitch)),
+                          sums.offset(code, inTile));
+      at = code.add(base, code.mul(at, code.i32(4)));
+      for (int64_t p = 0; p < matmul.products; ++p) {
+        int64_t byte = p * tile.rows * sums.pitch * 4;
+        auto load = [&](int64_t byte, int64_t width) {
+          return code.loadWide(code.getF32Type(),
+                               code.sharedAt(at, Value(), byte), width);
+        };
+        if (!sums.split) {
+          arguments.push_back(load(byte, width));
+          continue;
+        }
+        Value quads[] = {load(byte, 4), load(byte + sums.half * 4, 4)};
+        arguments.push_back(vector::ShuffleOp::create(
+            code, quads[0], quads[1],
+            ArrayRef<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+      }
       Value packed = code.add(place.row, row);
       for (auto [i, input] : llvm::enumerate(matmul.inputs)) {
         if (operands[i]) {

@@ -30,7 +30,7 @@ static int64_t stageFloats(const Matmul &matmul, const FmaTile &tile) {
 
 int64_t FmaTile::sharedBytes(const Matmul &matmul) const {
   return std::max(2 * 4 * stageFloats(matmul, *this),
-                  Sums(matmul, *this).bytes);
+                  Sums(matmul, *this, wide).bytes);
 }
 
 void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
@@ -182,19 +182,23 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
         });
     code.barrier();
     // A thread's columns are of one product.
-    Sums area(matmul, tile);
+    Sums area(matmul, tile, tile.wide);
     Value product = code.div(column, code.i32(tile.columns));
     Value inProduct = code.rem(column, code.i32(tile.columns));
-    Value place32 =
+    Value at =
         code.add(code.mul(code.add(code.mul(product, code.i32(tile.rows)), row),
                           code.i32(area.pitch)),
-                 inProduct);
-    Value to = code.add(base, code.mul(place32, code.i32(4)));
-    for (int64_t i = 0; i < tile.threadRows; ++i)
+                 area.offset(code, inProduct));
+    Value to = code.add(base, code.mul(at, code.i32(4)));
+    for (int64_t i = 0; i < tile.threadRows; ++i) {
+      Value quad = code.splat(0, tile.threadColumns);
       for (int64_t j = 0; j < tile.threadColumns; ++j)
-        code.store(sums[i * tile.threadColumns + j],
-                   code.sharedAt(to, Value(), (i * area.pitch + j) * 4));
+        quad = vector::InsertOp::create(code, sums[i * tile.threadColumns + j],
+                                        quad, j);
+      code.storeWide(code.getF32Type(), quad,
+                     code.sharedAt(to, Value(), i * area.pitch * 4));
+    }
     code.barrier();
-    epilogue(in, matmul, tile, place, tile.wide);
+    epilogue(in, matmul, tile, place, area, tile.wide);
   });
 }

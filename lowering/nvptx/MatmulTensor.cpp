@@ -28,7 +28,7 @@ static constexpr int64_t rowBytes = 128, chunks = stepDepth / chunkDepth;
 
 int64_t TensorTile::sharedBytes(const Matmul &matmul) const {
   return std::max(stages * (rows + tileColumns(matmul)) * rowBytes,
-                  Sums(matmul, *this).bytes);
+                  Sums(matmul, *this, wide).bytes);
 }
 
 namespace {
@@ -75,7 +75,7 @@ private:
   Chunks load(ArrayRef<Value> pointers, int64_t steps, const Extent &extent);
   void store(const Chunks &values, Offset stage);
   void multiply(Offset stage, SmallVectorImpl<Value> &sums);
-  void storeSums(ArrayRef<Value> sums);
+  void storeSums(const Sums &area, ArrayRef<Value> sums);
 
   SmallVector<Value> pointersOf() {
     SmallVector<Value> all;
@@ -290,10 +290,10 @@ void TensorKernel::multiply(Offset stage, SmallVectorImpl<Value> &sums) {
   }
 }
 
-void TensorKernel::storeSums(ArrayRef<Value> sums) {
-  Sums area(matmul, tile);
-  Value warp = code.div(code.thread32(), code.i32(warpSize));
-  Value lane = code.rem(code.thread32(), code.i32(warpSize));
+void TensorKernel::storeSums(const Sums &area, ArrayRef<Value> sums) {
+  Value thread = code.opaque(code.thread32());
+  Value warp = code.div(thread, code.i32(warpSize));
+  Value lane = code.rem(thread, code.i32(warpSize));
   Value row = code.add(
       code.mul(code.div(warp, code.i32(tile.warpsAcross)), code.i32(warpRows)),
       code.div(lane, code.i32(4)));
@@ -302,7 +302,8 @@ void TensorKernel::storeSums(ArrayRef<Value> sums) {
                           code.mul(code.rem(lane, code.i32(4)), code.i32(2)));
   Value base = code.opaque(
       code.add(code.sharedAddress(),
-               code.mul(code.add(code.mul(row, code.i32(area.pitch)), column),
+               code.mul(code.add(code.mul(row, code.i32(area.pitch)),
+                                 area.offset(code, column)),
                         code.i32(4))));
   int64_t eights = warpColumns / 8;
   size_t next = 0;
@@ -316,7 +317,8 @@ void TensorKernel::storeSums(ArrayRef<Value> sums) {
           int64_t r = p * tile.rows + i * 16 + half * 8;
           code.storeWide(
               code.getF32Type(), pair,
-              code.sharedAt(base, Value(), (r * area.pitch + j * 8) * 4));
+              code.sharedAt(base, Value(),
+                            (r * area.pitch + area.eight(j * 8)) * 4));
         }
 }
 
@@ -425,7 +427,11 @@ SmallVector<Value> TensorKernel::loopUnrolled(SmallVector<Value> sums) {
                           result.append(sums);
                           return result;
                         });
-  ArrayRef<Value> at = ArrayRef(carried).take_front(pointers);
+  // Pointers that LLVM does not take for the last pass' ones and a constant:
+  // both would be alive, and copied in every pass.
+  SmallVector<Value> at(ArrayRef(carried).take_front(pointers));
+  for (Value &pointer : at)
+    pointer = passes ? code.opaquePointer(pointer) : pointer;
   sums.assign(carried.begin() + pointers, carried.end());
   for (int64_t s = passes * stages; s < steps; ++s)
     once(at, s - passes * stages, s, sums);
@@ -441,9 +447,10 @@ void TensorKernel::run() {
       tile.wide ? loopUnrolled(std::move(sums)) : loopDynamic(std::move(sums));
   code.waitCopies(0);
   code.barrier();
-  storeSums(sums);
+  Sums area(matmul, tile, tile.wide);
+  storeSums(area, sums);
   code.barrier();
-  epilogue(in, matmul, tile, place, tile.wide);
+  epilogue(in, matmul, tile, place, area, tile.wide);
 }
 
 void nvptx::multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,

@@ -1,0 +1,362 @@
+//===- MatmulTest.cpp - every way to multiply on a GPU --------------------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// KernelTest.cpp and PackedTest.cpp let the generator choose tiles. Here tests
+// ask for each tile by the attribute kernel.tile, with narrow streams too, and
+// look at what a kernel does to memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "EmulatedGpu.h"
+#include "Fixture.h"
+
+using namespace nestc;
+using namespace nestc::test;
+using std::string;
+using std::to_string;
+using std::vector;
+
+namespace {
+struct Problem {
+  string tile = ""; ///< empty: the generator's choice
+  string a = "bf16", weights = "bf16", out = "f32";
+  int64_t n = 128, k = 256, stride = 0;
+  int64_t products = 1;
+  bool residual = false;
+  int64_t sets = 0; ///< 0: no row sets
+  bool perSet = false, gathers = false, scatters = false;
+
+  string str() const {
+    return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
+           " k " + to_string(k) + (products > 1 ? " glu" : "") +
+           (residual ? " residual" : "") +
+           (sets ? " sets " + to_string(sets) : "") +
+           (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
+           (scatters ? " scatters" : "");
+  }
+};
+
+class GpuMatmul : public testing::Test {
+protected:
+  /// With `shift`, `a` is not a buffer but stands in the arena, `shift` bytes
+  /// from its start.
+  std::unique_ptr<Compiled> compile(const Problem &p, int64_t shift = 0) {
+    auto stream = [](int64_t columns, const string &type) {
+      return "memref<?x?x" + to_string(columns) + "x" + type + ">";
+    };
+    vector<string> types;
+    string text =
+        "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") weights(";
+    string w =
+        "memref<" + to_string(p.n) + "x" + to_string(p.k) + "x" + p.weights +
+        (p.stride ? ", strided<[" + to_string(p.stride) + ", 1]>>" : ">");
+    int64_t groups = p.perSet ? p.sets : 1;
+    text += add(types, vector<string>(p.products * groups, w)) + ") epilogue(";
+    vector<string> biases(groups, "memref<" + to_string(p.n) + "xf32>");
+    biases.push_back(stream(1, "f32"));
+    text += add(types, biases) + ") by [affine_map<" +
+            (p.perSet ? "(m, n, s) -> (s, n)" : "(m, n) -> (n)") +
+            ">, affine_map<(m, n) -> (m, 0)>] ";
+    bool indexed = p.gathers || p.scatters;
+    if (p.sets) {
+      string offsets = offsetsOf(p.sets);
+      size_t first = types.size();
+      types.push_back(offsets);
+      if (indexed)
+        types.push_back(table2);
+      text += "rows(%a" + to_string(first) +
+              (indexed ? ", %a" + to_string(first + 1) + " : " + table2 : "") +
+              " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
+              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
+    }
+    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") attributes {" +
+            (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
+            (p.perSet && !p.tile.empty() ? ", " : "") +
+            (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
+            "} {\n^bb0(%x: f32, " + (p.products > 1 ? "%z: f32, " : "") +
+            "%b: f32, %s: f32, %o: f32):\n" +
+            (p.products > 1 ? "%y = arith.mulf %x, %z : f32\n"
+                            : "%y = arith.addf %x, %x : f32\n") +
+            "%q = arith.addf %y, %b : f32\n%t = arith.mulf %q, %s : f32\n" +
+            (p.residual ? "%r = arith.addf %t, %o : f32\n"
+                        : "%r = arith.negf %t : f32\n") +
+            "kernel.yield %r : f32\n}";
+    string module = oneKernel(types, text);
+    if (shift) {
+      string list, names, all;
+      for (size_t i = 0; i < types.size(); ++i) {
+        string comma = i ? ", " : "";
+        if (i)
+          list += "%a" + to_string(i) + ": " + types[i] + ", ";
+        names += comma + "%a" + to_string(i);
+        all += comma + types[i];
+      }
+      const string &out = types.back();
+      string last = "%a" + to_string(types.size() - 1);
+      module =
+          module.substr(0, module.find("func.func")) + "func.func @e(" + list +
+          "%arena: memref<?xi8> {kernel.arena}) attributes {nest.entry = "
+          "\"e\"} {\n%c0 = arith.constant 0 : index\n%c1 = "
+          "arith.constant 1 : index\n%at = arith.constant " +
+          to_string(shift) + " : index\n%b = memref.dim " + last +
+          ", %c0 : " + out + "\n%t = memref.dim " + last + ", %c1 : " + out +
+          "\n%a0 = memref.view %arena[%at][%b, %t] : memref<?xi8> "
+          "to " +
+          types[0] + "\nkernel.launch @k(" + names + ") : " + all +
+          "\nreturn\n}\n";
+    }
+    auto code = std::make_unique<Compiled>(module, "sm_80");
+    EXPECT_EQ(code->error, "");
+    return code;
+  }
+
+  /// Runs on `batch` x `tokens` rows and compares. The rows of sets are at
+  /// random; every seventh is in none.
+  void run(Compiled &code, const Problem &p, int64_t batch, int64_t tokens,
+           int64_t shift = 0) {
+    SCOPED_TRACE(p.str() + ", rows " + to_string(batch * tokens));
+    Random random(p.n + 3 * p.k + batch * tokens);
+    int64_t m = batch * tokens, groups = p.perSet ? p.sets : 1;
+    int64_t stride = p.stride ? p.stride : p.k;
+    Family family;
+    if (p.sets) {
+      vector<vector<int>> setOf(batch);
+      for (int64_t r = 0; r < m; ++r) {
+        int any = static_cast<int>((random.next() + 1) / 2 * p.sets);
+        setOf[r / tokens].push_back(
+            r % 7 == 3 ? -1 : any % static_cast<int>(p.sets));
+      }
+      family = Family(batch, tokens, p.sets, setOf);
+    }
+    Stored x(random.many(m * p.k), p.a), y(random.many(m * p.n), p.out);
+    vector<Stored> weights;
+    for (int64_t i = 0; i < p.products * groups; ++i)
+      weights.emplace_back(random.many(p.n * stride), p.weights);
+    vector<vector<float>> biases;
+    for (int64_t i = 0; i < groups; ++i)
+      biases.push_back(random.many(p.n));
+    vector<float> scale = random.many(m);
+    vector<double> expected(y.values.begin(), y.values.end());
+    int64_t rows = p.sets ? family.offsets[p.sets] : m;
+    for (int64_t packed = 0, set = 0; packed < rows; ++packed) {
+      while (p.sets && packed >= family.offsets[set + 1])
+        ++set;
+      int64_t g = p.perSet ? set : 0;
+      int64_t row = p.sets ? family.indices[packed] : packed;
+      const float *from = &x.values[(p.gathers ? row : packed) * p.k];
+      double *to = &expected[(p.scatters ? row : packed) * p.n];
+      for (int64_t j = 0; j < p.n; ++j) {
+        double sums[2] = {0, 0};
+        for (int64_t i = 0; i < p.products; ++i) {
+          const float *w = &weights[i * groups + g].values[j * stride];
+          for (int64_t l = 0; l < p.k; ++l)
+            sums[i] += double(roundTo(from[l], p.weights)) * w[l];
+        }
+        double sum = p.products > 1 ? sums[0] * sums[1] : 2 * sums[0];
+        double value = (sum + biases[g][j]) * scale[packed];
+        to[j] = p.residual ? to[j] + value : -value;
+      }
+    }
+    vector<void *> buffers;
+    vector<char> arena(shift + x.bytes.size());
+    std::copy(x.bytes.begin(), x.bytes.end(), arena.begin() + shift);
+    if (!shift)
+      buffers.push_back(x.data());
+    for (Stored &weight : weights)
+      buffers.push_back(weight.data());
+    for (vector<float> &bias : biases)
+      buffers.push_back(bias.data());
+    buffers.push_back(scale.data());
+    if (p.sets)
+      buffers.push_back(family.offsets.data());
+    if (p.gathers || p.scatters)
+      buffers.push_back(family.indices.data());
+    buffers.push_back(y.data());
+    code.run(buffers, batch, tokens, 0, shift ? arena.data() : nullptr);
+    // The last rounding, to the output's type.
+    double rounding = p.out == "bf16" ? 1.0 / 256 : p.out == "f16" ? 5e-4 : 0;
+    EXPECT_LT(worst(widen(y.bytes, p.out), expected),
+              rounding + 4e-6 * std::sqrt(p.k));
+  }
+
+  void check(const Problem &p, const vector<int64_t> &rows) {
+    SCOPED_TRACE(p.str());
+    auto code = compile(p);
+    if (!code->error.empty())
+      return;
+    for (int64_t m : rows)
+      run(*code, p, m % 3 == 0 ? 3 : 1, m % 3 == 0 ? m / 3 : m);
+  }
+
+private:
+  static string add(vector<string> &types, const vector<string> &more) {
+    string names, list;
+    for (const string &type : more) {
+      string comma = names.empty() ? "" : ", ";
+      names += comma + "%a" + to_string(types.size());
+      list += comma + type;
+      types.push_back(type);
+    }
+    return names + " : " + list;
+  }
+};
+} // namespace
+
+TEST_F(GpuMatmul, Tiles) {
+  // Less than a step of k, whole passes of the pipeline, parts of steps.
+  for (string tile : {"tensor16", "tensor64", "tensor128"})
+    for (int64_t k : {8, 64, 200, 512, 584})
+      for (string a : {"bf16", "f32"})
+        check({.tile = tile, .a = a, .n = 136, .k = k}, {1, 131});
+  for (string tile : {"tensor16", "tensor64", "tensor128"}) {
+    check({.tile = tile, .out = "bf16", .n = 144, .k = 72, .products = 2},
+          {70, 129});
+    check({.tile = tile,
+           .a = "f16",
+           .weights = "f16",
+           .out = "f16",
+           .n = 40,
+           .k = 136,
+           .stride = 144,
+           .residual = true},
+          {70, 129});
+  }
+  check({.tile = "plain64", .out = "bf16", .n = 37, .k = 75}, {1, 66});
+  check({.tile = "plain16", .n = 37, .k = 75, .residual = true}, {1, 16});
+  for (string tile : {"fma16", "fma64"})
+    check({.tile = tile,
+           .a = "f32",
+           .weights = "f32",
+           .n = 76,
+           .k = 52,
+           .products = 2},
+          {1, 18, 67});
+}
+
+TEST_F(GpuMatmul, Decode) {
+  for (int64_t k : {8, 64, 264, 1024, 2080, 3072})
+    for (string a : {"bf16", "f32"})
+      check({.tile = "decode", .a = a, .n = 48, .k = k}, {1, 7, 16});
+  // Few and many columns, and rows of more than a tile.
+  check({.tile = "decode", .n = 1736, .k = 256, .residual = true}, {2, 9});
+  check({.tile = "decode", .n = 3464, .k = 64, .products = 2}, {3});
+  check({.tile = "decode",
+         .a = "f16",
+         .weights = "f16",
+         .out = "f16",
+         .n = 3464,
+         .k = 72,
+         .products = 2},
+        {16, 18});
+}
+
+TEST_F(GpuMatmul, Sets) {
+  for (string tile : {"decode", "tensor16", "tensor64", "tensor128"})
+    for (bool perSet : {true, false}) {
+      check({.tile = tile,
+             .n = 72,
+             .k = 72,
+             .sets = 3,
+             .perSet = perSet,
+             .gathers = true},
+            {1, 12, 200});
+      check({.tile = tile,
+             .n = 72,
+             .k = 72,
+             .residual = true,
+             .sets = 3,
+             .perSet = perSet,
+             .scatters = true},
+            {12, 200});
+    }
+  // More sets than a warp has lanes.
+  check({.tile = "tensor16",
+         .n = 16,
+         .k = 16,
+         .sets = 67,
+         .perSet = true,
+         .gathers = true,
+         .scatters = true},
+        {5, 300});
+  check({.n = 16, .k = 16, .products = 2, .sets = 33, .perSet = true},
+        {9, 150});
+}
+
+TEST_F(GpuMatmul, Unaligned) {
+  // Where a buffer does not begin at 16 bytes, the plain kernel runs.
+  for (string type : {"bf16", "f32"})
+    for (int64_t shift : {4, 16}) {
+      Problem p{.a = type, .weights = type, .n = 64, .k = 64};
+      auto code = compile(p, shift);
+      if (!code->error.empty())
+        return;
+      code->device()->profile = true;
+      for (int64_t m : {3, 40}) {
+        code->device()->profiles.clear();
+        run(*code, p, 1, m, shift);
+        ASSERT_EQ(code->device()->profiles.size(), 1u);
+        const ptx::Profile &profile = code->device()->profiles[0].second;
+        uint64_t wide = 0;
+        for (auto &[name, counts] : profile.opcodes)
+          if (name.find("ld.global.v4") != string::npos ||
+              name.find("cp.async.cg") != string::npos)
+            wide += counts.warps;
+        EXPECT_EQ(wide > 0, shift == 16);
+      }
+    }
+}
+
+TEST_F(GpuMatmul, Profile) {
+  // Whole tiles: every byte that a tile needs once and nothing else, in whole
+  // sectors; no bank conflicts, and in shared memory 16 bytes a lane.
+  struct Expectation {
+    Problem problem;
+    int64_t rows, columnsOfTile, rowsOfTile;
+  };
+  for (const Expectation &e : {
+           Expectation{
+               {.tile = "tensor128", .n = 256, .k = 512}, 256, 128, 128},
+           {{.tile = "tensor128",
+             .out = "bf16",
+             .n = 128,
+             .k = 512,
+             .products = 2},
+            128,
+            64,
+            128},
+           {{.tile = "tensor64", .n = 128, .k = 256, .residual = true},
+            128,
+            64,
+            64},
+           {{.tile = "tensor16", .n = 256, .k = 512}, 16, 128, 16},
+           {{.tile = "decode", .n = 64, .k = 2048}, 16, 8, 16},
+       }) {
+    SCOPED_TRACE(e.problem.str());
+    const Problem &p = e.problem;
+    auto code = compile(p);
+    if (!code->error.empty())
+      return;
+    code->device()->profile = true;
+    run(*code, p, 1, e.rows);
+    ASSERT_EQ(code->device()->profiles.size(), 1u);
+    const ptx::Profile &profile = code->device()->profiles[0].second;
+    EXPECT_EQ(profile.bankConflicts, 0u);
+    int64_t across = p.n / e.columnsOfTile, down = e.rows / e.rowsOfTile;
+    // Rows of a for each column tile, weights for each row tile.
+    int64_t tiles =
+        across * e.rows * p.k * 2 + down * p.products * p.n * p.k * 2;
+    int64_t outBytes = e.rows * p.n * (p.out == "f32" ? 4 : 2);
+    EXPECT_EQ(profile.globalBytes[1], uint64_t(outBytes));
+    EXPECT_EQ(profile.globalSectors[1] * 32, uint64_t(outBytes));
+    // Bias and scale come on top, by element or 16 bytes.
+    int64_t rest = profile.globalBytes[0] - tiles - p.residual * outBytes;
+    EXPECT_GE(rest, 0);
+    EXPECT_LE(rest, tiles / 8 + e.rows * p.n * 2);
+    EXPECT_EQ(profile.mmaFlops, uint64_t(2 * e.rows * p.products * p.n * p.k));
+  }
+}
