@@ -153,12 +153,21 @@ Value Device::block32(unsigned dimension) {
   return NVVM::BlockIdZOp::create(*this, getI32Type());
 }
 
-Value Device::opaque(Value value) {
+static Value opaqueMove(Device &code, Value value, const char *move,
+                        const char *constraints) {
   return LLVM::InlineAsmOp::create(
-             *this, value.getType(), ValueRange{value}, "mov.b32 $0, $1;",
-             "=r,r", /*has_side_effects=*/false, /*is_align_stack=*/false,
+             code, value.getType(), ValueRange{value}, move, constraints,
+             /*has_side_effects=*/false, /*is_align_stack=*/false,
              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);
+}
+
+Value Device::opaque(Value value) {
+  return opaqueMove(*this, value, "mov.b32 $0, $1;", "=r,r");
+}
+
+Value Device::opaquePointer(Value pointer) {
+  return opaqueMove(*this, pointer, "mov.b64 $0, $1;", "=l,l");
 }
 
 Value Device::sharedAddress(int64_t byte) {

@@ -102,6 +102,8 @@ public:
   /// As `value`, but LLVM does not see through it: a base to which constants
   /// are added stays one register, the constants become immediates.
   Value opaque(Value value);
+  /// The same for a pointer to global memory.
+  Value opaquePointer(Value pointer);
   /// The address of shared(byte) in the window of shared memory.
   Value sharedAddress(int64_t byte = 0);
   /// A pointer to `address` + `offset` (null for 0) + `byte`.

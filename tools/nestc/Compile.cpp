@@ -255,9 +255,9 @@ int Compilation::lowerAndPackage() {
   manifest.macsPerToken = cost.macsPerToken;
   request.weights = collectWeights(model.module());
 
-  if (int code = model.run([](OpPassManager &manager) {
+  if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(manager);
+        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value()});
       }))
     return code;
   if (int code = endPhase(Phase::Kernels, stop); code || stop)
