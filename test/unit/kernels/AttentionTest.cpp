@@ -263,6 +263,7 @@ TEST_F(GpuAttention, NothingIsSpilt) {
       for (int64_t headDim : {64, 128, 256}) {
         SCOPED_TRACE(level + " " + type + " " + to_string(headDim));
         compile({type, 8, 2, headDim, 4096, {}, 0}, level);
+        // NOLINTNEXTLINE(bugprone-command-processor): a path of our own.
         FILE *log = popen(
             (*ptxas + " -v -arch=" + level + " -o /dev/null " + path + " 2>&1")
                 .c_str(),
