@@ -88,12 +88,12 @@ public:
 
   void run() {
     Value thread = code.thread32();
-    lane = And(thread, 31);
+    lane = bits(thread, 31);
     warp = code.shiftRight(thread, 5);
     group = code.shiftRight(lane, 2);
-    quad = And(lane, 3);
+    quad = bits(lane, 3);
     Value zero = code.i32(0);
-    columnWarp = sizes.columnWarps == 1 ? zero : And(warp, 1);
+    columnWarp = sizes.columnWarps == 1 ? zero : bits(warp, 1);
     Value other = sizes.columnWarps == 1 ? warp : code.shiftRight(warp, 1);
     rowWarp = sizes.narrow ? zero : other;
     keyWarp = sizes.narrow ? other : zero;
@@ -166,7 +166,7 @@ private:
   //===--------------------------------------------------------------------===//
 
   Value mul(Value a, int64_t b) { return code.mul(a, code.i32(b)); }
-  Value And(Value a, int64_t b) { return code.bitAnd(a, code.i32(b)); }
+  Value bits(Value a, int64_t which) { return code.bitAnd(a, code.i32(which)); }
   /// Among the warps that share a stage.
   void sync() {
     if (sizes.groupWarps == 1)
@@ -187,14 +187,15 @@ private:
   // that follow each other, one chunk a lane.
   void prepareCopies() {
     int64_t chunks = sizes.rowBytes / 16;
-    Value chunk = And(lane, chunks - 1);
+    Value chunk = bits(lane, chunks - 1);
     Value laneRow = code.shiftRight(lane, llvm::Log2_64(chunks));
     Value warpRow = mul(groupWarp, sizes.keys / sizes.groupWarps);
     copyRow = code.add(warpRow, laneRow);
     rowsPerCopy = warpSize / chunks;
     copies = sizes.keys / sizes.groupWarps / rowsPerCopy;
-    Value to = code.add(mul(copyRow, sizes.rowBytes),
-                        code.shiftLeft(code.bitXor(chunk, And(copyRow, 7)), 4));
+    Value to =
+        code.add(mul(copyRow, sizes.rowBytes),
+                 code.shiftLeft(code.bitXor(chunk, bits(copyRow, 7)), 4));
     // Rows further on have other low bits.
     for (int64_t i = 0; i < 8 / rowsPerCopy && i < copies; ++i)
       copyTo.push_back(code.opaque(code.add(
@@ -283,7 +284,7 @@ private:
         break;
       // Cut off, not rounded: what is left is exact, and nothing overflows.
       auto rest = [&](Value x) {
-        return code.fsub(x, code.asFloat(And(code.asInt(x), -65536)));
+        return code.fsub(x, code.asFloat(bits(code.asInt(x), -65536)));
       };
       low = rest(low);
       high = rest(high);
@@ -325,7 +326,7 @@ private:
         std::array<Value, 2> two;
         for (int64_t e = 0; e < 2; ++e) {
           two[e] = vector::ExtractOp::create(code, pair, e);
-          Value size = code.asFloat(And(code.asInt(two[e]), 0x7fffffff));
+          Value size = code.asFloat(bits(code.asInt(two[e]), 0x7fffffff));
           largest = code.maxNumber(largest, size);
         }
         x[h].push_back(two);
@@ -385,10 +386,10 @@ private:
   // The lane's row and chunk of ldmatrix, of keys and of values; chunks further
   // on are an exclusive or away, up to the fourth pair an address of its own.
   void prepareMatrices() {
-    Value low = And(lane, 7);
+    Value low = bits(lane, 7);
     Value keyRow = code.add(code.shiftLeft(code.shiftRight(lane, 4), 3), low);
-    Value keyChunk = And(code.shiftRight(lane, 3), 1);
-    Value valueRow = And(lane, 15);
+    Value keyChunk = bits(code.shiftRight(lane, 3), 1);
+    Value valueRow = bits(lane, 15);
     Value valueChunk = code.shiftRight(lane, 4);
     Value half = mul(columnWarp, 32 * sizes.pairs);
     for (int64_t pair = 0; pair < std::min<int64_t>(4, sizes.steps); ++pair) {
