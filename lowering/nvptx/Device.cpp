@@ -396,6 +396,22 @@ void Device::storeVector(Type stored, Value vector, Value pointer) {
   store(vector, pointer);
 }
 
+SmallVector<Value>
+Device::byElement(ValueRange vectors, unsigned results,
+                  function_ref<SmallVector<Value>(ValueRange)> body) {
+  int64_t width = widthOf(vectors.front());
+  SmallVector<Value> whole(results, splat(0, width));
+  for (int64_t i = 0; i < width; ++i) {
+    SmallVector<Value> ones;
+    for (Value vector : vectors)
+      ones.push_back(broadcast(vector::ExtractOp::create(*this, vector, i), 1));
+    for (auto [result, one] : llvm::zip(whole, body(ones)))
+      result = vector::InsertOp::create(
+          *this, vector::ExtractOp::create(*this, one, 0), result, i);
+  }
+  return whole;
+}
+
 Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
   auto type = cast<VectorType>(vectors.front().getType());
   Value result = splat(0, type.getNumElements());

@@ -177,6 +177,12 @@ public:
   Value rsqrt(Value x) override;
   /// By ex2.approx.
   Value exp(Value x) override;
+  /// What `body` makes of the elements of vectors, as vectors of one, put
+  /// together again. Of wider vectors LLVM makes pairs for sm_100 and later,
+  /// with moves around them.
+  llvm::SmallVector<Value>
+  byElement(ValueRange vectors, unsigned results,
+            llvm::function_ref<llvm::SmallVector<Value>(ValueRange)> body);
   /// An intrinsic of LLVM from f32 to f32, for every element.
   Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
 

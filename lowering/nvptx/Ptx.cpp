@@ -20,7 +20,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
@@ -59,11 +58,6 @@ makeMachine(const nestc::NvptxTarget &target) {
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetMC();
     LLVMInitializeNVPTXAsmPrinter();
-    // LLVM packs pairs of f32 for sm_100 and later, and what sm_120 has for
-    // them are two instructions, and moves around them.
-    auto &options = cl::getRegisteredOptions();
-    if (auto it = options.find("nvptx-no-f32x2"); it != options.end())
-      it->second->addOccurrence(0, "nvptx-no-f32x2", "true");
   });
   std::string error;
   Triple triple("nvptx64-nvidia-cuda");

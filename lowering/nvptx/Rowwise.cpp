@@ -162,21 +162,31 @@ SmallVector<Value> Rowwise::withSums(ValueRange loaded) {
 
 void Rowwise::accumulate(Block &block, ValueRange arguments, Value valid,
                          SmallVectorImpl<Value> &sums) {
-  SmallVector<Value> more = cloneOnVectors(code, block, arguments, team.width);
-  for (auto [sum, value] : llvm::zip(sums, more)) {
-    auto product = value.getDefiningOp<arith::MulFOp>();
-    Value next = product && product->use_empty()
-                     ? code.fma(product.getLhs(), product.getRhs(), sum)
-                     : code.fadd(sum, value);
-    sum = valid ? code.select(valid, next, sum) : next;
-  }
+  SmallVector<Value> all(sums.begin(), sums.end());
+  llvm::append_range(all, arguments);
+  SmallVector<Value> next =
+      code.byElement(all, sums.size(), [&](ValueRange elements) {
+        SmallVector<Value> more =
+            cloneOnVectors(code, block, elements.drop_front(sums.size()), 1);
+        for (auto [value, sum] : llvm::zip(more, elements)) {
+          auto product = value.getDefiningOp<arith::MulFOp>();
+          value = product && product->use_empty()
+                      ? code.fma(product.getLhs(), product.getRhs(), sum)
+                      : code.fadd(sum, value);
+        }
+        return more;
+      });
+  for (auto [sum, value] : llvm::zip(sums, next))
+    sum = valid ? code.select(valid, value, sum) : value;
 }
 
 void Rowwise::store(ValueRange loaded, Value old, Value column) {
   SmallVector<Value> arguments = withSums(loaded);
   arguments.push_back(old);
-  Value result = cloneOnVectors(code, op.getBodies().back().front(), arguments,
-                                team.width)[0];
+  Block &block = op.getBodies().back().front();
+  Value result = code.byElement(arguments, 1, [&](ValueRange elements) {
+    return cloneOnVectors(code, block, elements, 1);
+  })[0];
   int64_t bytes = out.stored.getIntOrFloatBitWidth() / 8;
   code.storeWide(out.stored, result,
                  code.atByte(out.pointer, code.mul(column, code.i32(bytes))));

@@ -431,7 +431,7 @@ TEST_F(GpuRowwise, RopeReadsOnce) {
   EXPECT_EQ(profile.globalBytes[1], 3 * 4096 * 4u);
   EXPECT_EQ(threads(profile, "st.global.v4"), 3 * 1024u);
   for (auto [gpu, count] : instructions({table, x}, body))
-    EXPECT_LE(count, 75) << gpu;
+    EXPECT_LE(count, 85) << gpu;
 }
 
 TEST_F(GpuRowwise, MovesInWideAccesses) {
