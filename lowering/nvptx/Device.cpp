@@ -252,6 +252,17 @@ Value Device::valueIf(Value condition, function_ref<Value()> then,
   return branch.getResult(0);
 }
 
+void Device::keepRolled(Value result) {
+  auto unroll = LLVM::LoopUnrollAttr::get(
+      getContext(), /*disable=*/getBoolAttr(true), IntegerAttr(), BoolAttr(),
+      BoolAttr(), LLVM::LoopAnnotationAttr(), LLVM::LoopAnnotationAttr(),
+      LLVM::LoopAnnotationAttr());
+  LLVM::LoopAnnotationAttr annotation =
+      LLVM::LoopAnnotationAttr::get(getContext(), {}, {}, {}, unroll, {}, {},
+                                    {}, {}, {}, {}, {}, {}, {}, {}, {});
+  result.getDefiningOp()->setAttr("llvm.loop_annotation", annotation);
+}
+
 Value Device::ballot(Value condition) {
   return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
                                   NVVM::VoteSyncKind::ballot);

@@ -119,6 +119,8 @@ public:
   /// holds.
   Value valueIf(Value condition, llvm::function_ref<Value()> then,
                 Value otherwise);
+  /// Neither LLVM nor ptxas unrolls the loop that gave `result`.
+  void keepRolled(Value result);
   /// Bit l of the result: the condition in lane l.
   Value ballot(Value condition);
 
