@@ -77,6 +77,15 @@ def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def KernelNarrowStreams : Pass<"kernel-narrow-streams", "::mlir::ModuleOp"> {
+  let summary = "Store streams that only matrix products read in the type in which they take them";
+  let description = [{
+    The product rounds its operand, the kernel that makes the stream then does:
+    the same values. Streams that anything else reads stay f32.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
   let summary = "Tensors to buffers for functions of kernels, every kernel in place";
   let description = [{

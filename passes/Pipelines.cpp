@@ -16,10 +16,13 @@ using namespace mlir;
 
 // No canonicalisation and no cse in between: every pass leaves nothing to clean
 // up, and merged empty tensors would have to be taken apart again.
-void nestc::buildKernelPipeline(OpPassManager &manager) {
+void nestc::buildKernelPipeline(OpPassManager &manager,
+                                const KernelPipelineOptions &options) {
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());
+  if (options.narrowStreams)
+    manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());
   manager.addPass(createKernelPlanMemory());
   manager.addPass(createKernelOutline());
@@ -29,5 +32,5 @@ void nestc::registerNestPipelines() {
   static PassPipelineRegistration<> kernels(
       "nest-to-kernels",
       "From graph operations without axes to kernels on one arena",
-      buildKernelPipeline);
+      [](OpPassManager &manager) { buildKernelPipeline(manager); });
 }

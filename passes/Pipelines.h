@@ -13,10 +13,16 @@
 
 namespace nestc {
 
+struct KernelPipelineOptions {
+  /// Runs kernel-narrow-streams, for generators that take such streams.
+  bool narrowStreams = false;
+};
+
 /// From graph operations without axes and layers (behind nest-drop-axes) to
 /// kernel definitions, and entries that launch them on buffers of one arena.
 /// Runs on a module; also the pass pipeline `nest-to-kernels`.
-void buildKernelPipeline(mlir::OpPassManager &manager);
+void buildKernelPipeline(mlir::OpPassManager &manager,
+                         const KernelPipelineOptions &options = {});
 
 /// Makes `nest-to-kernels` known to command lines.
 void registerNestPipelines();

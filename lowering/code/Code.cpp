@@ -318,6 +318,10 @@ Value Code::polynomial(Value x, ArrayRef<float> coefficients) {
   return result;
 }
 
+Value Code::rsqrt(Value x) {
+  return fdiv(splat(1, widthOf(x)), math::SqrtOp::create(*this, x));
+}
+
 Value Code::exp(Value x) {
   int64_t width = widthOf(x);
   // Beyond these e^x is 0 or infinite in f32; NaN passes through both.
@@ -357,7 +361,7 @@ Value Code::tanh(Value x) {
   // 1 - 2 / (e^2|x| + 1), and near 0, where that cancels, x p(x^2).
   Value e = exp(fadd(magnitude, magnitude));
   Value one = splat(1, width);
-  Value large = fsub(one, fdiv(splat(2, width), fadd(e, one)));
+  Value large = fsub(one, divide(splat(2, width), fadd(e, one)));
   large = math::CopySignOp::create(*this, large, x);
   Value square = fmul(x, x);
   Value small = fmul(
@@ -378,12 +382,12 @@ Value Code::erf(Value x) {
                                   -0.000801686429f, 7.87587506e-05f}));
   // 1 - e^-x^2 q(1 / (1 + |x|)) from 1 to 4, from where it is 1 in f32.
   Value one = splat(1, width);
-  Value t = fdiv(one, fadd(magnitude, one));
+  Value t = divide(one, fadd(magnitude, one));
   Value q =
       polynomial(t, {-0.000130824211f, 0.567263804f, 0.534454964f, 0.429597429f,
                      -0.63625288f, -0.608252708f, 1.29481877f, -0.60016187f});
   Value e = exp(square);
-  Value large = fsub(one, fdiv(q, e));
+  Value large = fsub(one, divide(q, e));
   Value isHuge = arith::CmpFOp::create(*this, arith::CmpFPredicate::OGT,
                                        magnitude, splat(4, width));
   large = arith::SelectOp::create(*this, isHuge, one, large);
@@ -446,9 +450,9 @@ SmallVector<Value> nestc::code::cloneOnVectors(Code &code, Block &block,
             .Case([&](math::ExpOp) { return code.exp(operand(0)); })
             .Case([&](math::TanhOp) { return code.tanh(operand(0)); })
             .Case([&](math::ErfOp) { return code.erf(operand(0)); })
-            .Case([&](math::RsqrtOp) {
-              return code.fdiv(code.splat(1, width),
-                               math::SqrtOp::create(code, operand(0)));
+            .Case([&](math::RsqrtOp) { return code.rsqrt(operand(0)); })
+            .Case([&](arith::DivFOp) {
+              return code.divide(operand(0), operand(1));
             })
             .Default([](Operation *) { return Value(); });
     if (result) {

@@ -123,7 +123,7 @@ public:
   /// f16.
   Value loadVector(Type stored, Value pointer, int64_t width);
   /// The inverse; rounds to nearest, ties to even.
-  void storeVector(Type stored, Value vector, Value pointer);
+  virtual void storeVector(Type stored, Value vector, Value pointer);
   /// Slot `index` of a table of 8-byte values.
   Value slot(Value table, int64_t index, Type type);
   void setSlot(Value table, int64_t index, Value value);
@@ -157,8 +157,12 @@ public:
   Value maximum(Value vector);
   /// Rounded to the values of `stored`, still f32.
   Value roundTo(Type stored, Value vector);
+  /// a / b and 1 / sqrt(x) of a region: targets that have nothing exact and
+  /// cheap are off by a rounding or two.
+  virtual Value divide(Value a, Value b) { return fdiv(a, b); }
+  virtual Value rsqrt(Value x);
   /// e^x; relative error about 1e-7, 0 and infinity at the ends, NaN for NaN.
-  Value exp(Value x);
+  virtual Value exp(Value x);
   Value tanh(Value x);
   Value erf(Value x);
   /// c[0] + c[1] x + c[2] x^2 ...

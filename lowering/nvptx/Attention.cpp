@@ -6,12 +6,508 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "lowering/nvptx/Generator.h"
+#include "lowering/nvptx/Attention.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-LogicalResult nvptx::generate(Kernel &, kernel::AttentionOp op) {
-  return op.emitOpError("has no GPU code yet");
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+HeadShape::HeadShape(kernel::AttentionOp op) {
+  auto k = cast<MemRefType>(op.getK().getType());
+  stored = k.getElementType();
+  kvHeads = k.getDimSize(1);
+  headDim = k.getDimSize(3);
+  heads = cast<MemRefType>(op.getQ().getType()).getShape().back() / headDim;
+  group = heads / kvHeads;
+}
+
+Value RowTile::blocks(Code &host, const HeadShape &shape, const Buffer &q,
+                      int64_t rows) {
+  Value tiles = host.ceilDiv(host.mul(q.sizes[1], shape.group), rows);
+  return host.mul(host.mul(q.sizes[0], shape.kvHeads), tiles);
+}
+
+RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
+                 int64_t shared, function_ref<void(RowTile &)> body)
+    : rows(rows), in(in), op(op), shape(op), code(in.code),
+      places(code.shared(shared)), lows(code.shared(shared + 8 * rows)),
+      highs(code.shared(shared + 12 * rows)) {
+  const Buffer &q = in[op.getQ()], &k = in[op.getK()];
+  // Late tiles see the most keys: they come first.
+  Value heads = code.mul(q.sizes[0], shape.kvHeads);
+  Value tiles = code.ceilDiv(code.mul(q.sizes[1], shape.group), rows);
+  Value block = code.block();
+  Value item = code.rem(block, heads);
+  firstRow =
+      code.mul(code.sub(code.sub(tiles, 1), code.div(block, heads)), rows);
+  sequence = code.div(item, shape.kvHeads);
+  kvHead = code.rem(item, shape.kvHeads);
+  head = code.mul(code.mul(item, k.sizes[2]), shape.headDim);
+  length = in[op.getLengths()].entry(code, sequence);
+  Value queries =
+      op.getOffsets() ? in[op.getCounts()].entry(code, sequence) : q.sizes[1];
+  // Sequences may have fewer queries than there are tiles for.
+  code.when(code.less(firstRow, code.mul(queries, shape.group)), [&] {
+    code.when(code.less(code.thread(), rows),
+              [&] { fill(code.thread(), queries); });
+    code.barrier();
+    findRange();
+    body(*this);
+  });
+}
+
+Value RowTile::place(Value r) {
+  return code.load(code.i64Type(), code.atShared(places, code.i64Type(), r));
+}
+Value RowTile::low(Value r) {
+  Type i32 = code.getI32Type();
+  return code.load(i32, code.atShared(lows, i32, r));
+}
+Value RowTile::high(Value r) {
+  Type i32 = code.getI32Type();
+  return code.load(i32, code.atShared(highs, i32, r));
+}
+
+// The j-th query of the sequence as a packed row of the family.
+Value RowTile::packedRow(Value j) {
+  const Buffer &order = in[op.getOrder()];
+  return order.entry(code, code.add(code.mul(sequence, order.sizes[1]), j));
+}
+
+// The cache's row of the j-th query.
+Value RowTile::cacheRow(Value j) {
+  if (op.getOffsets() && !op.getCompact()) {
+    Value row = in[op.getIndices()].entry(code, packedRow(j));
+    j = code.sub(row, code.mul(sequence, in[op.getQ()].sizes[1]));
+  }
+  return code.add(length, j);
+}
+
+// The first key in the window of the j-th query, by positions, which ascend
+// along the cache.
+Value RowTile::findLow(Value j) {
+  int64_t window = op.getMask().getWindow();
+  const Buffer &positions = in[op.getPositions()];
+  Value line = code.mul(sequence, positions.sizes[1]);
+  auto positionOf = [&](Value row) {
+    return positions.entry(code, code.add(line, row));
+  };
+  // The runtime refuses to run past the end; never read there anyway.
+  Value own =
+      code.max(code.min(cacheRow(j), code.sub(positions.sizes[1], 1)), 0);
+  Value limit = code.sub(positionOf(own), window);
+  Value low = code.max(code.sub(code.add(own, 1), window), 0);
+  // Positions are no closer than rows: no more than `window` candidates.
+  int64_t candidates = std::min<int64_t>(
+      window, cast<MemRefType>(op.getK().getType()).getDimSize(2));
+  Value steps = code.i64(llvm::Log2_64_Ceil(candidates));
+  return code.loop(code.i64(0), steps, 1, ValueRange{low, own},
+                   [&](Value, ValueRange range) {
+                     Value middle = code.div(code.add(range[0], range[1]), 2);
+                     Value seen = code.less(limit, positionOf(middle));
+                     return SmallVector<Value>{
+                         code.select(seen, range[0], code.add(middle, 1)),
+                         code.select(seen, middle, range[1])};
+                   })[0];
+}
+
+// The tables' entries of row r.
+void RowTile::fill(Value r, Value queries) {
+  constexpr int32_t never = std::numeric_limits<int32_t>::max();
+  const Buffer &q = in[op.getQ()];
+  Type i32 = code.getI32Type(), i64 = code.i64Type();
+  auto set = [&](Value place, Value low, Value high) {
+    code.store(place, code.atShared(places, i64, r));
+    code.store(code.narrow(low), code.atShared(lows, i32, r));
+    code.store(code.narrow(high), code.atShared(highs, i32, r));
+  };
+  set(code.i64(-1), code.i64(never), code.i64(0));
+  Value item = code.add(firstRow, r);
+  Value j = code.div(item, shape.group);
+  code.when(code.less(j, queries), [&] {
+    auto write = [&](Value row) {
+      Value column = code.mul(
+          code.add(code.mul(kvHead, shape.group), code.rem(item, shape.group)),
+          shape.headDim);
+      Value place = code.add(code.mul(row, q.rowStride(code)), column);
+      Value high;
+      if (op.getMask().getCausal())
+        high = code.add(cacheRow(j), 1);
+      else
+        high = code.add(length, op.getCompact() ? queries : q.sizes[1]);
+      high = code.min(high, in[op.getK()].sizes[2]);
+      Value low = code.i64(0);
+      if (op.getPositions() && op.getMask().getWindow())
+        low = findLow(j);
+      else if (int64_t window = op.getMask().getWindow())
+        low = code.max(code.sub(code.add(cacheRow(j), 1), window), 0);
+      set(place, low, high);
+    };
+    if (!op.getOffsets())
+      return write(code.add(code.mul(sequence, q.sizes[1]), j));
+    RowRange range = rowsOf(in, op.getOffsets(), op.getSets(), op.getQ());
+    Value row = code.sub(packedRow(j), range.low);
+    // Rows of other sets of the family are none.
+    code.when(code.inside(row, range.count), [&] { write(row); });
+  });
+}
+
+// firstKey and endKey, by every warp for itself.
+void RowTile::findRange() {
+  Value first, end;
+  for (int64_t r = 0; r < rows; r += warpSize) {
+    Value row = code.add(code.lane(), r);
+    // A tile of 16 rows: both halves of the warp look at the same.
+    if (rows < warpSize)
+      row = code.rem(row, rows);
+    Value low = this->low(row), high = this->high(row);
+    first = first ? code.min(first, low) : low;
+    end = end ? code.max(end, high) : high;
+  }
+  firstKey = code.widen(
+      code.reduceWarp(first, [&](Value a, Value b) { return code.min(a, b); }));
+  endKey = code.widen(
+      code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
+}
+
+//===----------------------------------------------------------------------===//
+// Products of single numbers
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The scalar kernel. Queries, a block of keys and their values lie in shared
+/// memory, in f32. 16 threads share a few rows: for scores each takes every
+/// 16th key of the block, for outputs every 16th group of four columns.
+class ScalarAttention {
+public:
+  struct Sizes {
+    explicit Sizes(const HeadShape &shape) {
+      chunks = llvm::divideCeil(shape.headDim, 4);
+      // Rows an odd number of 16 bytes apart lie in different banks.
+      stride = 4 * (chunks | 1);
+      bool narrow = shape.headDim <= 128;
+      threads = narrow ? 256 : 128;
+      rowsEach = shape.headDim <= 256 ? 4 : 2;
+      keysEach = narrow ? 2 : 1;
+      rows = threads / 16 * rowsEach;
+      keys = 16 * keysEach;
+      weightStride = keys + 4;
+      queryAt = RowTile::bytes(rows);
+      keyAt = queryAt + 4 * rows * stride;
+      valueAt = keyAt + 4 * keys * stride;
+      weightAt = valueAt + 4 * keys * stride;
+      shared = weightAt + 4 * rows * weightStride;
+    }
+    int64_t chunks, stride; ///< groups of four columns; f32 from row to row
+    int64_t threads, rowsEach, keysEach, rows, keys, weightStride;
+    int64_t queryAt, keyAt, valueAt, weightAt, shared; ///< bytes
+  };
+
+  ScalarAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile)
+      : in(in), op(op), tile(tile), code(in.code), shape(op), sizes(shape) {}
+
+  void run() {
+    Value thread = code.thread();
+    column = code.rem(thread, 16);
+    row = code.mul(code.div(thread, 16), sizes.rowsEach);
+    slots = llvm::divideCeil(sizes.chunks, 16);
+    loadQueries();
+    SmallVector<Value> state;
+    for (int64_t i = 0; i < sizes.rowsEach; ++i) {
+      lows.push_back(tile.low(code.add(row, i)));
+      highs.push_back(tile.high(code.add(row, i)));
+    }
+    state.append(sizes.rowsEach, code.f32(-1e30f));
+    state.append(sizes.rowsEach, code.f32(0));
+    state.append(sizes.rowsEach * slots, code.splat(0, 4));
+    state = code.loop(
+        tile.firstKey, tile.endKey, sizes.keys, state,
+        [&](Value key, ValueRange carried) { return block(key, carried); });
+    finish(state);
+  }
+
+private:
+  Value sharedRow(int64_t byte, Value row, int64_t stride) {
+    return code.atShared(code.shared(byte), code.getF32Type(),
+                         code.mul(row, stride));
+  }
+  Value chunkOf(Value row, Value chunk) {
+    return code.loadWide(
+        code.getF32Type(),
+        code.atShared(row, code.getF32Type(), code.mul(chunk, 4)), 4);
+  }
+
+  // Four elements of a row of D; 0 behind its end.
+  Value loadChunk(Type stored, Value pointer, Value chunk) {
+    Value first = code.mul(chunk, 4);
+    if (shape.headDim % 4 == 0) {
+      return code.loadWide(stored, code.at(pointer, stored, first), 4);
+    }
+    Value result = code.splat(0, 4);
+    for (int64_t e = 0; e < 4; ++e) {
+      Value at = code.add(first, e);
+      Value inside = code.less(at, shape.headDim);
+      at = code.min(at, shape.headDim - 1);
+      Value x = vector::ExtractOp::create(
+          code, code.loadVector(stored, code.at(pointer, stored, at), 1), 0);
+      x = code.select(inside, x, code.f32(0));
+      result = vector::InsertOp::create(code, x, result, e);
+    }
+    return result;
+  }
+
+  void storeChunk(Value chunk, Value row, Value index) {
+    code.storeWide(code.getF32Type(), chunk,
+                   code.atShared(row, code.getF32Type(), code.mul(index, 4)));
+  }
+
+  // Rows that are none become 0.
+  void loadQueries() {
+    // Scores are exponents of two.
+    float scale = static_cast<float>(
+        static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
+    const Buffer &q = in[op.getQ()];
+    code.share(code.i64(sizes.rows * sizes.chunks), [&](Value index) {
+      Value r = code.div(index, sizes.chunks);
+      Value chunk = code.rem(index, sizes.chunks);
+      Value to = sharedRow(sizes.queryAt, r, sizes.stride);
+      storeChunk(code.splat(0, 4), to, chunk);
+      Value place = tile.place(r);
+      code.when(code.less(code.i64(-1), place), [&] {
+        Value x =
+            loadChunk(code.getF32Type(), code.atF32(q.pointer, place), chunk);
+        storeChunk(code.fmul(x, code.splat(scale, 4)), to, chunk);
+      });
+    });
+  }
+
+  void loadKeys(const Buffer &cache, int64_t byte, Value key) {
+    Value base = code.at(cache.pointer, shape.stored, tile.head);
+    code.share(code.i64(sizes.keys * sizes.chunks), [&](Value index) {
+      Value n = code.div(index, sizes.chunks);
+      Value chunk = code.rem(index, sizes.chunks);
+      // Behind the last key that is seen, memory may hold anything, NaN too.
+      Value from = code.min(code.add(key, n), code.sub(tile.endKey, 1));
+      Value x = loadChunk(
+          shape.stored,
+          code.at(base, shape.stored, code.mul(from, shape.headDim)), chunk);
+      storeChunk(x, sharedRow(byte, n, sizes.stride), chunk);
+    });
+  }
+
+  SmallVector<Value> block(Value key, ValueRange state) {
+    loadKeys(in[op.getK()], sizes.keyAt, key);
+    loadKeys(in[op.getV()], sizes.valueAt, key);
+    code.barrier();
+    SmallVector<Value> scores = multiplyKeys();
+    SmallVector<Value> next(state);
+    for (int64_t i = 0; i < sizes.rowsEach; ++i)
+      softmax(i, key, scores, next);
+    code.syncWarp();
+    multiplyValues(next);
+    code.barrier();
+    return next;
+  }
+
+  SmallVector<Value> multiplyKeys() {
+    Value queries = sharedRow(sizes.queryAt, row, sizes.stride);
+    Value keys = sharedRow(sizes.keyAt, column, sizes.stride);
+    SmallVector<Value> zeros(sizes.rowsEach * sizes.keysEach, code.f32(0));
+    auto rowAt = [&](Value base, int64_t r) {
+      return code.atShared(base, code.getF32Type(), code.i64(r * sizes.stride));
+    };
+    return code.loop(code.i64(0), code.i64(sizes.chunks), 1, zeros,
+                     [&](Value chunk, ValueRange sums) {
+                       SmallVector<Value> next(sums);
+                       SmallVector<Value> k;
+                       for (int64_t n = 0; n < sizes.keysEach; ++n)
+                         k.push_back(chunkOf(rowAt(keys, 16 * n), chunk));
+                       for (int64_t i = 0; i < sizes.rowsEach; ++i) {
+                         Value q = chunkOf(rowAt(queries, i), chunk);
+                         for (int64_t n = 0; n < sizes.keysEach; ++n)
+                           for (int64_t e = 0; e < 4; ++e) {
+                             Value &sum = next[i * sizes.keysEach + n];
+                             sum =
+                                 code.fma(element(q, e), element(k[n], e), sum);
+                           }
+                       }
+                       return next;
+                     });
+  }
+
+  Value element(Value vector, int64_t i) {
+    return vector::ExtractOp::create(code, vector, i);
+  }
+
+  // Of row i: scores become weights in shared memory, state is rescaled.
+  void softmax(int64_t i, Value key, ValueRange scores,
+               MutableArrayRef<Value> state) {
+    Value hidden = code.f32(-std::numeric_limits<float>::infinity());
+    SmallVector<Value> x;
+    Value &maximum = state[i], &sum = state[sizes.rowsEach + i];
+    Value top = maximum;
+    for (int64_t n = 0; n < sizes.keysEach; ++n) {
+      Value at = code.narrow(code.add(code.add(key, column), 16 * n));
+      Value seen = arith::AndIOp::create(
+          code, code.less(at, highs[i]),
+          arith::CmpIOp::create(code, arith::CmpIPredicate::sge, at, lows[i]));
+      x.push_back(code.select(seen, scores[i * sizes.keysEach + n], hidden));
+      top = code.maxNumber(top, x.back());
+    }
+    for (int64_t mask = 8; mask; mask /= 2)
+      top = code.maxNumber(top, code.shuffleXor(top, mask));
+    Value factor = code.exp2(code.fsub(maximum, top));
+    sum = code.fmul(sum, factor);
+    Value weights =
+        sharedRow(sizes.weightAt, code.add(row, i), sizes.weightStride);
+    for (int64_t n = 0; n < sizes.keysEach; ++n) {
+      Value p = code.exp2(code.fsub(x[n], top));
+      sum = code.fadd(sum, p);
+      code.store(p, code.atShared(weights, code.getF32Type(),
+                                  code.add(column, 16 * n)));
+    }
+    for (int64_t j = 0; j < slots; ++j) {
+      Value &out = state[2 * sizes.rowsEach + i * slots + j];
+      out = code.fmul(out, code.broadcast(factor, 4));
+    }
+    maximum = top;
+  }
+
+  // The group of four columns in slot j; threads without one repeat the last.
+  Value chunkAt(int64_t j) {
+    return code.min(code.add(column, 16 * j), sizes.chunks - 1);
+  }
+
+  void multiplyValues(MutableArrayRef<Value> state) {
+    Value weights = sharedRow(sizes.weightAt, row, sizes.weightStride);
+    MutableArrayRef<Value> outs = state.drop_front(2 * sizes.rowsEach);
+    SmallVector<Value> results = code.loop(
+        code.i64(0), code.i64(sizes.keys), 4, outs,
+        [&](Value key, ValueRange sums) {
+          SmallVector<Value> next(sums), p;
+          for (int64_t i = 0; i < sizes.rowsEach; ++i)
+            p.push_back(code.loadWide(
+                code.getF32Type(),
+                code.atShared(weights, code.getF32Type(),
+                              code.add(key, i * sizes.weightStride)),
+                4));
+          for (int64_t e = 0; e < 4; ++e)
+            for (int64_t j = 0; j < slots; ++j) {
+              Value v = chunkOf(
+                  sharedRow(sizes.valueAt, code.add(key, e), sizes.stride),
+                  chunkAt(j));
+              for (int64_t i = 0; i < sizes.rowsEach; ++i) {
+                Value &sum = next[i * slots + j];
+                sum = code.fma(code.broadcast(element(p[i], e), 4), v, sum);
+              }
+            }
+          return next;
+        });
+    llvm::copy(results, outs.begin());
+  }
+
+  void finish(ArrayRef<Value> state) {
+    const Buffer &out = in[op.getOut()];
+    for (int64_t i = 0; i < sizes.rowsEach; ++i) {
+      Value sum = state[sizes.rowsEach + i];
+      for (int64_t mask = 8; mask; mask /= 2)
+        sum = code.fadd(sum, code.shuffleXor(sum, mask));
+      Value factor = code.fdiv(code.f32(1), sum);
+      Value place = tile.place(code.add(row, i));
+      code.when(code.less(code.i64(-1), place), [&] {
+        Value to = code.atF32(out.pointer, place);
+        for (int64_t j = 0; j < slots; ++j) {
+          Value y = code.fmul(state[2 * sizes.rowsEach + i * slots + j],
+                              code.broadcast(factor, 4));
+          Value chunk = code.add(column, 16 * j);
+          code.when(code.less(chunk, sizes.chunks), [&] {
+            Value first = code.mul(chunk, 4);
+            if (shape.headDim % 4 == 0)
+              return code.storeWide(code.getF32Type(), y,
+                                    code.atF32(to, first));
+            for (int64_t e = 0; e < 4; ++e) {
+              Value at = code.add(first, e);
+              code.when(code.less(at, shape.headDim),
+                        [&] { code.store(element(y, e), code.atF32(to, at)); });
+            }
+          });
+        }
+      });
+    }
+  }
+
+  Kernel::Inside &in;
+  kernel::AttentionOp op;
+  RowTile &tile;
+  Device &code;
+  HeadShape shape;
+  Sizes sizes;
+  int64_t slots; // groups of four columns of a thread
+  // Of the thread: its first row, and its place among the 16 of these rows.
+  Value row, column;
+  SmallVector<Value> lows, highs;
+};
+} // namespace
+
+void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
+  HeadShape shape(op);
+  ScalarAttention::Sizes sizes(shape);
+  unsigned place = kernel.indexOf(op.getQ());
+  kernel.stage(
+      sizes.threads, sizes.shared,
+      [shape, sizes, place](Code &host, ArrayRef<Buffer> buffers) {
+        return Grid{
+            RowTile::blocks(host, shape, buffers[place], sizes.rows), {}, {}};
+      },
+      [&](Kernel::Inside &in) {
+        RowTile(in, op, sizes.rows, 0,
+                [&](RowTile &tile) { ScalarAttention(in, op, tile).run(); });
+      });
+}
+
+//===----------------------------------------------------------------------===//
+// The class
+//===----------------------------------------------------------------------===//
+
+/// Widest head: what fits in the shared memory of every GPU.
+static constexpr int64_t maxHeadDim = 512;
+
+LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
+  auto q = cast<MemRefType>(op.getQ().getType());
+  auto k = cast<MemRefType>(op.getK().getType());
+  auto v = cast<MemRefType>(op.getV().getType());
+  auto out = cast<MemRefType>(op.getOut().getType());
+  if (k.getRank() != 4 || v != k || ShapedType::isDynamic(k.getDimSize(1)) ||
+      ShapedType::isDynamic(k.getDimSize(3)) ||
+      !isFloatType(k.getElementType()))
+    return op.emitOpError("reads the caches ")
+           << k << " and " << v << "; they must be two equal [B, heads, C, D]";
+  if (q.getRank() != 3 || out.getRank() != 3 || !q.getElementType().isF32() ||
+      !out.getElementType().isF32() || q.getDimSize(2) != out.getDimSize(2) ||
+      ShapedType::isDynamic(q.getDimSize(2)))
+    return op.emitOpError("takes ")
+           << q << " to " << out << "; both must be f32 [B, T, heads * D]";
+  if (failed(checkI32(op, {op.getLengths(), op.getPositions(), op.getOffsets(),
+                           op.getIndices(), op.getOrder(), op.getCounts()})))
+    return failure();
+  int64_t headDim = k.getDimSize(3), kvHeads = k.getDimSize(1);
+  if (headDim <= 0 || kvHeads <= 0 ||
+      q.getDimSize(2) % (headDim * kvHeads) != 0)
+    return op.emitOpError("shares ")
+           << kvHeads << " KV heads of " << headDim << " among query rows of "
+           << q.getDimSize(2);
+  if (headDim > maxHeadDim)
+    return op.emitOpError("has heads of ")
+           << headDim << "; the GPU generator takes up to " << maxHeadDim;
+  if (takesTensorCores(op))
+    addTensorStages(kernel, op);
+  else
+    addScalarStages(kernel, op);
+  return success();
 }

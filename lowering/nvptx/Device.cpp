@@ -9,6 +9,7 @@
 #include "lowering/nvptx/Device.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nestc::nvptx;
@@ -20,20 +21,40 @@ static constexpr const char *sharedName = "nest_shared";
 // Where a thread is
 //===----------------------------------------------------------------------===//
 
+Value Device::thread32() {
+  return NVVM::ThreadIdXOp::create(*this, getI32Type());
+}
+
+Value Device::block32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::BlockIdXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::BlockIdYOp::create(*this, getI32Type());
+  return NVVM::BlockIdZOp::create(*this, getI32Type());
+}
+
 Value Device::thread() {
-  return arith::ExtUIOp::create(*this, i64Type(),
-                                NVVM::ThreadIdXOp::create(*this, getI32Type()));
+  return arith::ExtUIOp::create(*this, i64Type(), thread32());
 }
 
 Value Device::block(unsigned dimension) {
-  Value index;
-  if (dimension == 0)
-    index = NVVM::BlockIdXOp::create(*this, getI32Type());
-  else if (dimension == 1)
-    index = NVVM::BlockIdYOp::create(*this, getI32Type());
-  else
-    index = NVVM::BlockIdZOp::create(*this, getI32Type());
-  return arith::ExtUIOp::create(*this, i64Type(), index);
+  return arith::ExtUIOp::create(*this, i64Type(), block32(dimension));
+}
+
+Value Device::i32(int64_t value) {
+  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
+}
+
+SmallVector<Value> Device::choose(Value condition, ValueRange otherwise,
+                                  function_ref<SmallVector<Value>()> then) {
+  auto branch = scf::IfOp::create(*this, otherwise.getTypes(), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, then());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, otherwise);
+  return branch.getResults();
 }
 
 void Device::share(Value count, function_ref<void(Value)> body) {
@@ -97,6 +118,55 @@ Value Device::maxBlock(Value value, Value shared) {
                      [&](Value a, Value b) { return fmax(a, b); });
 }
 
+void Device::syncWarp() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
+static Value redux(Device &code, NVVM::ReduxKind kind, Value value) {
+  return NVVM::ReduxOp::create(code, value.getType(), value, kind,
+                               code.i32(-1));
+}
+
+Value Device::sumLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::ADD, value);
+}
+Value Device::minLanes(Value value) {
+  return redux(*this, NVVM::ReduxKind::UMIN, value);
+}
+
+/// Inline assembly with one result, or none.
+static Value assembly(Device &code, Type result, ValueRange operands,
+                      StringRef text, StringRef constraints) {
+  auto op = LLVM::InlineAsmOp::create(
+      code, result ? TypeRange(result) : TypeRange(), operands, text,
+      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+      ArrayAttr());
+  return result ? op.getResult(0) : Value();
+}
+
+Value Device::scanLanes(Value value) {
+  // The predicate of the shuffle saves a select in every step.
+  std::string text = "{ .reg .pred p; .reg .b32 t; ";
+  for (int64_t delta = 1; delta < warpSize; delta *= 2)
+    text += "shfl.sync.up.b32 t|p, $0, " + std::to_string(delta) +
+            ", 0, -1; @p add.s32 $0, $0, t; ";
+  return assembly(*this, value.getType(), value, text + "}", "=r,0");
+}
+
+Value Device::ballot(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::ballot);
+}
+Value Device::matchLanes(Value value) {
+  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value,
+                                   NVVM::MatchSyncKind::any);
+}
+Value Device::lanesBelow() {
+  return LLVM::CallIntrinsicOp::create(
+             *this, getI32Type(),
+             getStringAttr("llvm.nvvm.read.ptx.sreg.lanemask.lt"), ValueRange())
+      .getResult(0);
+}
+
 //===----------------------------------------------------------------------===//
 // Shared memory
 //===----------------------------------------------------------------------===//
@@ -120,6 +190,37 @@ Value Device::atShared(Value pointer, Type type, Value index) {
                              ValueRange{index});
 }
 
+Value Device::sharedAddress(Value pointer) {
+  return narrow(LLVM::PtrToIntOp::create(*this, i64Type(), pointer));
+}
+
+void Device::countShared(Value address, Value index, int64_t byte) {
+  // As atomicrmw, an address of 64 bits would be made for every word.
+  assembly(*this, Type(), {index, address},
+           "{ .reg .b32 a; mad.lo.u32 a, $0, 4, $1; red.shared.add.u32 [a+" +
+               std::to_string(byte) + "], 1; }",
+           "r,r,~{memory}");
+}
+
+Value Device::loadWide(VectorType type, Value pointer) {
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  return LLVM::LoadOp::create(*this, type, pointer, bytes);
+}
+
+void Device::storeWide(Value vector, Value pointer) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  LLVM::StoreOp::create(*this, vector, pointer, bytes);
+}
+
+void Device::storeIf(Value condition, Value value, Value pointer) {
+  auto global = LLVM::LLVMPointerType::get(getContext(), globalSpace);
+  if (pointer.getType() != global)
+    pointer = LLVM::AddrSpaceCastOp::create(*this, global, pointer);
+  assembly(*this, Type(), {condition, pointer, value},
+           "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
+}
+
 Value Device::asInt(Value value) {
   return arith::BitcastOp::create(*this, getI32Type(), value);
 }
@@ -136,14 +237,6 @@ Value Device::widen(Value value) {
 //===----------------------------------------------------------------------===//
 // Hot loops
 //===----------------------------------------------------------------------===//
-
-Value Device::i32(int64_t value) {
-  return arith::ConstantOp::create(*this, getI32IntegerAttr(value));
-}
-
-Value Device::thread32() {
-  return NVVM::ThreadIdXOp::create(*this, getI32Type());
-}
 
 static Value opaqueMove(Device &code, Value value, const char *move,
                         const char *constraints) {
@@ -191,45 +284,6 @@ Value Device::byteAt(Value pointer, int64_t byte) {
               : pointer;
 }
 
-// Of an access, in bytes: its size, or 16 if it takes several instructions.
-static unsigned wideAlignment(Type stored, int64_t width) {
-  return std::min<int64_t>(16, width * stored.getIntOrFloatBitWidth() / 8);
-}
-
-Value Device::loadWide(Type stored, Value pointer, int64_t width) {
-  unsigned bytes = wideAlignment(stored, width);
-  if (stored.isF32())
-    return LLVM::LoadOp::create(*this, f32Vector(width), pointer, bytes);
-  if (stored.isF16()) {
-    Value half = LLVM::LoadOp::create(*this, VectorType::get({width}, stored),
-                                      pointer, bytes);
-    return arith::ExtFOp::create(*this, f32Vector(width), half);
-  }
-  Value bits = LLVM::LoadOp::create(
-      *this, VectorType::get({width}, getI16Type()), pointer, bytes);
-  bits = arith::ExtUIOp::create(*this, i32Vector(width), bits);
-  bits = arith::ShLIOp::create(*this, bits, splatI32(16, width));
-  return arith::BitcastOp::create(*this, f32Vector(width), bits);
-}
-
-void Device::storeWide(Type stored, Value vector, Value pointer) {
-  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
-  if (stored.isF32()) {
-    LLVM::StoreOp::create(*this, vector, pointer, wideAlignment(stored, width));
-    return;
-  }
-  if (width == 1)
-    return storeVector(stored, vector, pointer);
-  Value pairs = LLVM::PoisonOp::create(*this, i32Vector(width / 2));
-  for (int64_t i = 0; i < width / 2; ++i) {
-    Value pair =
-        packPair(stored, vector::ExtractOp::create(*this, vector, 2 * i),
-                 vector::ExtractOp::create(*this, vector, 2 * i + 1));
-    pairs = vector::InsertOp::create(*this, pair, pairs, i);
-  }
-  LLVM::StoreOp::create(*this, pairs, pointer, wideAlignment(stored, width));
-}
-
 Value Device::packPair(Type stored, Value low, Value high) {
   const char *name =
       stored.isBF16() ? "llvm.nvvm.ff2bf16x2.rn" : "llvm.nvvm.ff2f16x2.rn";
@@ -263,11 +317,6 @@ void Device::keepRolled(Value result) {
   result.getDefiningOp()->setAttr("llvm.loop_annotation", annotation);
 }
 
-Value Device::ballot(Value condition) {
-  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
-                                  NVVM::VoteSyncKind::ballot);
-}
-
 //===----------------------------------------------------------------------===//
 // Asynchronous copies and tensor cores
 //===----------------------------------------------------------------------===//
@@ -288,14 +337,22 @@ static SmallVector<Value> unpack(Device &code, Value aggregate, int64_t count) {
   return parts;
 }
 
-SmallVector<Value> Device::loadMatrices(Value pointer) {
+static SmallVector<Value> loadFour(Device &code, Value pointer,
+                                   NVVM::MMALayout layout) {
   auto type = LLVM::LLVMStructType::getLiteral(
-      getContext(), SmallVector<Type>(4, getI32Type()));
-  auto shape = NVVM::LdStMatrixShapeAttr::get(getContext(), 8, 8);
-  Value four =
-      NVVM::LdMatrixOp::create(*this, type, pointer, 4, NVVM::MMALayout::row,
-                               shape, NVVM::LdStMatrixEltType::B16);
-  return unpack(*this, four, 4);
+      code.getContext(), SmallVector<Type>(4, code.getI32Type()));
+  auto shape = NVVM::LdStMatrixShapeAttr::get(code.getContext(), 8, 8);
+  Value four = NVVM::LdMatrixOp::create(code, type, pointer, 4, layout, shape,
+                                        NVVM::LdStMatrixEltType::B16);
+  return unpack(code, four, 4);
+}
+
+SmallVector<Value> Device::loadMatrices(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::row);
+}
+
+SmallVector<Value> Device::loadMatricesTransposed(Value pointer) {
+  return loadFour(*this, pointer, NVVM::MMALayout::col);
 }
 
 SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
@@ -324,4 +381,197 @@ SmallVector<Value> Device::multiply(Type stored, ValueRange a, ValueRange b,
                                    NVVM::MMALayout::row, NVVM::MMALayout::col,
                                    kind, kind, pairs(a), pairs(b), sums);
   return unpack(*this, four, 4);
+}
+
+//===----------------------------------------------------------------------===//
+// Single numbers
+//===----------------------------------------------------------------------===//
+
+//===----------------------------------------------------------------------===//
+// Memory in wide accesses
+//===----------------------------------------------------------------------===//
+
+Value Device::atByte(Value pointer, Value bytes, int64_t more) {
+  pointer =
+      at(pointer, getI8Type(), arith::ExtUIOp::create(*this, i64Type(), bytes));
+  return at(pointer, getI8Type(), more);
+}
+
+Value Device::atRow(Value pointer, Value row, int64_t bytes) {
+  return at(pointer, getI8Type(),
+            mul(arith::ExtUIOp::create(*this, i64Type(), row), bytes));
+}
+
+static int64_t widthOf(Value vector) {
+  return cast<VectorType>(vector.getType()).getNumElements();
+}
+
+static unsigned bytesOf(Type stored, int64_t width) {
+  return static_cast<unsigned>(stored.getIntOrFloatBitWidth() / 8 * width);
+}
+
+Value Device::loadWide(Type stored, Value pointer, int64_t width) {
+  auto load = [&](Type type) {
+    return Value(LLVM::LoadOp::create(*this, type, pointer,
+                                      std::min(bytesOf(stored, width), 16u)));
+  };
+  if (stored.isF32())
+    return load(f32Vector(width));
+  if (width % 2)
+    return loadVector(stored, pointer, width);
+  if (stored.isF16())
+    return arith::ExtFOp::create(*this, f32Vector(width),
+                                 load(VectorType::get({width}, stored)));
+  // Two in a word: the lower one is a shift away, the upper one is there.
+  Value words = load(i32Vector(width / 2));
+  Value low = arith::ShLIOp::create(*this, words, splatI32(16, width / 2));
+  Value high = arith::AndIOp::create(
+      *this, words, splatI32(static_cast<int32_t>(0xffff0000), width / 2));
+  SmallVector<int64_t> order;
+  for (int64_t i = 0; i < width / 2; ++i)
+    order.append({i, width / 2 + i});
+  return arith::BitcastOp::create(
+      *this, f32Vector(width),
+      vector::ShuffleOp::create(*this, low, high, order));
+}
+
+static Value converted(Device &code, Type stored, Value vector) {
+  if (stored.isF32())
+    return vector;
+  return arith::TruncFOp::create(
+      code, VectorType::get({widthOf(vector)}, stored), vector);
+}
+
+void Device::storeWide(Type stored, Value vector, Value pointer) {
+  LLVM::StoreOp::create(*this, converted(*this, stored, vector), pointer,
+                        std::min(bytesOf(stored, widthOf(vector)), 16u));
+}
+
+void Device::storeVector(Type stored, Value vector, Value pointer) {
+  store(converted(*this, stored, vector), pointer);
+}
+
+//===----------------------------------------------------------------------===//
+// f32 vectors
+//===----------------------------------------------------------------------===//
+
+Value Device::eachElement(StringRef intrinsic, ValueRange vectors) {
+  auto type = cast<VectorType>(vectors.front().getType());
+  Value result = splat(0, type.getNumElements());
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    SmallVector<Value> arguments;
+    for (Value vector : vectors)
+      arguments.push_back(vector::ExtractOp::create(*this, vector, i));
+    Value element =
+        LLVM::CallIntrinsicOp::create(*this, getF32Type(),
+                                      getStringAttr(intrinsic), arguments)
+            .getResult(0);
+    result = vector::InsertOp::create(*this, element, result, i);
+  }
+  return result;
+}
+Value Device::maxNumber(Value a, Value b) {
+  return arith::MaxNumFOp::create(*this, a, b);
+}
+
+static Value intrinsic(Device &code, Type type, StringRef name,
+                       ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),
+                                       operands)
+      .getResult(0);
+}
+
+Value Device::exp2(Value x) {
+  return intrinsic(*this, getF32Type(), "llvm.nvvm.ex2.approx.ftz.f", x);
+}
+
+Value Device::upperHalves(Value low, Value high) {
+  return intrinsic(*this, getI32Type(), "llvm.nvvm.prmt",
+                   {asInt(low), asInt(high), i32(0x7632)});
+}
+
+Value Device::anyLane(Value condition) {
+  return NVVM::VoteSyncOp::create(*this, getI1Type(), i32(-1), condition,
+                                  NVVM::VoteSyncKind::any);
+}
+
+// i32
+//===----------------------------------------------------------------------===//
+
+Value Device::word(int64_t value) {
+  return arith::ConstantOp::create(
+      *this, getI32IntegerAttr(static_cast<int32_t>(value)));
+}
+Value Device::toWord(Value condition) {
+  return arith::ExtUIOp::create(*this, getI32Type(), condition);
+}
+Value Device::bitAnd(Value a, Value b) {
+  return createOrFold<arith::AndIOp>(a, b);
+}
+Value Device::bitOr(Value a, Value b) {
+  return createOrFold<arith::OrIOp>(a, b);
+}
+Value Device::bitXor(Value a, Value b) {
+  return createOrFold<arith::XOrIOp>(a, b);
+}
+Value Device::shiftLeft(Value value, int64_t bits) {
+  return createOrFold<arith::ShLIOp>(value, word(bits));
+}
+Value Device::shiftRight(Value value, int64_t bits) {
+  return createOrFold<arith::ShRUIOp>(value, word(bits));
+}
+Value Device::minUnsigned(Value a, Value b) {
+  return createOrFold<arith::MinUIOp>(a, b);
+}
+Value Device::compare(arith::CmpIPredicate predicate, Value a, Value b) {
+  return createOrFold<arith::CmpIOp>(predicate, a, b);
+}
+Value Device::countBits(Value value) {
+  return LLVM::CtPopOp::create(*this, value.getType(), value);
+}
+Value Device::highestBit(Value value) {
+  Value asShift = arith::ConstantOp::create(*this, getBoolAttr(false));
+  return LLVM::CallIntrinsicOp::create(*this, getI32Type(),
+                                       getStringAttr("llvm.nvvm.flo.u"),
+                                       ValueRange{value, asShift})
+      .getResult(0);
+}
+
+Value Device::divide(Value a, Value b) {
+  DenseFPElementsAttr constant;
+  if (matchPattern(b, m_Constant(&constant)) && constant.isSplat()) {
+    APFloat inverse = APFloat::getOne(APFloat::IEEEsingle());
+    inverse.divide(constant.getSplatValue<APFloat>(),
+                   APFloat::rmNearestTiesToEven);
+    if (inverse.isNormal())
+      return fmul(a, splat(inverse.convertToFloat(), widthOf(a)));
+  }
+  return eachElement("llvm.nvvm.div.full", {a, b});
+}
+
+Value Device::rsqrt(Value x) {
+  return eachElement("llvm.nvvm.rsqrt.approx.f", {x});
+}
+
+Value Device::exp(Value x) {
+  int64_t width = widthOf(x);
+  auto min = [&](Value a, Value b) {
+    return Value(arith::MinNumFOp::create(*this, a, b));
+  };
+  // n = round(x / ln 2), kept to where 2^n is normal, in the low bits of a
+  // sum; biased by 127, so that a shift makes 2^n of it. What is then left of
+  // an x beyond goes to 0 or infinity, and NaN stays NaN.
+  float zero = 12582912.0f + 127;
+  Value biased = fma(x, splat(1.44269502f, width), splat(zero, width));
+  biased = min(maxNumber(biased, splat(zero - 126, width)),
+               splat(zero + 127, width));
+  Value n = fsub(splat(zero, width), biased);
+  // 1 / ln 2 in two parts: x / ln 2 - n without its rounding error.
+  Value rest = fma(x, splat(1.44269502f, width), n);
+  rest = fma(x, splat(1.92596303e-8f, width), rest);
+  Value bits = arith::BitcastOp::create(*this, i32Vector(width), biased);
+  Value power = arith::BitcastOp::create(
+      *this, f32Vector(width),
+      arith::ShLIOp::create(*this, bits, splatI32(23, width)));
+  return fmul(eachElement("llvm.nvvm.ex2.approx.ftz.f32", {rest}), power);
 }

@@ -46,8 +46,17 @@ public:
   Value lane() { return rem(thread(), warpSize); }
   Value warp() { return div(thread(), warpSize); }
 
+  /// The same as i32, which hot code counts in.
+  Value thread32();
+  Value block32(unsigned dimension = 0);
+  Value i32(int64_t value);
+
   /// for (index = thread; index < count; index += threads): the block's share.
   void share(Value count, llvm::function_ref<void(Value index)> body);
+  /// What `then` gives where the condition holds, else `otherwise`.
+  llvm::SmallVector<Value>
+  choose(Value condition, ValueRange otherwise,
+         llvm::function_ref<llvm::SmallVector<Value>()> then);
 
   //===--------------------------------------------------------------------===//
   // What threads do together
@@ -71,6 +80,21 @@ public:
   Value sumBlock(Value value, Value shared);
   Value maxBlock(Value value, Value shared);
 
+  /// Of an i32, over the lanes of a warp, the same in all of them: its sum and
+  /// its minimum without a sign.
+  Value sumLanes(Value value);
+  Value minLanes(Value value);
+  /// Of an i32, the sum over the own lane and those below.
+  Value scanLanes(Value value);
+  /// A bit for every lane: where a condition holds, and which have an equal
+  /// i32.
+  Value ballot(Value condition);
+  Value matchLanes(Value value);
+  /// A bit for every lane below the own one.
+  Value lanesBelow();
+  /// bar.warp.sync: orders the shared memory of a warp.
+  void syncWarp();
+
   //===--------------------------------------------------------------------===//
   // Shared memory
   //===--------------------------------------------------------------------===//
@@ -80,6 +104,16 @@ public:
   Value shared(int64_t byte = 0);
   /// As Code::at, in shared memory.
   Value atShared(Value pointer, Type type, Value index);
+  /// A pointer into shared memory as the i32 that addresses are there.
+  Value sharedAddress(Value pointer);
+  /// words[index] += 1, atomic: words are i32 at `byte` bytes behind the
+  /// address, the index is an i32.
+  void countShared(Value address, Value index, int64_t byte);
+  /// Of a pointer that is aligned to the type's size: one access.
+  Value loadWide(mlir::VectorType type, Value pointer);
+  void storeWide(Value vector, Value pointer);
+  /// Stores an i32 to global memory where a condition holds, without a branch.
+  void storeIf(Value condition, Value value, Value pointer);
 
   /// An f32 as i32 and back.
   Value asInt(Value value);
@@ -92,8 +126,6 @@ public:
   // Hot loops: i32 arithmetic, addresses of shared memory as i32
   //===--------------------------------------------------------------------===//
 
-  Value i32(int64_t value);
-  Value thread32();
   /// As `value`, but LLVM does not see through it: a base to which constants
   /// are added stays one register, the constants become immediates.
   Value opaque(Value value);
@@ -108,11 +140,6 @@ public:
   /// &pointer[byte], of any address space.
   Value byteAt(Value pointer, Value byte);
   Value byteAt(Value pointer, int64_t byte);
-  /// `width` values as vector<width x f32> and back, aligned to the
-  /// size of the access, at most 16. `stored` is f32, bf16 or f16; rounds to
-  /// nearest, ties to even.
-  Value loadWide(Type stored, Value pointer, int64_t width);
-  void storeWide(Type stored, Value vector, Value pointer);
   /// Two f32 as bf16 or f16 in an i32, `low` in the low half.
   Value packPair(Type stored, Value low, Value high);
   /// condition ? then() : otherwise; `then` runs only where the condition
@@ -121,8 +148,6 @@ public:
                 Value otherwise);
   /// Neither LLVM nor ptxas unrolls the loop that gave `result`.
   void keepRolled(Value result);
-  /// Bit l of the result: the condition in lane l.
-  Value ballot(Value condition);
 
   //===--------------------------------------------------------------------===//
   // Asynchronous copies and tensor cores (PTX ISA 9.7.9.25, 9.7.14)
@@ -138,6 +163,63 @@ public:
   /// mma.m16n8k16 of bf16 or f16: `sums`, four f32, + a (four i32) b (two).
   llvm::SmallVector<Value> multiply(Type stored, ValueRange a, ValueRange b,
                                     ValueRange sums);
+  /// ldmatrix.x4.trans of b16.
+  llvm::SmallVector<Value> loadMatricesTransposed(Value pointer);
+
+  //===--------------------------------------------------------------------===//
+  // Memory in wide accesses. On a GPU every buffer starts at a multiple of 64
+  // bytes: an allocation of its own, or an offset of the memory plan.
+  //===--------------------------------------------------------------------===//
+
+  /// The pointer, as many bytes on as an i32, not below 0, and a constant say.
+  Value atByte(Value pointer, Value bytes, int64_t more = 0);
+  /// &pointer[row] of rows of `bytes`, of an i32 not below 0.
+  Value atRow(Value pointer, Value row, int64_t bytes);
+  /// As Code::loadVector and storeVector, aligned to what is moved: at most 16
+  /// bytes in one access.
+  Value loadWide(Type stored, Value pointer, int64_t width);
+  void storeWide(Type stored, Value vector, Value pointer);
+  void storeVector(Type stored, Value vector, Value pointer) override;
+
+  //===--------------------------------------------------------------------===//
+  // Single numbers, and vectors of f32
+  //===--------------------------------------------------------------------===//
+
+  /// Of numbers, in one instruction.
+  Value maxNumber(Value a, Value b);
+  /// At most 2 units in the last place off (div.full, or times 1 / b).
+  Value divide(Value a, Value b) override;
+  Value rsqrt(Value x) override;
+  /// By ex2.approx.
+  Value exp(Value x) override;
+  /// Intrinsic of LLVM from f32 to f32, for every element.
+  Value eachElement(llvm::StringRef intrinsic, ValueRange vectors);
+  /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
+  /// relative error is at most 2^-22.
+  Value exp2(Value x);
+  /// Two bf16 in an i32: the upper halves of two f32.
+  Value upperHalves(Value low, Value high);
+  /// The same in all lanes: whether the condition holds in one of them.
+  Value anyLane(Value condition);
+
+  //===--------------------------------------------------------------------===//
+  // i32, for hot loops: add, sub, min, select ... take them as well
+  //===--------------------------------------------------------------------===//
+
+  Value word(int64_t value);
+  /// 1 where a condition holds, else 0.
+  Value toWord(Value condition);
+  Value bitAnd(Value a, Value b);
+  Value bitOr(Value a, Value b);
+  Value bitXor(Value a, Value b);
+  Value shiftLeft(Value value, int64_t bits);
+  /// Without a sign.
+  Value shiftRight(Value value, int64_t bits);
+  Value minUnsigned(Value a, Value b);
+  Value compare(mlir::arith::CmpIPredicate predicate, Value a, Value b);
+  Value countBits(Value value);
+  /// The number of the highest bit that is set.
+  Value highestBit(Value value);
 };
 
 } // namespace nestc::nvptx

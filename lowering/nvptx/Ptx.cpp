@@ -14,6 +14,8 @@
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/Instructions.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -96,6 +98,13 @@ Expected<std::string> nestc::emitPtx(mlir::ModuleOp device,
     return fault("the device module is not in the LLVM dialect");
   ir->setTargetTriple((*machine)->getTargetTriple());
   ir->setDataLayout((*machine)->createDataLayout());
+  // Assembly may hold what the lanes of a warp do together: no pass may move it
+  // to where fewer lanes come by.
+  for (Function &function : *ir)
+    for (Instruction &instruction : instructions(function))
+      if (auto *call = dyn_cast<CallInst>(&instruction))
+        if (call->isInlineAsm())
+          call->setConvergent();
 
   PassBuilder builder(machine->get());
   LoopAnalysisManager loops;

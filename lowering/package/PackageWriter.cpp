@@ -335,6 +335,25 @@ static rt::Status fillPackage(PackageRequest &request,
     NEST_RT_ASSIGN(rt::MappedFile code, rt::MappedFile::open(codePath));
     manifest.code = {"code.so", rt::sha256(code.text())};
   }
+  if (request.device) {
+    auto write =
+        [&](const std::string &name,
+            const std::string &text) -> rt::Expected<rt::Manifest::Code> {
+      NEST_RT_ASSIGN(rt::OutputFile file,
+                     rt::OutputFile::create(rt::joinPath(root, name)));
+      NEST_RT_TRY(file.write(text));
+      NEST_RT_TRY(file.close());
+      return rt::Manifest::Code{name, rt::sha256(text)};
+    };
+    manifest.device.emplace();
+    NEST_RT_ASSIGN(manifest.device->ptx,
+                   write("code.ptx", request.device->ptx));
+    if (!request.device->cubin.empty()) {
+      NEST_RT_ASSIGN(manifest.device->cubin,
+                     write("code.cubin", request.device->cubin));
+    }
+    manifest.device->kernels = request.device->kernels;
+  }
   std::string weightsPath = rt::joinPath(root, "weights.safetensors");
   {
     NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(weightsPath));

@@ -15,6 +15,7 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,12 +41,20 @@ rt::Status describeEntries(mlir::ModuleOp module,
                            const std::vector<PackagedWeight> &weights,
                            rt::Manifest &manifest);
 
+/// Device code of a package for a GPU.
+struct PackagedDevice {
+  std::string ptx;
+  std::string cubin; ///< empty: there is none
+  std::vector<std::string> kernels;
+};
+
 struct PackageRequest {
   std::string output;     ///< the package directory
   std::string checkpoint; ///< directory that holds the weights
   /// Writes the finished shared object to a path.
   std::function<rt::Status(const std::string &)> code;
-  rt::Manifest manifest; ///< all but code, files and weights
+  std::optional<PackagedDevice> device;
+  rt::Manifest manifest; ///< all but code, device, files and weights
   std::vector<PackagedWeight> weights;
   /// Bytes of weights written so far, of how many; may be empty.
   std::function<void(uint64_t, uint64_t)> progress;

@@ -7,11 +7,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "lowering/runtime/Executor.h"
+#include "lowering/runtime/CudaExecutor.h"
 #include "nest/runtime.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <omp.h>
 #include <sys/mman.h>
@@ -133,8 +135,28 @@ Status nestc::rt::checkMemory(uint64_t bytes, const std::string &what) {
 // Calls
 //===----------------------------------------------------------------------===//
 
-Executor::Executor(int threads)
-    : workers(std::max(1, threads > 0 ? threads : omp_get_max_threads())) {}
+Expected<std::unique_ptr<Executor>> Executor::create(const Package &package,
+                                                     int threads) {
+  if (package.device())
+    return CudaExecutor::create(package);
+  return std::unique_ptr<Executor>(
+      std::make_unique<CpuExecutor>(package, threads));
+}
+
+Error nestc::rt::codeFailed(const std::string &place, int32_t result) {
+  return Error(place, "the code failed with " + std::to_string(result))
+      .withCode(NEST_ERROR_INTERNAL);
+}
+
+Error nestc::rt::arenaTooLarge(const std::string &place) {
+  return Error(place, "needs more memory than can be counted",
+               "a shorter prompt or a smaller batch")
+      .withCode(NEST_ERROR_MEMORY);
+}
+
+CpuExecutor::CpuExecutor(const Package &package, int threads)
+    : package(package),
+      workers(std::max(1, threads > 0 ? threads : omp_get_max_threads())) {}
 
 namespace {
 /// What parallel_for gets as `runtime`.
@@ -148,8 +170,37 @@ struct Team {
 /// Whether this thread runs a task: then a further parallel_for is serial.
 static thread_local bool insideTask = false;
 
-void Executor::parallelFor(void *runtime, nest_task task, void *context,
-                           int64_t count) {
+Status CpuExecutor::checkRoom(uint64_t bytes, const std::string &what) {
+  return checkMemory(bytes, what);
+}
+
+Expected<Resident> CpuExecutor::allocate(uint64_t bytes,
+                                         const std::string &what) {
+  NEST_RT_ASSIGN(Memory memory, Memory::allocate(bytes, false, what));
+  auto owner = std::make_shared<Memory>(std::move(memory));
+  return Resident(owner, owner->data());
+}
+
+Status CpuExecutor::zero(void *to, uint64_t bytes) {
+  std::memset(to, 0, bytes);
+  return Status::success();
+}
+
+Status CpuExecutor::copy(void *to, const void *from, uint64_t bytes) {
+  std::memcpy(to, from, bytes);
+  return Status::success();
+}
+
+Status CpuExecutor::upload(void *to, const void *from, uint64_t bytes) {
+  return copy(to, from, bytes);
+}
+
+Status CpuExecutor::download(void *to, const void *from, uint64_t bytes) {
+  return copy(to, from, bytes);
+}
+
+void CpuExecutor::parallelFor(void *runtime, nest_task task, void *context,
+                              int64_t count) {
   const Team &team = *static_cast<const Team *>(runtime);
   if (insideTask) {
     // The worker's scratch is in use by the task that calls. Out of memory
@@ -182,10 +233,9 @@ void Executor::parallelFor(void *runtime, nest_task task, void *context,
   }
 }
 
-Status Executor::call(const Package &package, size_t index,
-                      const std::vector<void *> &inputs,
-                      const std::vector<void *> &outputs,
-                      const std::vector<int64_t> &dims) {
+Status CpuExecutor::call(size_t index, const std::vector<Argument> &inputs,
+                         const std::vector<Argument> &outputs,
+                         const std::vector<int64_t> &dims) {
   const Manifest::Entry &entry = package.manifest().entries[index];
   std::string place = package.path() + ": " + entry.name;
 
@@ -195,9 +245,7 @@ Status Executor::call(const Package &package, size_t index,
   uint64_t scratchBytes;
   if (!arenaBytes || __builtin_mul_overflow(
                          stride, static_cast<uint64_t>(workers), &scratchBytes))
-    return Error(place, "needs more memory than can be counted",
-                 "a shorter prompt or a smaller batch")
-        .withCode(NEST_ERROR_MEMORY);
+    return arenaTooLarge(place);
   if (!arena.data() || *arenaBytes > arena.size()) {
     // The old one goes first, nothing in it is kept.
     arena = Memory();
@@ -211,8 +259,9 @@ Status Executor::call(const Package &package, size_t index,
   }
 
   buffers.clear();
-  buffers.insert(buffers.end(), inputs.begin(), inputs.end());
-  buffers.insert(buffers.end(), outputs.begin(), outputs.end());
+  for (const auto *arguments : {&inputs, &outputs})
+    for (const Argument &argument : *arguments)
+      buffers.push_back(argument.data);
   for (int64_t weight : entry.weights) // mapped read-only; code only reads
     buffers.push_back(
         const_cast<void *>(package.weight(static_cast<size_t>(weight))));
@@ -223,10 +272,9 @@ Status Executor::call(const Package &package, size_t index,
   call.dims = dims.data();
   call.arena = arena.data();
   call.runtime = &team;
-  call.parallel_for = &Executor::parallelFor;
+  call.parallel_for = &CpuExecutor::parallelFor;
   int32_t result = package.function(index)(&call);
   if (result != 0)
-    return Error(place, "the code failed with " + std::to_string(result))
-        .withCode(NEST_ERROR_INTERNAL);
+    return codeFailed(place, result);
   return Status::success();
 }

@@ -8,6 +8,7 @@
 
 #include "lowering/runtime/Package.h"
 #include "lowering/runtime/CpuFeatures.h"
+#include "lowering/runtime/CudaExecutor.h"
 #include "lowering/runtime/Sha256.h"
 #include "nest/runtime.h"
 
@@ -27,7 +28,8 @@ Package::~Package() {
     ::close(codeFile);
 }
 
-Expected<std::unique_ptr<Package>> Package::load(const std::string &path) {
+Expected<std::unique_ptr<Package>>
+Package::load(const std::string &path, const PackageOptions &options) {
   std::unique_ptr<Package> package(new Package);
   package->directory = path;
   if (!isDirectory(path))
@@ -40,17 +42,17 @@ Expected<std::unique_ptr<Package>> Package::load(const std::string &path) {
   NEST_RT_ASSIGN(std::string text, readFile(manifestPath));
   NEST_RT_ASSIGN(package->description, Manifest::parse(text, manifestPath));
   const Manifest &manifest = package->description;
-  if (manifest.target != "cpu")
-    return Error(manifestPath + ": target",
-                 "is \"" + manifest.target +
-                     "\", which this runtime cannot run",
-                 "cpu")
+  if (options.emulate && manifest.target == "cpu")
+    return Error(path, "is for the CPU: there is no GPU to emulate",
+                 "a package compiled with --target=sm_80 or its like")
         .withCode(NEST_ERROR_UNSUPPORTED);
   if (Status status = checkCpuFeatures(manifest.cpu.features, path);
       status.failed())
     return status.takeError().withCode(NEST_ERROR_UNSUPPORTED);
   NEST_RT_TRY(package->mapFiles());
   NEST_RT_TRY(package->loadCode());
+  if (manifest.device)
+    NEST_RT_TRY(package->loadDevice(options));
 
   std::string tokenizerPath = joinPath(path, "tokenizer.json");
   if (!fileExists(tokenizerPath))
@@ -149,6 +151,29 @@ Status Package::loadCode() {
                    "the symbols of the manifest; compile the package again");
     functions.push_back(reinterpret_cast<nest_entry>(symbol));
   }
+  return Status::success();
+}
+
+Status Package::loadDevice(const PackageOptions &options) {
+  auto read = [&](const Manifest::Code &file) -> Expected<std::string> {
+    std::string path = joinPath(directory, file.file);
+    NEST_RT_ASSIGN(std::string text, readFile(path));
+    if (sha256(text) != file.sha256)
+      return Error(path, "its SHA-256 is not the one of the manifest",
+                   "an unchanged package; compile it again");
+    return text;
+  };
+  DeviceCode code;
+  NEST_RT_ASSIGN(code.ptx, read(description.device->ptx));
+  if (description.device->cubin) {
+    NEST_RT_ASSIGN(code.cubin, read(*description.device->cubin));
+  }
+  std::shared_ptr<const CudaDriver> driver = options.driver;
+  if (!driver) {
+    NEST_RT_ASSIGN(driver, CudaDriver::open(options.emulate));
+  }
+  NEST_RT_ASSIGN(onDevice, CudaPackage::load(std::move(driver), description,
+                                             directory, code));
   return Status::success();
 }
 

@@ -23,6 +23,17 @@
 namespace nestc {
 namespace rt {
 
+class CudaDriver;
+class CudaPackage;
+
+/// How to load a package.
+struct PackageOptions {
+  /// Run a package for a GPU on the PTX emulator; no other is taken then.
+  bool emulate = false;
+  /// Instead of the one that would be opened; for tests.
+  std::shared_ptr<const CudaDriver> driver;
+};
+
 /// A package in memory: manifest validated, processor checked, weights mapped,
 /// code loaded. Immutable.
 class Package {
@@ -32,7 +43,8 @@ public:
   ~Package();
 
   /// Errors carry a nest_status.
-  static Expected<std::unique_ptr<Package>> load(const std::string &path);
+  static Expected<std::unique_ptr<Package>>
+  load(const std::string &path, const PackageOptions &options = {});
 
   const std::string &path() const { return directory; }
   const Manifest &manifest() const { return description; }
@@ -44,6 +56,8 @@ public:
     return noTokenizer;
   }
   const std::string &infoJson() const { return info; }
+  /// The package on the GPU; null when its target is the CPU.
+  const std::shared_ptr<CudaPackage> &device() const { return onDevice; }
 
   /// The code of manifest().entries[index].
   nest_entry function(size_t index) const { return functions[index]; }
@@ -59,6 +73,7 @@ private:
   Package() = default;
   Status mapFiles();
   Status loadCode();
+  Status loadDevice(const PackageOptions &options);
 
   std::string directory, info;
   Manifest description;
@@ -66,6 +81,7 @@ private:
   std::optional<Tokenizer> bpe;
   Error noTokenizer;
   std::vector<nest_entry> functions;
+  std::shared_ptr<CudaPackage> onDevice;
   void *library = nullptr;
   int codeFile = -1;
 };

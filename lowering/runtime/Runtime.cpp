@@ -66,6 +66,27 @@ static Error argument(const char *what) {
   if (!(pointer))                                                              \
   return argument(#pointer)
 
+/// Options of a caller built against another version of the header: what it
+/// does not have is zero; what we do not know must be zero.
+template <typename Options>
+static Expected<Options> readOptions(const Options *given) {
+  Options options = {};
+  if (!given)
+    return options;
+  if (given->size < sizeof(size_t) || given->size > 4096)
+    return Error("options.size", "is " + std::to_string(given->size),
+                 "the size of the structure")
+        .withCode(NEST_ERROR_ARGUMENT);
+  const auto *bytes = reinterpret_cast<const char *>(given);
+  for (size_t i = sizeof(Options); i < given->size; ++i)
+    if (bytes[i])
+      return Error("options", "has a field this library does not know",
+                   "a newer libnestrt")
+          .withCode(NEST_ERROR_ARGUMENT);
+  std::memcpy(&options, given, std::min(given->size, sizeof(Options)));
+  return options;
+}
+
 int32_t nest_abi_version(void) { return NEST_ABI_VERSION; }
 const char *nest_version(void) { return NESTC_VERSION; }
 const char *nest_last_error(void) { return lastErrorText.c_str(); }
@@ -79,12 +100,25 @@ void nest_free(void *memory) { std::free(memory); }
 //===----------------------------------------------------------------------===//
 
 nest_status nest_package_load(const char *path, nest_package **package) {
+  return nest_package_load_with(path, nullptr, package);
+}
+
+nest_status nest_package_load_with(const char *path,
+                                   const nest_load_options *given,
+                                   nest_package **package) {
   if (package)
     *package = nullptr;
   return guard(NEST_ERROR_PACKAGE, [&]() -> Status {
     NEST_CHECK_ARGUMENT(path);
     NEST_CHECK_ARGUMENT(package);
-    NEST_RT_ASSIGN(std::unique_ptr<Package> loaded, Package::load(path));
+    NEST_RT_ASSIGN(nest_load_options options, readOptions(given));
+    if ((options.emulate != 0 && options.emulate != 1) || options.reserved)
+      return Error("options.emulate", "is " + std::to_string(options.emulate),
+                   "0 or 1, and nothing in what is reserved")
+          .withCode(NEST_ERROR_ARGUMENT);
+    PackageOptions inner;
+    inner.emulate = options.emulate != 0;
+    NEST_RT_ASSIGN(std::unique_ptr<Package> loaded, Package::load(path, inner));
     auto result = std::make_unique<nest_package>();
     result->package = std::move(loaded);
     *package = result.release();
@@ -174,27 +208,6 @@ nest_status nest_detokenize(const nest_package *package, const int32_t *tokens,
 //===----------------------------------------------------------------------===//
 // Sessions
 //===----------------------------------------------------------------------===//
-
-/// Options of a caller built against another version of the header: what it
-/// does not have is zero; what we do not know must be zero.
-template <typename Options>
-static Expected<Options> readOptions(const Options *given) {
-  Options options = {};
-  if (!given)
-    return options;
-  if (given->size < sizeof(size_t) || given->size > 4096)
-    return Error("options.size", "is " + std::to_string(given->size),
-                 "the size of the structure")
-        .withCode(NEST_ERROR_ARGUMENT);
-  const auto *bytes = reinterpret_cast<const char *>(given);
-  for (size_t i = sizeof(Options); i < given->size; ++i)
-    if (bytes[i])
-      return Error("options", "has a field this library does not know",
-                   "a newer libnestrt")
-          .withCode(NEST_ERROR_ARGUMENT);
-  std::memcpy(&options, given, std::min(given->size, sizeof(Options)));
-  return options;
-}
 
 nest_status nest_session_create(const nest_package *package,
                                 const nest_session_options *given,

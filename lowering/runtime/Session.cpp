@@ -124,7 +124,9 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
     return fail(NEST_ERROR_ARGUMENT, place,
                 "a session cannot have " + std::to_string(threads) + " threads",
                 "1 to 4096, or 0 for the default");
-  std::unique_ptr<Session> session(new Session(package, threads));
+  NEST_RT_ASSIGN(std::unique_ptr<Executor> executor,
+                 Executor::create(package, threads));
+  std::unique_ptr<Session> session(new Session(package, std::move(executor)));
   session->sequences = batch ? batch : 1;
   session->limit = maxLength ? maxLength : most;
   session->causal = causal;
@@ -165,14 +167,31 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
       wanted.push_back({buffer.name, *bytes, shape.size() == 1});
     }
   }
-  NEST_RT_TRY(checkMemory(
+  NEST_RT_TRY(session->executor->checkRoom(
       touched, place + ": a session of " + std::to_string(session->sequences) +
                    " x " + std::to_string(session->limit) + " rows"));
-  for (const Wanted &cache : wanted) {
-    NEST_RT_ASSIGN(Memory memory, Memory::allocate(cache.bytes, false,
-                                                   place + ": " + cache.name));
+  // Counters first, each at the alignment of an allocation.
+  for (const Wanted &cache : wanted)
     if (cache.counts)
-      session->counters.push_back(static_cast<int32_t *>(memory.data()));
+      session->counterBytes += (cache.bytes + 255) / 256 * 256;
+  if (session->counterBytes) {
+    NEST_RT_ASSIGN(session->counters,
+                   session->executor->allocate(session->counterBytes,
+                                               place + ": counters"));
+    NEST_RT_ASSIGN(session->savedCounters,
+                   session->executor->allocate(session->counterBytes,
+                                               place + ": counters"));
+  }
+  char *counter = static_cast<char *>(session->counters.get());
+  for (const Wanted &cache : wanted) {
+    if (cache.counts) {
+      session->caches.emplace(cache.name, Resident(session->counters, counter));
+      counter += (cache.bytes + 255) / 256 * 256;
+      continue;
+    }
+    NEST_RT_ASSIGN(
+        Resident memory,
+        session->executor->allocate(cache.bytes, place + ": " + cache.name));
     session->caches.emplace(cache.name, std::move(memory));
   }
   session->lengths.resize(static_cast<size_t>(session->sequences));
@@ -182,8 +201,9 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
 
 void Session::reset() {
   std::fill(lengths.begin(), lengths.end(), 0);
-  for (int32_t *counter : counters)
-    std::fill_n(counter, sequences, 0);
+  // What fails here fails again in the next call, which says so.
+  if (counters)
+    (void)executor->zero(counters.get(), counterBytes);
   modality.clear();
 }
 
@@ -275,7 +295,7 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     void *cache = nullptr;
     if (buffer.cache) {
       result.roles.push_back(Plan::Cache);
-      cache = caches.find(buffer.name)->second.data();
+      cache = caches.find(buffer.name)->second.get();
       good = !buffer.shape.empty() && buffer.shape[0].isDynamic();
     } else if (buffer.name == "tokens") {
       result.roles.push_back(Plan::Tokens);
@@ -352,61 +372,61 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
     for (int64_t t = 0; t < count; ++t)
       positions[static_cast<size_t>(b * count + t)] =
           lengths[static_cast<size_t>(b)] + static_cast<int32_t>(t);
+  std::optional<uint64_t> logitBytes =
+      byteCount(DType::F32, {sequences, allRows ? count : 1, vocabulary});
+  if (!logitBytes)
+    return fail(NEST_ERROR_MEMORY, package.path() + ": logits",
+                "are larger than can be counted",
+                "a shorter prompt or a smaller batch");
   if (!logits) {
-    std::optional<uint64_t> bytes =
-        byteCount(DType::F32, {sequences, allRows ? count : 1, vocabulary});
-    std::string place = package.path() + ": logits";
-    if (!bytes)
-      return fail(NEST_ERROR_MEMORY, place, "are larger than can be counted",
-                  "a shorter prompt or a smaller batch");
-    if (ownLogits.size() < *bytes / 4) {
-      NEST_RT_TRY(checkMemory(*bytes, place));
-      ownLogits.resize(*bytes / 4);
+    if (ownLogits.size() < *logitBytes / 4) {
+      NEST_RT_TRY(checkMemory(*logitBytes, package.path() + ": logits"));
+      ownLogits.resize(*logitBytes / 4);
     }
     logits = ownLogits.data();
   }
 
-  std::vector<void *> inputs;
+  std::vector<Argument> inputs;
+  uint64_t rowBytes = static_cast<uint64_t>(rows) * 4;
   for (size_t i = 0; i < plan->roles.size(); ++i) {
     switch (plan->roles[i]) {
     case Plan::Tokens:
-      inputs.push_back(const_cast<int32_t *>(tokens));
+      inputs.push_back(
+          Argument::onHost(const_cast<int32_t *>(tokens), rowBytes));
       break;
     case Plan::Positions:
-      inputs.push_back(positions.data());
+      inputs.push_back(Argument::onHost(positions.data(), rowBytes));
       break;
     case Plan::Lengths:
-      inputs.push_back(lengths.data());
+      inputs.push_back(Argument::onHost(lengths.data(), lengths.size() * 4));
       break;
     case Plan::Modality:
-      inputs.push_back(modalities);
+      inputs.push_back(Argument::onHost(modalities, rowBytes));
       break;
     case Plan::Cache:
-      inputs.push_back(plan->caches[i]);
+      inputs.push_back(Argument::of(plan->caches[i]));
       break;
     }
   }
   NEST_RT_ASSIGN(std::vector<int64_t> dims,
                  dimValues(package, entry, sequences, count));
-  NEST_RT_TRY(call(*plan, inputs, logits, dims));
+  NEST_RT_TRY(call(*plan, inputs, Argument::onHost(logits, *logitBytes), dims));
   for (int32_t &length : lengths)
     length += static_cast<int32_t>(count);
   modality.clear();
   return Status::success();
 }
 
-Status Session::call(const Plan &plan, const std::vector<void *> &inputs,
-                     float *logits, const std::vector<int64_t> &dims) {
-  savedCounters.clear();
-  for (const int32_t *counter : counters)
-    savedCounters.insert(savedCounters.end(), counter, counter + sequences);
-  Status status = executor.call(package, plan.entry, inputs, {logits}, dims);
+Status Session::call(const Plan &plan, const std::vector<Argument> &inputs,
+                     const Argument &logits, const std::vector<int64_t> &dims) {
+  if (counters)
+    NEST_RT_TRY(
+        executor->copy(savedCounters.get(), counters.get(), counterBytes));
+  Status status = executor->call(plan.entry, inputs, {logits}, dims);
   // Rows above what is counted are never visible: with the counts as they were,
-  // so is the session.
-  if (status.failed())
-    for (size_t i = 0; i < counters.size(); ++i)
-      std::copy_n(savedCounters.begin() + static_cast<int64_t>(i) * sequences,
-                  sequences, counters[i]);
+  // so is the session. The first error is the one to tell.
+  if (status.failed() && counters)
+    (void)executor->copy(counters.get(), savedCounters.get(), counterBytes);
   return status;
 }
 
@@ -604,48 +624,63 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
 
   // Caches and outputs get memory of our own; results are copied to where they
   // are wanted.
-  std::vector<Memory> memory;
-  std::unordered_map<std::string, const void *> results;
+  NEST_RT_ASSIGN(std::unique_ptr<Executor> executor,
+                 Executor::create(package, threads));
+  std::vector<Resident> residents;
+  std::unordered_map<std::string, Argument> results;
   uint64_t total = 0;
-  auto allocate = [&](const Manifest::Buffer &buffer) -> Expected<void *> {
-    std::optional<uint64_t> bytes =
-        byteCount(buffer.dtype, Manifest::Entry::shapeOf(buffer, dims));
+  auto bytesOf = [&](const Manifest::Buffer &buffer) {
+    return byteCount(buffer.dtype, Manifest::Entry::shapeOf(buffer, dims));
+  };
+  auto reserve = [&](const Manifest::Buffer &buffer) -> Status {
+    std::optional<uint64_t> bytes = bytesOf(buffer);
     if (!bytes || __builtin_add_overflow(total, *bytes, &total))
       return fail(NEST_ERROR_MEMORY, where,
                   buffer.name + " is larger than can be counted",
                   "smaller inputs");
-    NEST_RT_TRY(checkMemory(total, where));
-    NEST_RT_ASSIGN(Memory block, Memory::allocate(*bytes, false, where));
-    memory.push_back(std::move(block));
-    results[buffer.name] = memory.back().data();
-    return memory.back().data();
+    return Status::success();
   };
-  std::vector<void *> inputData, outputData;
+  std::vector<Argument> inputData, outputData;
   for (const Manifest::Buffer &buffer : entry.inputs) {
     auto it = given.find(buffer.name);
     if (!buffer.cache) {
-      inputData.push_back(it->second->data);
+      inputData.push_back(Argument::onHost(it->second->data, *bytesOf(buffer)));
       continue;
     }
-    NEST_RT_ASSIGN(void *data, allocate(buffer));
+    NEST_RT_TRY(reserve(buffer));
+    NEST_RT_TRY(executor->checkRoom(total, where));
+    NEST_RT_ASSIGN(Resident data, executor->allocate(*bytesOf(buffer), where));
     if (it != given.end())
-      std::memcpy(data, it->second->data,
-                  *byteCount(buffer.dtype, it->second->shape));
-    inputData.push_back(data);
+      NEST_RT_TRY(
+          executor->upload(data.get(), it->second->data, *bytesOf(buffer)));
+    inputData.push_back(Argument::of(data.get()));
+    results[buffer.name] = inputData.back();
+    residents.push_back(std::move(data));
   }
+  std::vector<Memory> memory;
   for (const Manifest::Buffer &buffer : entry.outputs) {
-    NEST_RT_ASSIGN(void *data, allocate(buffer));
-    outputData.push_back(data);
+    NEST_RT_TRY(reserve(buffer));
+    NEST_RT_TRY(checkMemory(total, where));
+    NEST_RT_ASSIGN(Memory block,
+                   Memory::allocate(*bytesOf(buffer), false, where));
+    memory.push_back(std::move(block));
+    outputData.push_back(
+        Argument::onHost(memory.back().data(), *bytesOf(buffer)));
+    results[buffer.name] = outputData.back();
   }
-  Executor executor(threads);
-  NEST_RT_TRY(executor.call(package, index, inputData, outputData, dims));
+  NEST_RT_TRY(executor->call(index, inputData, outputData, dims));
   for (size_t i = 0; i < wanted.size(); ++i) {
     const Manifest::Buffer *buffer = entry.findOutput(wanted[i]);
     if (!buffer)
       buffer = entry.findInput(wanted[i]);
     std::vector<int64_t> shape = Manifest::Entry::shapeOf(*buffer, dims);
     NEST_RT_ASSIGN(void *target, place(i, buffer->dtype, shape));
-    std::memcpy(target, results[wanted[i]], *byteCount(buffer->dtype, shape));
+    const Argument &result = results[wanted[i]];
+    uint64_t bytes = *byteCount(buffer->dtype, shape);
+    if (result.resident)
+      NEST_RT_TRY(executor->download(target, result.data, bytes));
+    else
+      std::memcpy(target, result.data, bytes);
   }
   return Status::success();
 }

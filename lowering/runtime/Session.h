@@ -84,32 +84,34 @@ public:
                   const std::function<bool(int64_t, int32_t)> &callback);
 
 private:
-  Session(const Package &package, int threads)
-      : package(package), executor(threads) {}
+  Session(const Package &package, std::unique_ptr<Executor> executor)
+      : package(package), executor(std::move(executor)) {}
 
   /// What an entry point wants, found out at its first call.
   struct Plan {
     enum Role { Tokens, Positions, Lengths, Modality, Cache };
     size_t entry = 0;
     std::vector<Role> roles;    // by input
-    std::vector<void *> caches; // by input; null where it is none
+    std::vector<void *> caches; // by input, Residents; null where it is none
   };
   Expected<const Plan *> plan(const char *name, bool allRows);
   /// What a call of `count` rows takes as its modality: what was given, or the
   /// only one that is accepted.
   Expected<int32_t *> modalityOf(const Plan &plan, int64_t count);
   /// Calls the code; what counts rows is as before when it fails.
-  Status call(const Plan &plan, const std::vector<void *> &inputs,
-              float *logits, const std::vector<int64_t> &dims);
+  Status call(const Plan &plan, const std::vector<Argument> &inputs,
+              const Argument &logits, const std::vector<int64_t> &dims);
 
   const Package &package;
-  Executor executor;
+  std::unique_ptr<Executor> executor;
   int64_t sequences = 1, limit = 0;
   bool causal = false;
   std::vector<int32_t> lengths; // rows in the caches, by sequence
-  std::unordered_map<std::string, Memory> caches;
-  std::vector<int32_t *> counters; // caches [B]: rows that a layer holds
-  std::vector<int32_t> savedCounters;
+  std::unordered_map<std::string, Resident> caches;
+  // Caches [B], which count the rows that a layer holds, lie in one block: it
+  // is what a call that fails has to leave as it was.
+  Resident counters, savedCounters;
+  uint64_t counterBytes = 0;
   std::vector<int32_t> modality; // of the next call; empty when not given
   std::vector<int32_t> onlyModality;
   std::unordered_map<std::string, Plan> plans;

@@ -2,7 +2,7 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""run_case.py CASE WORKDIR: one checkpoint of goldens/, end to end.
+"""run_case.py CASE WORKDIR [--target sm_80]: one checkpoint of goldens/, end to end.
 
 For every submodel of the case that cases.json lists: compile, then
 - teacher-forced logits agree with the reference (the tolerance of cases.json:
@@ -14,6 +14,7 @@ For every submodel of the case that cases.json lists: compile, then
   in another order of summation; bf16: the operand that is rounded can fall on
   the other side, 1e-2; f16: eight times as often, and a row that it happened to
   has other roundings from there on, so only the reference's tolerance holds).
+With a GPU as target its code runs in the emulator.
 Prints one line for each submodel; exit 1 at the first failure.
 """
 
@@ -51,6 +52,8 @@ def other_argmax(actual, reference, tolerance):
 
 def main():
     case, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    target = sys.argv[3:]
+    emulate = ["--emulate"] if target else []
     work.mkdir(parents=True, exist_ok=True)
     entries = [e for e in json.loads((GOLDENS / "cases.json").read_text())["logits"] if e["case"] == case]
     if not entries:
@@ -59,13 +62,13 @@ def main():
     for entry in entries:
         package = work / "package"
         spec = ["--submodel", entry["spec"]] if entry["spec"] else []
-        nestc("compile", GOLDENS / case, *spec, "--dtype", entry["dtype"], "-q", "-o", package)
+        nestc("compile", GOLDENS / case, *spec, "--dtype", entry["dtype"], "-q", *target, "-o", package)
         tokens = np.load(GOLDENS / entry["tokens"])
         reference = np.load(GOLDENS / entry["logits"])
 
         def logits(ids, *options):
             np.save(work / "tokens.npy", ids)
-            nestc("run", package, "--tokens", work / "tokens.npy", "--logits", work / "logits.npy", *options)
+            nestc("run", package, "--tokens", work / "tokens.npy", "--logits", work / "logits.npy", *emulate, *options)
             return np.load(work / "logits.npy")
 
         same = {"f32": 1e-5, "bf16": 1e-2, "f16": entry["tolerance"]}[entry["dtype"]]

@@ -25,7 +25,7 @@ static const CommandSpec kSpec = {
      {"--decode", "N", "tokens decoded behind it (default 32)"},
      {"--threads", "N", "threads (default: all cores)"},
      {"--json", "", "as one JSON object"},
-     {"--emulate", "", "", false, false, /*notYet=*/true}}};
+     {"--emulate", "", "a package for a GPU, on the PTX emulator (slow)"}}};
 
 /// Runs of each measurement; the median is reported.
 static constexpr int kRuns = 5;
@@ -39,7 +39,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   int code = ExitUsage;
   if (int failed = checkOnePositional(kSpec, arguments, reporter))
     return failed;
-  PackagePtr package = loadPackage(arguments.positional[0], reporter, code);
+  PackagePtr package = loadPackage(arguments.positional[0],
+                                   arguments.has("--emulate"), reporter, code);
   if (!package)
     return code;
   int64_t maxLength = nest_package_max_length(package.get());

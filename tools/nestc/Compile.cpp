@@ -9,6 +9,8 @@
 #include "lowering/Passes.h"
 #include "lowering/cpu/CodeGen.h"
 #include "lowering/cpu/Pipeline.h"
+#include "lowering/nvptx/Pipeline.h"
+#include "lowering/nvptx/Ptxas.h"
 #include "lowering/package/PackageWriter.h"
 #include "lowering/runtime/Files.h"
 #include "lowering/runtime/Tokenizer.h"
@@ -36,14 +38,14 @@ static const CommandSpec kSpec = {
       "what to keep: layers.all.ffn=1/4,skip=3, "
       "a name of nest.json, or a .json file",
       /*repeated=*/true},
-     {"--target", "cpu", "what to generate code for"},
+     {"--target", "TARGET", "cpu (default), or a GPU: sm_80, sm_90, sm_120"},
      {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
      {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
      {"--max-length", "N", "rows of the KV cache (default: the config's)"},
      {"--weights", "copy", "how weights are stored"},
      {"--emit", "PHASE",
       "stop after: nest, specialized, linalg, kernels, "
-      "llvm, package"},
+      "llvm, ptx, cubin, package"},
      {"--dump-phases", "DIR", "write the module after every phase"},
      {"--slices", "FILE.csv", "a slicing table", false, false,
       /*notYet=*/true}}};
@@ -62,13 +64,19 @@ private:
   /// Ends a phase: dumps it, and says whether it was the last one.
   int endPhase(Phase phase, bool &stop);
   int lowerAndPackage();
+  /// PTX and, if there is a ptxas, cubin of the device module, which is taken
+  /// out.
+  int generateDevice(PackagedDevice &device, bool &stop);
+  /// Ends a phase whose result is text or bytes.
+  int endPhase(Phase phase, const std::string &result, bool &stop);
 
   const Arguments &arguments;
   const Reporter &reporter;
   Model model;
   Phase last = Phase::Package;
   int64_t maxLength = 0;
-  std::string dtype, cpuLevel, dumpDirectory, output;
+  std::string targetName, dtype, cpuLevel, dumpDirectory, output;
+  std::optional<NvptxTarget> gpu;
 };
 
 int Compilation::readOptions() {
@@ -98,17 +106,14 @@ int Compilation::readOptions() {
         ExitInput,
         {"--submodel", "several submodels in one package are not supported yet",
          "give one"});
-  std::string target = arguments.get("--target", "cpu");
-  if (target != "cpu") {
-    llvm::StringRef number = target;
-    bool gpu = number.consume_front("sm_");
-    number.consume_back("a");
-    gpu &= !number.empty() && llvm::all_of(number, llvm::isDigit);
-    return reporter.fail(gpu ? ExitInput : ExitUsage,
-                         {"--target",
-                          gpu ? target + " is not supported yet"
-                              : "unknown target '" + target + "'",
-                          "legal is cpu"});
+  targetName = arguments.get("--target", "cpu");
+  if (targetName != "cpu") {
+    llvm::Expected<NvptxTarget> found = NvptxTarget::get(targetName);
+    if (!found)
+      return reporter.fail(ExitUsage,
+                           {"--target", llvm::toString(found.takeError()),
+                            "legal are cpu and these"});
+    gpu = *found;
   }
   std::string weights;
   if (!oneOf("--dtype", "", {"f32", "bf16", "f16"}, {}, dtype) ||
@@ -130,6 +135,10 @@ int Compilation::readOptions() {
     if (!phase)
       return code;
     last = *phase;
+    if (!gpu && (last == Phase::Ptx || last == Phase::Cubin))
+      return reporter.fail(ExitUsage,
+                           {"--emit", arguments.get("--emit") + " is of GPUs",
+                            "give one with --target"});
   }
   dumpDirectory = arguments.get("--dump-phases");
   return ExitDone;
@@ -145,6 +154,50 @@ int Compilation::endPhase(Phase phase, bool &stop) {
   }
   stop = phase == last;
   return stop ? model.write(output) : ExitDone;
+}
+
+int Compilation::endPhase(Phase phase, const std::string &result, bool &stop) {
+  reporter.note(std::string("phase ") + phaseName(phase) + " done");
+  auto write = [&](const std::string &path) -> int {
+    auto file = rt::OutputFile::create(path);
+    rt::Status status = file ? file->write(result) : file.takeError();
+    if (status.ok())
+      status = file->close();
+    return status.ok() ? int(ExitDone)
+                       : reporter.fail(ExitInput, status.error());
+  };
+  if (!dumpDirectory.empty()) {
+    std::string name = std::to_string(static_cast<int>(phase) + 1) + "-" +
+                       phaseName(phase) + "." + phaseName(phase);
+    if (int code = write(rt::joinPath(dumpDirectory, name)))
+      return code;
+  }
+  stop = phase == last;
+  return stop ? write(output) : ExitDone;
+}
+
+int Compilation::generateDevice(PackagedDevice &device, bool &stop) {
+  OwningOpRef<ModuleOp> module = takeDeviceModule(model.module());
+  device.kernels = kernelNames(*module);
+  llvm::Expected<std::string> ptx = emitPtx(*module, *gpu);
+  if (!ptx)
+    return model.failLowering(llvm::toString(ptx.takeError()), model.print());
+  device.ptx = std::move(*ptx);
+  if (int code = endPhase(Phase::Ptx, device.ptx, stop); code || stop)
+    return code;
+  std::optional<std::string> ptxas = findPtxas();
+  if (!ptxas) {
+    if (last == Phase::Cubin)
+      return reporter.fail(ExitInput,
+                           {"--emit", "there is no ptxas", ptxasPlaces});
+    reporter.note("no ptxas: the package holds PTX alone");
+    return ExitDone;
+  }
+  llvm::Expected<std::string> cubin = assemblePtx(*ptxas, device.ptx, *gpu);
+  if (!cubin)
+    return model.failLowering(llvm::toString(cubin.takeError()), device.ptx);
+  device.cubin = std::move(*cubin);
+  return endPhase(Phase::Cubin, device.cubin, stop);
 }
 
 int Compilation::run() {
@@ -191,7 +244,8 @@ int Compilation::lowerAndPackage() {
   request.checkpoint = model.checkpoint();
   rt::Manifest &manifest = request.manifest;
   manifest.producer = std::string("nestc ") + NESTC_VERSION;
-  manifest.target = "cpu";
+  manifest.target = targetName;
+  manifest.abi = gpu ? 2 : 1;
   manifest.submodel = {model.submodelName, model.submodelText};
   describeModel(model.module(), manifest);
   ModelCost cost = computeCost(model.module());
@@ -229,11 +283,17 @@ int Compilation::lowerAndPackage() {
       reporter.warning(warning);
     }
   if (int code = model.run([&](OpPassManager &manager) {
-        buildCpuPipeline(manager, target->vectorBits);
+        if (gpu)
+          buildNvptxPipeline(manager);
+        else
+          buildCpuPipeline(manager, target->vectorBits);
       }))
     return code;
   if (int code = endPhase(Phase::Llvm, stop); code || stop)
     return code;
+  if (gpu)
+    if (int code = generateDevice(request.device.emplace(), stop); code || stop)
+      return code;
   for (rt::Manifest::Entry &entry : manifest.entries)
     if (auto function =
             model.module().lookupSymbol<LLVM::LLVMFuncOp>(entry.symbol))

@@ -44,7 +44,8 @@ using namespace nestc;
 static constexpr std::pair<Phase, const char *> kPhases[] = {
     {Phase::Nest, "nest"},     {Phase::Specialized, "specialized"},
     {Phase::Linalg, "linalg"}, {Phase::Kernels, "kernels"},
-    {Phase::Llvm, "llvm"},     {Phase::Package, "package"}};
+    {Phase::Llvm, "llvm"},     {Phase::Ptx, "ptx"},
+    {Phase::Cubin, "cubin"},   {Phase::Package, "package"}};
 
 const char *nestc::phaseName(Phase phase) {
   for (auto [value, name] : kPhases)
@@ -61,12 +62,8 @@ std::optional<Phase> nestc::parsePhase(const std::string &name,
       return phase;
     names += (names.empty() ? "" : ", ") + std::string(known);
   }
-  bool later = name == "ptx" || name == "cubin";
-  code = reporter.fail(
-      later ? ExitInput : ExitUsage,
-      {"--emit",
-       later ? name + " is not supported yet" : "unknown phase '" + name + "'",
-       "phases are " + names});
+  code = reporter.fail(ExitUsage, {"--emit", "unknown phase '" + name + "'",
+                                   "phases are " + names});
   return std::nullopt;
 }
 

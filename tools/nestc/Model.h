@@ -23,7 +23,16 @@
 namespace nestc {
 
 /// The phases of a compilation, in order: what --emit and --dump-phases name.
-enum class Phase { Nest, Specialized, Linalg, Kernels, Llvm, Package };
+enum class Phase {
+  Nest,
+  Specialized,
+  Linalg,
+  Kernels,
+  Llvm,
+  Ptx,   ///< of GPUs, like the next
+  Cubin, ///< what ptxas makes of it
+  Package
+};
 
 /// The phase of a name; reports and sets `code` when there is none or it is
 /// not built yet.

@@ -17,10 +17,14 @@ int nestc::failRuntime(nest_status status, const Reporter &reporter,
                         nest_last_error_message(), nest_last_error_legal()});
 }
 
-PackagePtr nestc::loadPackage(const std::string &path, const Reporter &reporter,
-                              int &code) {
+PackagePtr nestc::loadPackage(const std::string &path, bool emulate,
+                              const Reporter &reporter, int &code) {
   nest_package *package = nullptr;
-  if (nest_status status = nest_package_load(path.c_str(), &package)) {
+  nest_load_options options = {};
+  options.size = sizeof(options);
+  options.emulate = emulate;
+  if (nest_status status =
+          nest_package_load_with(path.c_str(), &options, &package)) {
     code = failRuntime(status, reporter);
     return nullptr;
   }

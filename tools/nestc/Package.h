@@ -32,9 +32,10 @@ using SessionPtr = std::unique_ptr<nest_session, SessionDeleter>;
 int failRuntime(nest_status status, const Reporter &reporter,
                 const char *place = "");
 
-/// Loads a package; reports and sets `code` on failure.
-PackagePtr loadPackage(const std::string &path, const Reporter &reporter,
-                       int &code);
+/// Loads a package, with `emulate` one for a GPU that is emulated; reports and
+/// sets `code` on failure.
+PackagePtr loadPackage(const std::string &path, bool emulate,
+                       const Reporter &reporter, int &code);
 
 /// A session of `batch` sequences with room for `rows` rows each; `prefill` is
 /// one of NEST_PREFILL_*.

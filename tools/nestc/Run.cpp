@@ -10,6 +10,7 @@
 #include "lowering/runtime/Npy.h"
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Package.h"
+#include "tools/nestc/Profile.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -40,8 +41,7 @@ static const CommandSpec kSpec = {
      {"--threads", "N", "threads (default: all cores)"},
      {"--entry", "NAME", "run this entry as it is"},
      {"--in", "NAME=FILE.npy",
-      "an input of the entry; modality=FILE.npy beside tokens: int32, their "
-      "shape",
+      "an input of the entry, or modality beside tokens",
       /*repeated=*/true},
      {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
@@ -52,8 +52,8 @@ static const CommandSpec kSpec = {
      {"--modality", "NAME", "of the new tokens (default: the prompt's last)"},
      {"--draft", "NAME", "", false, false, /*notYet=*/true},
      {"--switch", "N:NAME", "", false, false, /*notYet=*/true},
-     {"--emulate", "", "", false, false, /*notYet=*/true},
-     {"--profile", "", "", false, false, /*notYet=*/true}}};
+     {"--emulate", "", "a package for a GPU, on the PTX emulator (slow)"},
+     {"--profile", "", "with --emulate: what its kernels did, on stderr"}}};
 
 namespace {
 
@@ -94,6 +94,11 @@ private:
                  std::string &path);
   int writeLogits(const Tokens &tokens);
   int generate(const Tokens &tokens);
+  bool generates() const {
+    return !arguments.has("--logits") || arguments.has("--generate");
+  }
+  /// What run() does once the command line is understood.
+  int runPackage(bool emulate);
   int runEntry();
   bool isInputOfType(const std::string &entry, const std::string &name,
                      const char *type) const;
@@ -619,19 +624,38 @@ int Runner::run() {
     if (rule == "decode")
       prefill = NEST_PREFILL_DECODE;
   }
-  bool generates = !arguments.has("--logits") || arguments.has("--generate");
-  if (arguments.has("--modality") && !generates)
+  if (arguments.has("--modality") && !generates())
     return usage("--modality goes with --generate",
                  "give --generate N, or --in modality=FILE.npy for the tokens");
   if (arguments.has("--stepwise") && !arguments.has("--logits"))
     return usage("--stepwise goes with --logits", "give --logits OUT.npy");
 
-  package = loadPackage(arguments.positional[0], reporter, code);
+  bool emulate = arguments.has("--emulate");
+  if (!arguments.has("--profile"))
+    return runPackage(emulate);
+  if (!emulate)
+    return usage("--profile goes with --emulate", "give both");
+  rt::Expected<LaunchProfile> profile = LaunchProfile::start();
+  if (!profile)
+    return reporter.fail(ExitInput, profile.error());
+  if (int failed = runPackage(emulate))
+    return failed;
+  rt::Expected<std::string> table = profile->table();
+  if (!table)
+    return reporter.fail(ExitInput, table.error());
+  std::fflush(stdout);
+  std::fputs(table->c_str(), stderr);
+  return ExitDone;
+}
+
+int Runner::runPackage(bool emulate) {
+  int code = ExitUsage;
+  package = loadPackage(arguments.positional[0], emulate, reporter, code);
   if (!package)
     return code;
   if (int failed = checkSubmodel())
     return failed;
-  if (entry)
+  if (arguments.has("--entry"))
     return runEntry();
   Tokens input;
   if (int failed = readTokens(input))
@@ -641,7 +665,7 @@ int Runner::run() {
   if (arguments.has("--logits"))
     if (int failed = writeLogits(input))
       return failed;
-  if (generates)
+  if (generates())
     return generate(input);
   return ExitDone;
 }

@@ -59,8 +59,8 @@ typedef enum nest_status {
   NEST_ERROR_ARGUMENT = 1,
   /** A file cannot be read, or what it says is wrong. */
   NEST_ERROR_PACKAGE = 2,
-  /** The package needs a processor feature that this host lacks, or has not
-   *  what the call needs (an entry point, a tokenizer). */
+  /** The package needs a processor feature, a GPU or a driver that this host
+   *  lacks, or has not what the call needs (an entry point, a tokenizer). */
   NEST_ERROR_UNSUPPORTED = 3,
   /** Memory is not there; the message has the figure. */
   NEST_ERROR_MEMORY = 4,
@@ -100,6 +100,22 @@ NEST_API void nest_free(void *memory);
 /** Loads the package in the directory `path`. On failure *package is NULL. */
 NEST_API nest_status nest_package_load(const char *path,
                                        nest_package **package);
+
+/** Zero-initialise, set `size`, then what differs from the default. */
+typedef struct nest_load_options {
+  /** sizeof(nest_load_options). */
+  size_t size;
+  /** 1: run a package for a GPU on the PTX emulator, libnest-ptx, on the CPU.
+   *  Slow, for tests; a package for the CPU is then refused. */
+  int32_t emulate;
+  int32_t reserved;
+} nest_load_options;
+
+/** The same with options, which may be NULL. A package for a GPU needs the
+ *  NVIDIA driver, which is looked for now, or the emulator. */
+NEST_API nest_status nest_package_load_with(const char *path,
+                                            const nest_load_options *options,
+                                            nest_package **package);
 
 /** Frees a package; its sessions must be freed before. NULL is allowed. */
 NEST_API void nest_package_free(nest_package *package);

@@ -139,11 +139,11 @@ for rule in ("select", "decode"):
 tokens = ("run", "mine", "--tokens", "1,2")
 for words, text in ((("--stepwise",), "goes with --logits"), (("--logits", "l.npy", "--stepwise=x"), "is no number"), (("--logits", "l.npy", "--stepwise=-1"), "out of range"), (("--logits", "l.npy", "--stepwise="), "is empty"),
                     (("--logits", ""), "is empty"), (("--generate", "-1"), "out of range"), (("--generate", "x"), "is no number"), (("--temperature", "-1"), "no temperature"), (("--temperature", "nan"), "no temperature"), (("--temperature", "0x1p0"), "no temperature"), (("--temperature", " 1"), "no temperature"), (("--temperature", "1e"), "no temperature"),
-                    (("--temperature", "1x"), "no temperature"), (("--seed", "-1"), "out of range"), (("--threads", "0"), "out of range"), (("--threads", "x"), "is no number"), (("--prompt", "x"), "both given"), (("--prefill", "x"), "legal are select and decode"), (("--in", "x"), "is no NAME=FILE"), (("--logits", "l.npy", "--modality", "x"), "goes with --generate"), (("--out", "a=b"), "goes with --entry")):
+                    (("--temperature", "1x"), "no temperature"), (("--seed", "-1"), "out of range"), (("--threads", "0"), "out of range"), (("--threads", "x"), "is no number"), (("--prompt", "x"), "both given"), (("--prefill", "x"), "legal are select and decode"), (("--in", "x"), "is no NAME=FILE"), (("--logits", "l.npy", "--modality", "x"), "goes with --generate"), (("--out", "a=b"), "goes with --entry"), (("--profile",), "goes with --emulate")):
     expect(2, text, *tokens, *words)
 for words, text in ((("--generate", "99999999999"), "out of range"), (("--temperature", "1.1e6"), "from 0 (greedy) to 1e6"), (("--temperature", "1e999"), "from 0 (greedy) to 1e6"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "it holds mine"),
                     (("--in", "modality=x.npy"), "the model has no modalities"), (("--in", "positions=x.npy"), "no input beside tokens"), (("--bind", "layers.all.ffn=1/2"), "not supported yet"), (("--chat",), "not supported yet"),
-                    (("--draft", "x"), "not supported yet"), (("--switch", "3:x"), "not supported yet"), (("--modality", "x"), "the model has no modalities"), (("--emulate",), "not supported yet"), (("--profile",), "not supported yet")):
+                    (("--draft", "x"), "not supported yet"), (("--switch", "3:x"), "not supported yet"), (("--modality", "x"), "the model has no modalities"), (("--emulate",), "is for the CPU: there is no GPU to emulate")):
     expect(1, text, *tokens, *words)
 expect(2, "there is no input", "run", "mine")
 expect(1, "has no tokenizer", "run", "mine", "--prompt", "hello")

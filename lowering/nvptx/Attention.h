@@ -1,0 +1,81 @@
+//===- Attention.h - what attention kernels share ---------------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A block owns one KV head of one sequence and a tile of its rows: the query
+// heads that share the KV head, token by token. It walks over the keys that any
+// of them sees.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_NVPTX_ATTENTION_H
+#define NESTC_LOWERING_NVPTX_ATTENTION_H
+
+#include "lowering/nvptx/Generator.h"
+
+namespace nestc::nvptx {
+
+/// What is known when code is made.
+struct HeadShape {
+  explicit HeadShape(kernel::AttentionOp op);
+  mlir::Type stored; ///< elements of the caches
+  int64_t kvHeads, headDim, heads;
+  int64_t group; ///< query heads of a KV head
+};
+
+/// The rows of a block, and the tables about them in its shared memory.
+class RowTile {
+public:
+  /// Bytes of the tables.
+  static int64_t bytes(int64_t rows) { return 16 * rows; }
+  /// The number of blocks for all rows of a launch.
+  static Value blocks(Code &host, const HeadShape &shape, const Buffer &q,
+                      int64_t rows);
+
+  /// `rows` of a block, a multiple of 16, no more than its threads; `shared`
+  /// the byte where the tables start. Runs `body` in blocks that have rows,
+  /// after a barrier.
+  RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
+          int64_t shared, llvm::function_ref<void(RowTile &)> body);
+
+  const int64_t rows;
+  /// The keys that any row sees, as i64.
+  Value firstKey, endKey;
+  /// The first element of the KV head in k and v, as an i64.
+  Value head;
+
+  /// Of row r, an i64: the element of q and out where it starts, as an i64, or
+  /// -1 if it is none; keys low to high that it sees, as i32.
+  Value place(Value r);
+  Value low(Value r);
+  Value high(Value r);
+
+private:
+  Value cacheRow(Value j);
+  Value packedRow(Value j);
+  Value findLow(Value j);
+  void fill(Value r, Value queries);
+  void findRange();
+
+  Kernel::Inside &in;
+  kernel::AttentionOp op;
+  HeadShape shape;
+  Device &code;
+  Value sequence, kvHead, firstRow, length;
+  Value places, lows, highs;
+};
+
+/// Adds stages for a kernel on which the class has been checked. With products
+/// of single numbers, for every type and width of a head.
+void addScalarStages(Kernel &kernel, kernel::AttentionOp op);
+/// On tensor cores, for heads that take them.
+void addTensorStages(Kernel &kernel, kernel::AttentionOp op);
+bool takesTensorCores(kernel::AttentionOp op);
+
+} // namespace nestc::nvptx
+
+#endif // NESTC_LOWERING_NVPTX_ATTENTION_H

@@ -1,0 +1,85 @@
+//===- NarrowStreams.cpp - streams stored as products take them -----------===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A matrix product rounds its stream to the type of the weights. Where nothing
+// else reads a stream, it can be stored in that type: the same values, half the
+// bytes, and tiles that are copied as they are.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Passes.h"
+
+#include "dialect/Kernel.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace nestc {
+#define GEN_PASS_DEF_KERNELNARROWSTREAMS
+#include "passes/Passes.h.inc"
+
+namespace {
+using namespace kernel;
+
+/// The type in which all users of a stream take it; null if they do not agree,
+/// or see more than a product's operand.
+Type typeOfProducts(Value stream) {
+  Type type;
+  for (OpOperand &use : stream.getUses()) {
+    auto matmul = dyn_cast<MatmulOp>(use.getOwner());
+    if (!matmul || use.get() != matmul.getA() ||
+        use.getOperandNumber() != matmul.getAMutable().getOperandNumber() ||
+        llvm::is_contained(matmul.getEpilogue(), stream) ||
+        matmul.getOut() == stream)
+      return {};
+    Type element = getElementTypeOrSelf(matmul.getWeights().front().getType());
+    if (type && type != element)
+      return {};
+    type = element;
+  }
+  return type && !type.isF32() ? type : Type();
+}
+
+/// Whether a kernel can store its output in another type than f32.
+bool storesNarrow(Operation *op) {
+  // What scatters leaves other rows as they were.
+  return llvm::TypeSwitch<Operation *, bool>(op)
+      .Case<MatmulOp, RowwiseOp>([](auto op) { return !op.readsOutput(); })
+      .Case([](AttentionOp) { return true; })
+      .Default(false);
+}
+
+struct KernelNarrowStreams
+    : impl::KernelNarrowStreamsBase<KernelNarrowStreams> {
+  using KernelNarrowStreamsBase::KernelNarrowStreamsBase;
+
+  void runOnOperation() override {
+    getOperation().walk([&](DestinationStyleOpInterface op) {
+      if (!storesNarrow(op) || op->getNumResults() != 1)
+        return;
+      Value result = op->getResult(0);
+      auto stream = dyn_cast<RankedTensorType>(result.getType());
+      auto empty = op.getDpsInits().front().getDefiningOp<tensor::EmptyOp>();
+      Type type = stream ? typeOfProducts(result) : Type();
+      if (!type || !empty)
+        return;
+      OpBuilder builder(empty);
+      Value narrow =
+          tensor::EmptyOp::create(builder, empty.getLoc(), stream.getShape(),
+                                  type, empty.getDynamicSizes());
+      op.getDpsInitsMutable()[0].set(narrow);
+      result.setType(stream.clone(type));
+      if (empty->use_empty())
+        empty.erase();
+    });
+  }
+};
+} // namespace
+} // namespace nestc

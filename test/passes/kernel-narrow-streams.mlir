@@ -1,0 +1,58 @@
+// Streams that only products read are stored in the type of the weights.
+// RUN: nest-opt %s --kernel-narrow-streams | FileCheck %s
+
+#row = affine_map<(d0, d1, d2) -> (d0, d1)>
+
+// CHECK-LABEL: func.func @narrow
+// CHECK: %[[EMPTY:.*]] = tensor.empty({{.*}}) : tensor<?x2x8xbf16>
+// CHECK: %[[NORM:.*]] = kernel.rowwise {{.*}} outs(%[[EMPTY]] : tensor<?x2x8xbf16>)
+// CHECK: kernel.matmul ins(%[[NORM]] : tensor<?x2x8xbf16>)
+// CHECK: kernel.matmul ins(%[[NORM]] : tensor<?x2x8xbf16>)
+func.func @narrow(%n: index, %x: tensor<?x2x8xf32>, %w: tensor<4x8xbf16>,
+                  %y: tensor<?x2x4xf32>, %z: tensor<?x2x4xf32>) -> (tensor<?x2x4xf32>, tensor<?x2x4xf32>) {
+  %empty = tensor.empty(%n) : tensor<?x2x8xf32>
+  %0 = kernel.rowwise ins(%x : tensor<?x2x8xf32> by [#row]) group 8 outs(%empty : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %1 = kernel.matmul ins(%0 : tensor<?x2x8xf32>) weights(%w : tensor<4x8xbf16>) by [] outs(%y : tensor<?x2x4xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x4xf32>
+  %2 = kernel.matmul ins(%0 : tensor<?x2x8xf32>) weights(%w : tensor<4x8xbf16>) by [] outs(%z : tensor<?x2x4xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x4xf32>
+  return %1, %2 : tensor<?x2x4xf32>, tensor<?x2x4xf32>
+}
+
+// A stream that is returned, one of f32 products, and one that is read by
+// others as well.
+// CHECK-LABEL: func.func @no_change
+// CHECK-NOT: xbf16>) ->
+// CHECK: kernel.rowwise {{.*}} outs({{.*}} : tensor<?x2x8xf32>)
+// CHECK: kernel.matmul ins({{.*}} : tensor<?x2x8xf32>)
+// CHECK: kernel.rowwise {{.*}} outs({{.*}} : tensor<?x2x8xf32>)
+// CHECK: kernel.matmul ins({{.*}} : tensor<?x2x8xf32>)
+func.func @no_change(%n: index, %x: tensor<?x2x8xf32>, %w: tensor<4x8xbf16>, %v: tensor<4x8xf32>,
+                     %y: tensor<?x2x4xf32>, %z: tensor<?x2x4xf32>) -> (tensor<?x2x4xf32>, tensor<?x2x4xf32>, tensor<?x2x8xf32>) {
+  %empty = tensor.empty(%n) : tensor<?x2x8xf32>
+  %0 = kernel.rowwise ins(%x : tensor<?x2x8xf32> by [#row]) group 8 outs(%empty : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %1 = kernel.matmul ins(%0 : tensor<?x2x8xf32>) weights(%w : tensor<4x8xbf16>) by [] outs(%y : tensor<?x2x4xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x4xf32>
+  %other = tensor.empty(%n) : tensor<?x2x8xf32>
+  %2 = kernel.rowwise ins(%x : tensor<?x2x8xf32> by [#row]) group 8 outs(%other : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %3 = kernel.matmul ins(%2 : tensor<?x2x8xf32>) weights(%v : tensor<4x8xf32>) by [] outs(%z : tensor<?x2x4xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x4xf32>
+  return %1, %3, %0 : tensor<?x2x4xf32>, tensor<?x2x4xf32>, tensor<?x2x8xf32>
+}
