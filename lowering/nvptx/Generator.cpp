@@ -65,9 +65,10 @@ void Kernel::stage(int64_t threads, int64_t shared,
   generator.kernels.push_back(std::move(name));
 }
 
-void Kernel::stageOver(int64_t threads, int64_t shared, int64_t perBlock,
-                       std::function<Value(Code &, ArrayRef<Buffer>)> count,
-                       function_ref<void(Inside &, Value)> body) {
+void Kernel::stageOver(
+    int64_t threads, int64_t shared, int64_t perBlock,
+    const std::function<Value(Code &, ArrayRef<Buffer>)> &count,
+    function_ref<void(Inside &, Value)> body) {
   stage(
       threads, shared,
       [count, perBlock](Code &host, ArrayRef<Buffer> buffers) {

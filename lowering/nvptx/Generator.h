@@ -103,9 +103,10 @@ public:
   /// A stage whose blocks take `perBlock` items each of the `count` that the
   /// host computes, one a thread if that is the number of threads. `body` gets
   /// the first item of the block.
-  void stageOver(int64_t threads, int64_t shared, int64_t perBlock,
-                 std::function<Value(Code &host, llvm::ArrayRef<Buffer>)> count,
-                 llvm::function_ref<void(Inside &, Value first)> body);
+  void stageOver(
+      int64_t threads, int64_t shared, int64_t perBlock,
+      const std::function<Value(Code &host, llvm::ArrayRef<Buffer>)> &count,
+      llvm::function_ref<void(Inside &, Value first)> body);
 };
 
 /// The rows that a kernel works on: with `offsets` the packed rows `low` to

@@ -275,9 +275,11 @@ void DecodeKernel::run() {
     llvm::append_range(carried, sums);
     llvm::append_range(carried, batch);
     size_t counts[] = {pointers.size(), sums.size()};
+    // A loop even of one pass: in a line, ptxas would sink the loads to where
+    // their values are needed.
+    Value bound = code.widen(code.opaque(code.i32(passes)));
     carried = code.loop(
-        code.i64(0), code.i64(passes), 1, carried,
-        [&](Value, ValueRange values) {
+        code.i64(0), bound, 1, carried, [&](Value, ValueRange values) {
           SmallVector<Value> at(values.take_front(counts[0]));
           SmallVector<Value> sums(values.slice(counts[0], counts[1]));
           SmallVector<Value> batch(values.drop_front(counts[0] + counts[1]));
@@ -292,6 +294,7 @@ void DecodeKernel::run() {
           result.append(batch);
           return result;
         });
+    code.keepRolled(carried.front());
     ArrayRef<Value> all(carried);
     // See loopUnrolled() in MatmulTensor.cpp.
     pointers.clear();

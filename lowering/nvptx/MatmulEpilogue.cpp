@@ -213,7 +213,11 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     }
     Value outPointer = code.global(out.pointer);
     Value base = code.sharedAddress();
-    auto atRow = [&](Value row) {
+    struct Row {
+      SmallVector<Value> arguments;
+      Value to;
+    };
+    auto load = [&](Value row) {
       SmallVector<Value> arguments;
       Value at = code.add(code.mul(row, code.i32(sums.pitch)),
                           sums.offset(code, inTile));
@@ -259,12 +263,38 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
       arguments.push_back(op.getOldValue().use_empty()
                               ? Value(code.splat(0, width))
                               : code.loadWide(outType, to, width));
-      SmallVector<Value> result =
-          cloneOnVectors(code, op.getRegion().front(), arguments, width);
-      code.storeWide(outType, result[0], to);
+      return Row{std::move(arguments), to};
     };
-    code.loop(code.widen(first), code.widen(place.rows), step,
-              [&](Value row) { atRow(code.narrow(row)); });
+    auto finish = [&](const Row &row) {
+      SmallVector<Value> result =
+          cloneOnVectors(code, op.getRegion().front(), row.arguments, width);
+      code.storeWide(outType, result[0], row.to);
+    };
+    // Rows are loaded some at a time if they come from global memory.
+    bool isFar = op.readsOutput() ||
+                 llvm::any_of(matmul.inputs, [](const RegionInput &input) {
+                   return input.map.getNumResults() == 2;
+                 });
+    int64_t batch = !isFar ? 1 : width == 8 ? 2 : 4;
+    Value count =
+        code.div(code.add(code.max(code.sub(place.rows, first), code.i32(0)),
+                          code.i32(step - 1)),
+                 code.i32(step));
+    Value whole = code.mul(code.div(count, code.i32(batch)), code.i32(batch));
+    auto rows = [&](Value low, Value high, int64_t many) {
+      code.loop(code.widen(low), code.widen(high), many, [&](Value index) {
+        SmallVector<Row> loaded;
+        for (int64_t i = 0; i < many; ++i) {
+          Value at = code.add(code.narrow(index), code.i32(i));
+          loaded.push_back(load(code.add(first, code.mul(at, code.i32(step)))));
+        }
+        for (const Row &row : loaded)
+          finish(row);
+      });
+    };
+    rows(code.i32(0), whole, batch);
+    if (batch > 1)
+      rows(whole, count, 1);
   };
   // Tiles narrower than the block leave threads without columns only when
   // rows are fewer than threads; the loop over rows handles that.

@@ -180,6 +180,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
           storeAll(left, right, other);
           return sums;
         });
+    code.keepRolled(sums.front());
     code.barrier();
     // A thread's columns are of one product.
     Sums area(matmul, tile, tile.wide);

@@ -372,6 +372,7 @@ SmallVector<Value> TensorKernel::loopDynamic(SmallVector<Value> sums) {
                   result.append(sums);
                   return result;
                 });
+  code.keepRolled(carried.front());
   return SmallVector<Value>(ArrayRef(carried).drop_front(pointers));
 }
 
@@ -427,6 +428,8 @@ SmallVector<Value> TensorKernel::loopUnrolled(SmallVector<Value> sums) {
                           result.append(sums);
                           return result;
                         });
+  if (passes)
+    code.keepRolled(carried.front());
   // Pointers that LLVM does not take for the last pass' ones and a constant:
   // both would be alive, and copied in every pass.
   SmallVector<Value> at(ArrayRef(carried).take_front(pointers));

@@ -8,6 +8,7 @@
 
 #include "lowering/nvptx/Pipeline.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
@@ -83,6 +84,13 @@ Expected<std::string> nestc::emitPtx(mlir::ModuleOp device,
   mlir::registerBuiltinDialectTranslation(*device.getContext());
   mlir::registerLLVMDialectTranslation(*device.getContext());
   mlir::registerNVVMDialectTranslation(*device.getContext());
+  // What scf.for carries, MLIR's lowering leaves beside the attribute that is
+  // translated.
+  device.walk([](mlir::LLVM::BrOp branch) {
+    if (auto annotation = branch->getAttrOfType<mlir::LLVM::LoopAnnotationAttr>(
+            "llvm.loop_annotation"))
+      branch.setLoopAnnotationAttr(annotation);
+  });
   LLVMContext context;
   std::unique_ptr<Module> ir =
       mlir::translateModuleToLLVMIR(device, context, "nest");

@@ -177,7 +177,9 @@ protected:
     if (p.gathers || p.scatters)
       buffers.push_back(family.indices.data());
     buffers.push_back(y.data());
-    code.run(buffers, batch, tokens, 0, shift ? arena.data() : nullptr);
+    // In reverse order, or in two random ones.
+    code.run(buffers, batch, tokens, static_cast<int>(m % 3),
+             shift ? arena.data() : nullptr);
     // The last rounding, to the output's type.
     double rounding = p.out == "bf16" ? 1.0 / 256 : p.out == "f16" ? 5e-4 : 0;
     EXPECT_LT(worst(widen(y.bytes, p.out), expected),
@@ -309,6 +311,43 @@ TEST_F(GpuMatmul, Unaligned) {
         EXPECT_EQ(wide > 0, shift == 16);
       }
     }
+}
+
+TEST_F(GpuMatmul, Choice) {
+  // Exactly one kernel runs, whatever the number of rows, and more rows never
+  // take a kernel of smaller tiles.
+  for (const Problem &p :
+       {Problem{.n = 512, .k = 8}, Problem{.a = "f32", .n = 4096, .k = 8},
+        Problem{.n = 40, .k = 8, .sets = 3, .perSet = true},
+        Problem{.n = 20, .k = 9}}) {
+    auto code = compile(p);
+    if (!code->error.empty())
+      return;
+    code->device()->profile = true;
+    std::string last;
+    for (int64_t m : {1, 16, 17, 48, 130}) {
+      code->device()->profiles.clear();
+      run(*code, p, 1, m);
+      ASSERT_EQ(code->device()->profiles.size(), 1u) << m;
+      const std::string &name = code->device()->profiles[0].first;
+      EXPECT_GE(name, last) << "stages are numbered by the size of their tiles";
+      last = name;
+    }
+  }
+}
+
+TEST_F(GpuMatmul, Errors) {
+  string text =
+      "kernel.matmul ins(%a0 : memref<?x?x9xbf16>) weights(%a1 : "
+      "memref<20x9xbf16>) by [] outs(%a2 : memref<?x?x20xf32>) attributes "
+      "{kernel.tile = \"tensor128\"} {\n^bb0(%x: f32, %o: f32):\n"
+      "kernel.yield %x : f32\n}";
+  vector<string> types{"memref<?x?x9xbf16>", "memref<20x9xbf16>",
+                       "memref<?x?x20xf32>"};
+  EXPECT_NE(Compiled(oneKernel(types, text), "sm_80")
+                .error.find("'kernel.matmul' op asks for the tile "
+                            "\"tensor128\", which this kernel has not"),
+            string::npos);
 }
 
 TEST_F(GpuMatmul, Profile) {
