@@ -274,6 +274,17 @@ Value Device::ballot(Value condition) {
                                   NVVM::VoteSyncKind::ballot);
 }
 
+void Device::keepRolled(Value result) {
+  auto unroll = LLVM::LoopUnrollAttr::get(
+      getContext(), /*disable=*/getBoolAttr(true), IntegerAttr(), BoolAttr(),
+      BoolAttr(), LLVM::LoopAnnotationAttr(), LLVM::LoopAnnotationAttr(),
+      LLVM::LoopAnnotationAttr());
+  LLVM::LoopAnnotationAttr annotation =
+      LLVM::LoopAnnotationAttr::get(getContext(), {}, {}, {}, unroll, {}, {},
+                                    {}, {}, {}, {}, {}, {}, {}, {}, {});
+  result.getDefiningOp()->setAttr("llvm.loop_annotation", annotation);
+}
+
 //===----------------------------------------------------------------------===//
 // Asynchronous copies and tensor cores
 //===----------------------------------------------------------------------===//

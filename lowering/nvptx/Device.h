@@ -130,6 +130,8 @@ public:
                 Value otherwise);
   /// Bit l of the result: the condition in lane l.
   Value ballot(Value condition);
+  /// Neither LLVM nor ptxas unrolls the loop that gave `result`.
+  void keepRolled(Value result);
 
   //===--------------------------------------------------------------------===//
   // Asynchronous copies and tensor cores (PTX ISA 9.7.9.25, 9.7.14)
