@@ -222,11 +222,20 @@ Value Device::loadWide(Type stored, Value pointer, int64_t width) {
                                       pointer, bytes);
     return arith::ExtFOp::create(*this, f32Vector(width), half);
   }
-  Value bits = LLVM::LoadOp::create(
-      *this, VectorType::get({width}, getI16Type()), pointer, bytes);
-  bits = arith::ExtUIOp::create(*this, i32Vector(width), bits);
-  bits = arith::ShLIOp::create(*this, bits, splatI32(16, width));
-  return arith::BitcastOp::create(*this, f32Vector(width), bits);
+  if (width % 2)
+    return loadVector(stored, pointer, width);
+  // Two in a word: the lower one is a shift away, the upper one is there.
+  Value words =
+      LLVM::LoadOp::create(*this, i32Vector(width / 2), pointer, bytes);
+  Value low = arith::ShLIOp::create(*this, words, splatI32(16, width / 2));
+  Value high = arith::AndIOp::create(
+      *this, words, splatI32(static_cast<int32_t>(0xffff0000), width / 2));
+  SmallVector<int64_t> order;
+  for (int64_t i = 0; i < width / 2; ++i)
+    order.append({i, width / 2 + i});
+  return arith::BitcastOp::create(
+      *this, f32Vector(width),
+      vector::ShuffleOp::create(*this, low, high, order));
 }
 
 void Device::storeWide(Type stored, Value vector, Value pointer) {
