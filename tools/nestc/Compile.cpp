@@ -109,10 +109,18 @@ int Compilation::readOptions() {
   targetName = arguments.get("--target", "cpu");
   if (targetName != "cpu") {
     llvm::Expected<NvptxTarget> found = NvptxTarget::get(targetName);
-    if (!found)
-      return reporter.fail(ExitUsage,
-                           {"--target", llvm::toString(found.takeError()),
-                            "legal are cpu and these"});
+    if (!found) {
+      llvm::consumeError(found.takeError());
+      llvm::StringRef number = targetName;
+      bool known = number.consume_front("sm_");
+      number.consume_back("a");
+      known &= !number.empty() && llvm::all_of(number, llvm::isDigit);
+      return reporter.fail(known ? ExitInput : ExitUsage,
+                           {"--target",
+                            known ? targetName + " is not supported yet"
+                                  : "unknown target '" + targetName + "'",
+                            "legal are cpu, sm_80, sm_90, sm_120"});
+    }
     gpu = *found;
   }
   std::string weights;
