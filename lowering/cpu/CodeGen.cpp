@@ -13,7 +13,6 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -170,12 +169,6 @@ Expected<SmallVector<char, 0>> nestc::emitObject(mlir::ModuleOp module,
   FunctionAnalysisManager functions;
   CGSCCAnalysisManager components;
   ModuleAnalysisManager modules;
-  // No library is linked: loops must not become calls of memset.
-  functions.registerPass([&] {
-    TargetLibraryInfoImpl library((*ir)->getTargetTriple());
-    library.disableAllFunctions();
-    return TargetLibraryAnalysis(std::move(library));
-  });
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);
   builder.registerFunctionAnalyses(functions);

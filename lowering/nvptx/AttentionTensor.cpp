@@ -61,7 +61,8 @@ struct Sizes {
     mergeStride = shape.headDim + 2;
     while (mergeStride % 16 != 8)
       ++mergeStride;
-    assert(!narrow || 4 * 16 * mergeStride <= 2 * stageBytes);
+    assert((!narrow || 4 * 16 * mergeStride <= 2 * stageBytes) &&
+           "the sums of a warp lie where its stages were");
   }
   bool narrow;
   int64_t parts;    ///< of an f32

@@ -64,32 +64,6 @@ Value Device::reduceWarp(Value value,
   return value;
 }
 
-Value Device::reduceBlock(Value value, Value shared,
-                          function_ref<Value(Value, Value)> combine) {
-  value = reduceWarp(value, combine);
-  int64_t warps = threads / warpSize;
-  if (warps == 1)
-    return value;
-  Type type = value.getType();
-  when(equal(lane(), 0), [&] { store(value, atShared(shared, type, warp())); });
-  barrier();
-  // Every thread combines in the same order.
-  Value result = load(type, shared);
-  for (int64_t w = 1; w < warps; ++w)
-    result = combine(result, load(type, atShared(shared, type, i64(w))));
-  return result;
-}
-
-Value Device::sumBlock(Value value, Value shared) {
-  return reduceBlock(value, shared,
-                     [&](Value a, Value b) { return fadd(a, b); });
-}
-
-Value Device::maxBlock(Value value, Value shared) {
-  return reduceBlock(value, shared,
-                     [&](Value a, Value b) { return fmax(a, b); });
-}
-
 void Device::barrierOf(Value name, int64_t count) {
   NVVM::BarrierOp::create(*this, Type(), name, i32(count),
                           NVVM::BarrierReductionAttr(), Value());

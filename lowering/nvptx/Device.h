@@ -64,12 +64,6 @@ public:
   /// Combined over the lanes of the warp, the same in all of them.
   Value reduceWarp(Value value,
                    llvm::function_ref<Value(Value, Value)> combine);
-  /// The same over the block; `shared` is room for a value of each warp in
-  /// shared memory, which is free again after the next barrier.
-  Value reduceBlock(Value value, Value shared,
-                    llvm::function_ref<Value(Value, Value)> combine);
-  Value sumBlock(Value value, Value shared);
-  Value maxBlock(Value value, Value shared);
   /// bar.warp.sync: all threads of the warp.
   void syncWarp();
   /// bar.sync of `count` threads that name the same barrier, 1 to 15, an i32.
