@@ -566,10 +566,16 @@ LogicalResult AttentionOp::verify() {
   if (failed(check.operands()) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())) ||
-      failed(check.stream("q", getQ())) ||
       failed(check.stream("the output", getOut(),
                           {builder.getBF16Type(), builder.getF16Type()})) ||
       failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  Type cached = elementOf(getK());
+  if (getRounds() && !cached.isBF16() && !cached.isF16())
+    return check.refuse(25) << "rounds to the type of the caches, "
+                            << getK().getType() << "; legal is bf16 or f16";
+  if (failed(check.stream("q", getQ(),
+                          getRounds() ? ArrayRef(cached) : ArrayRef<Type>())))
     return failure();
   Shape q = shapeOf(getQ()), k = shapeOf(getK());
   if (k.size() != 4 || getK().getType() != getV().getType() ||

@@ -1219,7 +1219,7 @@ Operation *Converter::buildOther(Operation *op, Value out) {
             b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
             a.getPositions(), family.offsets, family.indices, family.order,
             family.counts, a.getScaleAttr(), a.getMask(), out, sets,
-            a.getCompactAttr());
+            a.getCompactAttr(), /*rounds=*/UnitAttr());
       })
       .Case([&](GatherOp gather) -> Operation * {
         if (gather.getType().getElementType().isF32())

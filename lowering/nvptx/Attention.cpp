@@ -16,8 +16,11 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-///// With so many rows or fewer in a sequence, tiles are narrow.
+/// With so many rows or fewer in a sequence, tiles are narrow.
 static constexpr int64_t narrowRows = 32;
+
+/// The first key that a row which is none sees; its last one is below.
+static constexpr int32_t never = std::numeric_limits<int32_t>::max();
 
 //===----------------------------------------------------------------------===//
 // Rows
@@ -135,7 +138,6 @@ Value RowTile::findLow(Value j) {
 
 // The tables' entries of row r.
 void RowTile::fill(Value r, Value queries) {
-  constexpr int32_t never = std::numeric_limits<int32_t>::max();
   const Buffer &q = in[op.getQ()];
   Type i32 = code.getI32Type(), i64 = code.i64Type();
   auto set = [&](Value place, Value low, Value high) {
@@ -175,9 +177,9 @@ void RowTile::fill(Value r, Value queries) {
   });
 }
 
-// firstKey and endKey, by every warp for itself.
+// By every warp for itself.
 void RowTile::findRange() {
-  Value first, end;
+  Value first, end, lowest, highest;
   for (int64_t r = 0; r < rows; r += warpSize) {
     Value row = code.add(code.lane(), r);
     // Of fewer rows than lanes some look at the same.
@@ -186,11 +188,20 @@ void RowTile::findRange() {
     Value low = this->low(row), high = this->high(row);
     first = first ? code.min(first, low) : low;
     end = end ? code.max(end, high) : high;
+    Value isRow = code.less(low, high);
+    low = code.select(isRow, low, code.i32(0));
+    high = code.select(isRow, high, code.i32(never));
+    lowest = lowest ? code.max(lowest, low) : low;
+    highest = highest ? code.min(highest, high) : high;
   }
   firstKey = code.widen(
       code.reduceWarp(first, [&](Value a, Value b) { return code.min(a, b); }));
   endKey = code.widen(
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
+  firstCommon = code.reduceWarp(
+      lowest, [&](Value a, Value b) { return code.max(a, b); });
+  endCommon = code.reduceWarp(
+      highest, [&](Value a, Value b) { return code.min(a, b); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -226,7 +237,6 @@ void RowTile::settle() {
 // Row r by a warp, key by key; a lane has every 32nd column.
 void RowTile::compute(Value r) {
   const Buffer &out = in[op.getOut()];
-  Type f32 = code.getF32Type();
   int64_t count = llvm::divideCeil(shape.headDim, warpSize);
   Value start = place(r);
   auto columnOf = [&](int64_t i) {
@@ -241,7 +251,9 @@ void RowTile::compute(Value r) {
     }
     return values;
   };
-  SmallVector<Value> q = columns(f32, code.atF32(in[op.getQ()].pointer, start));
+  const Buffer &queries = in[op.getQ()];
+  SmallVector<Value> q = columns(
+      queries.element(), code.at(queries.pointer, queries.element(), start));
   for (auto [i, x] : llvm::enumerate(q))
     x = code.select(code.less(columnOf(i), shape.headDim),
                     code.fmul(x, code.f32(shape.scale)), code.f32(0));
@@ -423,8 +435,8 @@ private:
       storeChunk(code.splat(0, 4), to, chunk);
       Value place = tile.place(r);
       code.when(code.less(code.i64(-1), place), [&] {
-        Value x =
-            loadChunk(code.getF32Type(), code.atF32(q.pointer, place), chunk);
+        Value x = loadChunk(
+            q.element(), code.at(q.pointer, q.element(), place), chunk);
         storeChunk(code.fmul(x, code.splat(shape.scale, 4)), to, chunk);
       });
     });
@@ -646,13 +658,13 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
       !isFloatType(k.getElementType()))
     return op.emitOpError("reads the caches ")
            << k << " and " << v << "; they must be two equal [B, heads, C, D]";
-  if (q.getRank() != 3 || out.getRank() != 3 || !q.getElementType().isF32() ||
-      !isFloatType(out.getElementType()) ||
+  if (q.getRank() != 3 || out.getRank() != 3 ||
+      !isFloatType(q.getElementType()) || !isFloatType(out.getElementType()) ||
       q.getDimSize(2) != out.getDimSize(2) ||
       ShapedType::isDynamic(q.getDimSize(2)))
     return op.emitOpError("takes ")
            << q << " to " << out
-           << "; both must be [B, T, heads * D], of f32 and f32, bf16 or f16";
+           << "; both must be [B, T, heads * D], of f32, bf16 or f16";
   if (failed(checkI32(op, {op.getLengths(), op.getPositions(), op.getOffsets(),
                            op.getIndices(), op.getOrder(), op.getCounts()})))
     return failure();

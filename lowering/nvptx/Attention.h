@@ -46,6 +46,8 @@ public:
   const int64_t rows;
   /// The keys that any row sees, as i64.
   Value firstKey, endKey;
+  /// Those that all rows see, which may be none, as i32.
+  Value firstCommon, endCommon;
   /// The first element of the KV head in k and v, as an i64.
   Value head;
 

@@ -342,6 +342,10 @@ Value Device::maxNumber(Value a, Value b) {
   return arith::MaxNumFOp::create(*this, a, b);
 }
 
+Value Device::minNumber(Value a, Value b) {
+  return arith::MinNumFOp::create(*this, a, b);
+}
+
 static Value intrinsic(Device &code, Type type, StringRef name,
                        ValueRange operands) {
   return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),

@@ -150,6 +150,7 @@ public:
 
   /// Of numbers, in one instruction.
   Value maxNumber(Value a, Value b);
+  Value minNumber(Value a, Value b);
   /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
   /// relative error is at most 2^-22.
   Value exp2(Value x);

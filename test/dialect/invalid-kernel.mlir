@@ -380,6 +380,24 @@ func.func @k17_3(%q: tensor<4x3x8xf32>, %K: tensor<3x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
+// K25: what is rounded to.
+func.func @k25(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>) rounds scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K4: queries are f32 where they must not be rounded.
+func.func @k4_q(%x: tensor<?x?x8xbf16>, %k: tensor<?x2x32x4xbf16>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K4] q is 'tensor<?x?x8xbf16>'; a stream is f32, of rank 2 or more}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xbf16>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>) scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
 // K18: one row of each sequence.
 func.func @k18(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K18] x is 'tensor<?x?x8xf32>' and the output 'tensor<?x?x8xf32>'; legal are [B, T, D] and [B, 1, D]}}
