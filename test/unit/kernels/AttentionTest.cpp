@@ -222,24 +222,23 @@ TEST_F(GpuAttention, HiddenKeysHaveNoInfluence) {
 TEST_F(GpuAttention, Rounds) {
   // Pieces before, between and behind masks, in pairs and not: by the length, of
   // a token for each row of the tile or less.
-  for (string type : {"bf16", "f16"})
-    for (int64_t headDim : {16, 40, 64, 72, 128, 200, 256})
-      for (int64_t window : {0, 1, 100, 333})
-        for (int32_t length : {0, 63, 200, 449}) {
-          int64_t heads = window == 100 ? 4 : 1;
-          Problem p{type,   heads, 1,     headDim, length + 150,
-                    {length}, 150, "f32"};
-          p.rounds = true;
-          p.window = window;
-          p.queries = 8. / std::sqrt(headDim);
-          SCOPED_TRACE(name(p) + ", length " + to_string(length) + ", window " +
-                       to_string(window));
-          auto code = compile(p);
-          EXPECT_LT(run(*code, p), 5e-6);
-          // One token, and keys over warps.
-          p.tokens = 1;
+  for (int64_t headDim : {40, 64, 128, 256})
+    for (int64_t window : {0, 100, 333}) {
+      Problem p{headDim == 64 ? "f16" : "bf16", window == 100 ? 4 : 1, 1,
+                headDim, 600, {}, 150};
+      p.rounds = true;
+      p.window = window;
+      p.queries = 8. / std::sqrt(headDim);
+      auto code = compile(p);
+      for (int32_t length : {0, 200, 449})
+        for (int64_t tokens : {1, 150}) {
+          p.lengths = {length};
+          p.tokens = tokens;
+          SCOPED_TRACE(name(p) + ", length " + to_string(length) +
+                       ", window " + to_string(window));
           EXPECT_LT(run(*code, p), 5e-6);
         }
+    }
 }
 
 TEST_F(GpuAttention, RoundedQueries) {
@@ -324,6 +323,37 @@ TEST_F(GpuAttention, MemoryIsReadInWholeSectors) {
                     cacheBytes + queryBytes + 4 * lengthBytes);
           EXPECT_GE(profile.globalBytes[0], cacheBytes);
         }
+}
+
+TEST_F(GpuAttention, InstructionsOfAPiece) {
+  // What a warp executes for 64 more keys that all of its rows see, where no
+  // maximum moves; in decoding, for the 64 keys that four warps share.
+  struct Bound {
+    int64_t headDim, tokens;
+    double most;
+  };
+  for (const Bound &b :
+       {Bound{64, 128, 290}, {128, 128, 360}, {64, 1, 200}, {128, 1, 200}}) {
+    Problem p{"bf16", 1, 1, b.headDim, 1024, {0}, b.tokens, "bf16"};
+    p.rounds = true;
+    p.q = "bf16";
+    p.queries = 0.1f;
+    SCOPED_TRACE(name(p));
+    auto code = compile(p);
+    code->device()->profile = true;
+    double executed = 0;
+    for (int32_t length : {256, 512}) {
+      p.lengths = {length};
+      EXPECT_LT(run(*code, p), 0x1p-9);
+      executed = -executed;
+      for (auto &[opcode, counts] :
+           code->device()->profiles.back().second.opcodes)
+        executed += counts.warps;
+    }
+    double warps = b.tokens == 1 ? 4 : 8;
+    EXPECT_LE(executed / warps / (256 / 64), b.most);
+    EXPECT_GE(executed, 1);
+  }
 }
 
 TEST_F(GpuAttention, NothingIsSpilt) {
