@@ -315,11 +315,12 @@ void DecodeKernel::multiply(Value rows, int64_t step, ArrayRef<Value> words,
 // multiplied.
 void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
   int64_t all = matmul.depth / fewRowsDepth;
-  Value count =
-      ofSplit(tile.batches, all - (tile.splits - 1) * tile.batches);
-  // A loop even of one pass: in a line, ptxas would sink the loads to where
-  // their values are needed.
-  count = code.opaque(count);
+  // Never a constant (with one split, the block's y is 0): ptxas moves the loads
+  // of a loop whose passes it can count to its start, with copies at the end.
+  Value count = code.min(
+      code.i32(tile.batches),
+      code.sub(code.i32(all),
+               code.mul(code.block32(1), code.i32(tile.batches))));
   Value lane = code.rem(code.thread32(), code.i32(warpSize));
   Value start = code.opaque(code.add(code.sharedAddress(),
                                      code.mul(lane, code.i32(16))));
