@@ -920,9 +920,8 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   auto matmul = kernel::MatmulOp::create(
       b, loc, TypeRange{(*out).getType()}, a, weights, operands, family.offsets,
       indexed ? family.indices : Value(), /*workspace=*/Value(),
-      /*tickets=*/Value(), *out, b.getAffineMapArrayAttr(maps),
-      setsOf(family), groups, static_cast<bool>(group.gather),
-      static_cast<bool>(group.spread));
+      /*tickets=*/Value(), *out, b.getAffineMapArrayAttr(maps), setsOf(family),
+      groups, static_cast<bool>(group.gather), static_cast<bool>(group.spread));
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();

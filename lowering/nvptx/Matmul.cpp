@@ -77,7 +77,7 @@ namespace {
 struct Way {
   Tile tile;
   int64_t first, last;
-  bool wide; ///< only where buffers are aligned; else, only where not
+  bool wide;          ///< only where buffers are aligned; else, only where not
   int64_t splits = 1; ///< blocks of a tile
 };
 constexpr int64_t allRows = int64_t(1) << 40;

@@ -160,8 +160,8 @@ void DecodeKernel::findSources() {
     k = code.add(k, code.mul(split, code.i32(tile.batches * fewRowsDepth)));
   }
   k = code.widen(k);
-  Value first = code.add(place.column,
-                         code.mul(warp, code.i32(slots * tile.perSlot)));
+  Value first =
+      code.add(place.column, code.mul(warp, code.i32(slots * tile.perSlot)));
   // Slots are whole: columns are a multiple of 4.
   Value row = code.min(code.add(first, code.mul(group, code.i32(tile.perSlot))),
                        code.i32(matmul.columns - tile.perSlot));
@@ -213,12 +213,11 @@ void DecodeKernel::stage(Value first, Value steps, bool isRest) {
       Value step = code.add(code.add(done, warp), code.i32(i * warps()));
       Value isThere = code.less(step, steps);
       if (isRest)
-        isThere = code.less(
-            code.add(code.mul(step, code.i32(stepDepth)),
-                     code.mul(inGroup, code.i32(laneDepth))),
-            code.i32(matmul.depth % fewRowsDepth));
-      Value byte = code.widen(code.mul(code.add(first, step),
-                                       code.i32(stepDepth * bytes)));
+        isThere = code.less(code.add(code.mul(step, code.i32(stepDepth)),
+                                     code.mul(inGroup, code.i32(laneDepth))),
+                            code.i32(matmul.depth % fewRowsDepth));
+      Value byte = code.widen(
+          code.mul(code.add(first, step), code.i32(stepDepth * bytes)));
       for (int64_t half = 0; half < 2; ++half) {
         Value from = code.byteAt(rows[half], byte);
         auto get = [&] {
@@ -282,9 +281,8 @@ void DecodeKernel::load(ValueRange pointers, int64_t step, Value isInside,
       auto get = [&] {
         return Value(LLVM::LoadOp::create(code, type, from, 16));
       };
-      Value vector = isInside
-                         ? code.valueIf(isInside, get, code.splatI32(0, 4))
-                         : get();
+      Value vector =
+          isInside ? code.valueIf(isInside, get, code.splatI32(0, 4)) : get();
       for (int64_t e = 0; e < 4; ++e)
         words.push_back(vector::ExtractOp::create(code, vector, e));
     }
@@ -315,15 +313,16 @@ void DecodeKernel::multiply(Value rows, int64_t step, ArrayRef<Value> words,
 // multiplied.
 void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
   int64_t all = matmul.depth / fewRowsDepth;
-  // Never a constant (with one split, the block's y is 0): ptxas moves the loads
-  // of a loop whose passes it can count to its start, with copies at the end.
-  Value count = code.min(
-      code.i32(tile.batches),
-      code.sub(code.i32(all),
-               code.mul(code.block32(1), code.i32(tile.batches))));
+  // Never a constant (with one split, the block's y is 0): ptxas moves the
+  // loads of a loop whose passes it can count to its start, with copies at the
+  // end.
+  Value count =
+      code.min(code.i32(tile.batches),
+               code.sub(code.i32(all),
+                        code.mul(code.block32(1), code.i32(tile.batches))));
   Value lane = code.rem(code.thread32(), code.i32(warpSize));
-  Value start = code.opaque(code.add(code.sharedAddress(),
-                                     code.mul(lane, code.i32(16))));
+  Value start =
+      code.opaque(code.add(code.sharedAddress(), code.mul(lane, code.i32(16))));
   SmallVector<Value> pointers;
   for (const Weight &weight : weights)
     pointers.push_back(weight.from);
@@ -356,8 +355,7 @@ void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
       multiply(rows, s, wordsOf(batch, s), sums);
       load(next, s, Value(), loaded);
     }
-    SmallVector<Value> result{
-        code.add(rows, code.i32(batchSteps * stepBytes))};
+    SmallVector<Value> result{code.add(rows, code.i32(batchSteps * stepBytes))};
     llvm::append_range(result, next);
     llvm::append_range(result, sums);
     llvm::append_range(result, loaded);
@@ -374,8 +372,7 @@ void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
     carried[0] = start;
     // The last batch of all has none behind it.
     Value passes = code.min(here, code.sub(left, code.i32(1)));
-    carried =
-        code.loop(code.i64(0), code.widen(passes), 1, carried, once);
+    carried = code.loop(code.i64(0), code.widen(passes), 1, carried, once);
     code.keepRolled(carried.front());
     return carried;
   };
@@ -400,9 +397,9 @@ void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
 // What of the depth is behind the last whole batch.
 void DecodeKernel::addRest(SmallVectorImpl<Value> &sums) {
   code.barrier();
-  Value first = ofSplit(0, (matmul.depth / fewRowsDepth -
-                            (tile.splits - 1) * tile.batches) *
-                               batchSteps);
+  Value first = ofSplit(
+      0, (matmul.depth / fewRowsDepth - (tile.splits - 1) * tile.batches) *
+             batchSteps);
   stage(first, code.i32(batchSteps), /*isRest=*/true);
   code.barrier();
   Value lane = code.rem(code.thread32(), code.i32(warpSize));
@@ -410,8 +407,9 @@ void DecodeKernel::addRest(SmallVectorImpl<Value> &sums) {
   SmallVector<Value> pointers;
   for (const Weight &weight : weights)
     pointers.push_back(code.byteAt(
-        weight.from, code.widen(code.mul(first, code.i32(stepDepth *
-                                             matmul.bytesOf(matmul.stored))))));
+        weight.from,
+        code.widen(code.mul(
+            first, code.i32(stepDepth * matmul.bytesOf(matmul.stored))))));
   SmallVector<SmallVector<Value>> steps(batchSteps);
   for (int64_t s = 0; s < batchSteps; ++s)
     load(pointers, s,
@@ -464,14 +462,12 @@ Value DecodeKernel::workspaceAt(const Quad &quad, Value split) {
                  code.widen(code.add(place.row, row)));
   Value tileStart = code.mul(code.div(place.column, code.i32(tile.columns)),
                              code.i32(fewRowsColumns));
-  Value at =
-      code.add(tileStart, code.add(code.mul(warp, code.i32(warpSize)),
-                                   code.mul(inGroup, code.i32(4))));
+  Value at = code.add(tileStart, code.add(code.mul(warp, code.i32(warpSize)),
+                                          code.mul(inGroup, code.i32(4))));
   Value index =
       code.add(code.mul(row, room.type.getDimSize(2)), code.widen(at));
-  return code.byteAt(
-      code.byteAt(code.global(room.pointer), code.mul(index, 4)),
-      (quad.product + quad.column / 4) * warpSize / 2 * 4);
+  return code.byteAt(code.byteAt(code.global(room.pointer), code.mul(index, 4)),
+                     (quad.product + quad.column / 4) * warpSize / 2 * 4);
 }
 
 void DecodeKernel::leaveSums(ArrayRef<Value> sums) {
@@ -513,9 +509,9 @@ void DecodeKernel::addSplits(SmallVectorImpl<Value> &sums) {
     SmallVector<Value> loaded;
     for (int64_t i = 0; i < many; ++i)
       for (const Quad &quad : all)
-        loaded.push_back(code.loadWide(
-            code.getF32Type(),
-            workspaceAt(quad, code.add(first, code.i32(i))), 4));
+        loaded.push_back(
+            code.loadWide(code.getF32Type(),
+                          workspaceAt(quad, code.add(first, code.i32(i))), 4));
     for (int64_t i = 0; i < many; ++i)
       for (size_t q = 0; q < all.size(); ++q)
         added[q] = code.fadd(added[q], loaded[i * all.size() + q]);

@@ -230,7 +230,8 @@ static Status readEntry(const JsonReader &reader, Manifest::Entry &entry) {
   NEST_RT_ASSIGN(JsonReader weights, reader.get("weights"));
   NEST_RT_ASSIGN(entry.weights, weights.asIntList(0));
   NEST_RT_ASSIGN(JsonReader arena, reader.get("arena"));
-  NEST_RT_TRY(arena.expectKeys({"per_row", "per_sequence", "fixed", "tickets"}));
+  NEST_RT_TRY(
+      arena.expectKeys({"per_row", "per_sequence", "fixed", "tickets"}));
   NEST_RT_ASSIGN(entry.arena.perRow, arena.getInt("per_row", 0, maxArena));
   NEST_RT_ASSIGN(entry.arena.perSequence,
                  arena.getInt("per_sequence", 0, maxArena));
@@ -563,8 +564,8 @@ static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
   if (entry.arena.tickets != tickets)
     return Error(at + ".arena.tickets",
                  "is " + std::to_string(entry.arena.tickets),
-                 std::to_string(tickets) + (m.device ? ", as in other entries"
-                                                     : " without a GPU"));
+                 std::to_string(tickets) +
+                     (m.device ? ", as in other entries" : " without a GPU"));
   return Status::success();
 }
 

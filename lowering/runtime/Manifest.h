@@ -151,8 +151,8 @@ struct Manifest {
     const Buffer *findOutput(std::string_view name) const;
     /// Index of a dim by name, or -1.
     int dim(std::string_view name) const;
-    /// tickets + perRow*B*T + perSequence*B + fixed for the values of `dims` (T is 1
-    /// where there is no T, B likewise); nothing on overflow.
+    /// tickets + perRow*B*T + perSequence*B + fixed for the values of `dims` (T
+    /// is 1 where there is no T, B likewise); nothing on overflow.
     std::optional<uint64_t>
     arenaBytes(const std::vector<int64_t> &dimValues) const;
     /// A buffer's shape for the values of `dims`.

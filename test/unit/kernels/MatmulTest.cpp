@@ -129,9 +129,9 @@ protected:
     return code;
   }
 
-  /// Runs on `batch` x `tokens` rows and compares; gives the output. The rows of
-  /// sets are at random; every seventh is in none. `seed`: as Compiled::run has
-  /// it.
+  /// Runs on `batch` x `tokens` rows and compares; gives the output. The rows
+  /// of sets are at random; every seventh is in none. `seed`: as Compiled::run
+  /// has it.
   vector<char> run(Compiled &code, const Problem &p, int64_t batch,
                    int64_t tokens, int64_t shift = 0, int seed = -1) {
     SCOPED_TRACE(p.str() + ", rows " + to_string(batch * tokens));

@@ -51,8 +51,7 @@ TEST(Manifest, TicketsAreTheSameInAllEntries) {
     entry.scratch = 0;
   status = manifest.validate("m");
   ASSERT_TRUE(status.failed());
-  EXPECT_NE(status.error().str().find("as in other entries"),
-            std::string::npos)
+  EXPECT_NE(status.error().str().find("as in other entries"), std::string::npos)
       << status.error().str();
   for (Manifest::Entry &entry : manifest.entries)
     entry.arena.tickets = 128;
