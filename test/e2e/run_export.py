@@ -2,10 +2,10 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""run_export.py FAMILY WORKDIR [CASE]: submodels as checkpoints of their own.
+"""run_export.py FAMILY WORKDIR [CASE | --all]: submodels as checkpoints of their own.
 
-For every submodel that goldens/ (FAMILY llama) or routed/ has logits for: export
-it, then
+For submodels that goldens/ (FAMILY llama) or routed/ has logits for (without
+--all a choice of them, at least one of every checkpoint): export them, then
 - its tensors are the slices that NumPy cuts of the source's, bit for bit, under
   the names of the layers and towers that are left, in the types stored,
 - compiled as the full model it is, its logits agree with the reference as those
@@ -187,17 +187,19 @@ def main():
     root = E2E / ("goldens" if family == "llama" else "routed")
     groups = {}
     for entry in json.loads((root / "cases.json").read_text())["logits"]:
-        if entry["submodel"] and entry.get("family", "llama") == family and sys.argv[3:] in ([], [entry["case"]]):
+        if entry["submodel"] and entry.get("family", "llama") == family and sys.argv[3:] in ([], ["--all"], [entry["case"]]):
             groups.setdefault((entry["case"], entry["submodel"]), []).append(entry)
-    # Of many submodels that leave one layer, and are otherwise alike, the first
-    # and the last.
-    single = {}
-    for case, submodel in groups:
-        if re.fullmatch(r"skip=[\d+]+", submodel):
-            single.setdefault(case, []).append(submodel)
-    for case, list in single.items():
-        for submodel in list[1:-1]:
-            del groups[case, submodel]
+    if not sys.argv[3:]:
+        # A llama has the same three submodels in every checkpoint, and others one
+        # for each layer that is left alone: a different one of each checkpoint.
+        alike = {}
+        for case, submodel in groups:
+            if family == "llama" or re.fullmatch(r"skip=[\d+]+", submodel):
+                alike.setdefault(case, []).append(submodel)
+        for number, (case, submodels) in enumerate(alike.items()):
+            for submodel in submodels:
+                if submodel != submodels[number % len(submodels)]:
+                    del groups[case, submodel]
     failed, worst = 0, 0.0
     for (case, submodel), entries in groups.items():
         problems, error = check(root / case, family, submodel, entries, work)

@@ -151,12 +151,13 @@ std::string nestc::drawFrontier(const FrontierPicture &picture) {
                    picture.figures[index], kBars, y + 2,
                    across(picture.figures[index]) - kBars, kRow - 3, color);
     for (int64_t layer = 0; layer < numLayers; ++layer)
-      svg += formatv("<rect x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" "
-                     "fill=\"{4}\" fill-opacity=\"{5:f3}\"/>\n",
-                     cellsAt + cell * layer, y + 2, cell > 2 ? cell - 1 : cell,
-                     kRow - 3, color,
-                     static_cast<double>(picture.points[index].widths[layer]) /
-                         static_cast<double>(picture.sizes[layer]));
+      svg += formatv(
+          "<rect x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" "
+          "fill=\"{4}\" fill-opacity=\"{5:f3}\"/>\n",
+          cellsAt + cell * layer, y + 2, cell > 2 ? cell - 1 : cell, kRow - 3,
+          color,
+          0.1 + 0.9 * static_cast<double>(picture.points[index].widths[layer]) /
+                    static_cast<double>(picture.sizes[layer]));
   }
   if (static_cast<double>(picture.budget) <= most)
     svg += formatv("<line x1=\"{0:f2}\" y1=\"{1}\" x2=\"{0:f2}\" y2=\"{2}\" "

@@ -37,7 +37,7 @@ TEST(Manifest, TicketsAreTheSameInAllEntries) {
             128 + 2u * 3 * 64 + 2 * 8 + 16);
   Status status = manifest.validate("m");
   ASSERT_TRUE(status.failed());
-  EXPECT_NE(status.error().str().find("arena.tickets is 128"),
+  EXPECT_NE(status.error().str().find("arena.tickets: is 128"),
             std::string::npos)
       << status.error().str();
   EXPECT_NE(status.error().str().find("0 without a GPU"), std::string::npos);
