@@ -18,6 +18,8 @@ struct KernelPipelineOptions {
   bool narrowStreams = false;
   /// Runs kernel-round-attention, which changes the function.
   bool roundAttention = false;
+  /// Runs kernel-split, for generators whose blocks share the work of a tile.
+  bool split = false;
 };
 
 /// From graph operations without axes and layers (behind nest-drop-axes) to

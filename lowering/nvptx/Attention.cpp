@@ -198,10 +198,10 @@ void RowTile::findRange() {
       code.reduceWarp(first, [&](Value a, Value b) { return code.min(a, b); }));
   endKey = code.widen(
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
-  firstCommon = code.reduceWarp(
-      lowest, [&](Value a, Value b) { return code.max(a, b); });
-  endCommon = code.reduceWarp(
-      highest, [&](Value a, Value b) { return code.min(a, b); });
+  firstCommon =
+      code.reduceWarp(lowest, [&](Value a, Value b) { return code.max(a, b); });
+  endCommon = code.reduceWarp(highest,
+                              [&](Value a, Value b) { return code.min(a, b); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -435,8 +435,8 @@ private:
       storeChunk(code.splat(0, 4), to, chunk);
       Value place = tile.place(r);
       code.when(code.less(code.i64(-1), place), [&] {
-        Value x = loadChunk(
-            q.element(), code.at(q.pointer, q.element(), place), chunk);
+        Value x = loadChunk(q.element(), code.at(q.pointer, q.element(), place),
+                            chunk);
         storeChunk(code.fmul(x, code.splat(shape.scale, 4)), to, chunk);
       });
     });

@@ -26,13 +26,13 @@ namespace {
 class ExactAttention : TensorAttention {
 public:
   ExactAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile,
-     const TensorSizes &sizes)
+                 const TensorSizes &sizes)
       : TensorAttention(in, op, tile, sizes) {}
 
   void run() {
-    queries = code.add(
-        shared, code.add(mul(rowWarp, sizes.steps * sizes.parts * fragmentBytes),
-                         code.i32(sizes.queryAt)));
+    queries = code.add(shared, code.add(mul(rowWarp, sizes.steps * sizes.parts *
+                                                         fragmentBytes),
+                                        code.i32(sizes.queryAt)));
     queries = code.opaque(code.add(queries, mul(lane, 16)));
     prepareCopies();
     copyAt(first, sourcesAt(first), {code.i32(0)});
@@ -327,9 +327,9 @@ private:
 StageShape nvptx::exactStage(kernel::AttentionOp op, bool narrow) {
   HeadShape shape(op);
   int64_t rowBytes = TensorSizes::rowBytesOf(shape);
-  TensorSizes sizes(
-      shape, narrow, /*parts=*/shape.stored.isF16() ? 2 : 3, /*warps=*/4,
-      std::max<int64_t>(16, (narrow ? 32 : 64) * 128 / rowBytes));
+  TensorSizes sizes(shape, narrow, /*parts=*/shape.stored.isF16() ? 2 : 3,
+                    /*warps=*/4,
+                    std::max<int64_t>(16, (narrow ? 32 : 64) * 128 / rowBytes));
   return StageShape{sizes.threads, sizes.shared, sizes.rows,
                     [=](Kernel::Inside &in, RowTile &tile) {
                       ExactAttention(in, op, tile, sizes).run();

@@ -26,7 +26,7 @@ namespace {
 class RoundedAttention : TensorAttention {
 public:
   RoundedAttention(Kernel::Inside &in, kernel::AttentionOp op, RowTile &tile,
-     const TensorSizes &sizes)
+                   const TensorSizes &sizes)
       : TensorAttention(in, op, tile, sizes) {}
   void run();
 
@@ -48,7 +48,8 @@ private:
 };
 } // namespace
 
-// Through the second stage, 16 bytes of memory a lane. Rows that are none are 0.
+// Through the second stage, 16 bytes of memory a lane. Rows that are none are
+// 0.
 void RoundedAttention::loadQueries() {
   const Buffer &q = in[op.getQ()];
   Type type = q.element();
@@ -86,15 +87,15 @@ void RoundedAttention::loadQueries() {
     }
     Value byte = mul(column, 2 * width);
     byte = code.bitXor(byte, code.shiftLeft(bits(row, 7), 4));
-    moves.push_back({words, code.add(mul(row, sizes.rowBytes), byte),
-                     used == rowLanes ? Value()
-                                      : code.less(column, code.i32(used))});
+    moves.push_back(
+        {words, code.add(mul(row, sizes.rowBytes), byte),
+         used == rowLanes ? Value() : code.less(column, code.i32(used))});
   }
   for (const Move &move : moves) {
     auto store = [&] {
-      LLVM::StoreOp::create(
-          code, move.words,
-          code.sharedAt(stages, move.to, sizes.stageBytes), 2 * width);
+      LLVM::StoreOp::create(code, move.words,
+                            code.sharedAt(stages, move.to, sizes.stageBytes),
+                            2 * width);
     };
     if (move.isUsed)
       code.when(move.isUsed, store);
@@ -105,9 +106,9 @@ void RoundedAttention::loadQueries() {
   Value row = code.add(mul(rowWarp, 16), bits(lane, 15));
   Value chunk = code.shiftRight(lane, 4);
   for (int64_t step = 0; step < sizes.steps; ++step)
-    queries.push_back(code.loadMatrices(
-        code.sharedAt(matrixAt(row, chunk, step % 4), Value(),
-                      sizes.stageBytes + step / 4 * 128)));
+    queries.push_back(
+        code.loadMatrices(code.sharedAt(matrixAt(row, chunk, step % 4), Value(),
+                                        sizes.stageBytes + step / 4 * 128)));
 }
 
 void RoundedAttention::run() {
@@ -141,8 +142,8 @@ void RoundedAttention::run() {
   }
   Value stop = code.min(wholeUpTo(tile.endCommon),
                         code.sub(wholeUpTo(end), code.i32(1)));
-  stop = code.add(
-      start, bits(code.max(code.sub(stop, start), code.i32(0)), -2));
+  stop =
+      code.add(start, bits(code.max(code.sub(stop, start), code.i32(0)), -2));
   state = unmasked(start, stop, state);
   state = masked(stop, all, state);
   finish({{LLVM::FNegOp::create(code, state[0]),
@@ -221,9 +222,8 @@ RoundedAttention::State RoundedAttention::masked(Value from, Value to,
   return State(loop.getResults().drop_back());
 }
 
-void RoundedAttention::piece(
-    Stage stage, State &state,
-    function_ref<void(MutableArrayRef<Value>)> mask) {
+void RoundedAttention::piece(Stage stage, State &state,
+                             function_ref<void(MutableArrayRef<Value>)> mask) {
   int64_t blocks = sizes.keys / 16;
   SmallVector<Value> scores(8 * blocks, code.f32(0));
   for (int64_t step = 0; step < sizes.steps; ++step)
@@ -269,16 +269,16 @@ void RoundedAttention::softmax(MutableArrayRef<Value> scores, State &state) {
       }
     for (int64_t mask : {1, 2})
       top = code.maxNumber(top, code.shuffleXor(top, mask));
-    Value exceeds = arith::CmpFOp::create(code, arith::CmpFPredicate::OGT,
-                                          code.fma(top, scale, state[h]),
-                                          code.f32(8));
+    Value exceeds =
+        arith::CmpFOp::create(code, arith::CmpFPredicate::OGT,
+                              code.fma(top, scale, state[h]), code.f32(8));
     far = far ? Value(arith::OrIOp::create(code, far, exceeds)) : exceeds;
   }
   state = code.choose(code.anyLane(far), state, [&] {
     State next(state);
     for (int64_t h = 0; h < 2; ++h) {
-      next[h] = code.minNumber(
-          state[h], code.fmul(tops[h], code.f32(-shape.scale)));
+      next[h] =
+          code.minNumber(state[h], code.fmul(tops[h], code.f32(-shape.scale)));
       Value factor = code.exp2(code.fsub(next[h], state[h]));
       // Columns of the sum are equal: only the first is looked at.
       Value &sum = next[sumsAt + 2 * h];

@@ -28,9 +28,10 @@ TensorSizes::TensorSizes(const HeadShape &shape, bool narrow, int64_t parts,
   keyWarps = narrow ? warps / columnWarps : 1;
   groupWarps = rowWarps * columnWarps;
   // Whole chunks of 128 bytes: their swizzle is that of the row's start.
-  pairs = columnWarps == 1 ? steps
-                           : static_cast<int64_t>(llvm::alignTo(
-                                 llvm::divideCeil(steps, 2), 4));
+  pairs =
+      columnWarps == 1
+          ? steps
+          : static_cast<int64_t>(llvm::alignTo(llvm::divideCeil(steps, 2), 4));
   tiles = columnWarps == 1 ? shape.headDim / 8 : 2 * pairs;
   rows = 16 * rowWarps;
   queryAt = RowTile::bytes(rows);
@@ -101,15 +102,13 @@ void TensorAttention::prepareCopies() {
   copyRow = code.add(warpRow, laneRow);
   rowsPerCopy = warpSize / chunks;
   copies = sizes.keys / sizes.groupWarps / rowsPerCopy;
-  Value to =
-      code.add(mul(copyRow, sizes.rowBytes),
-               code.shiftLeft(code.bitXor(chunk, bits(copyRow, 7)), 4));
+  Value to = code.add(mul(copyRow, sizes.rowBytes),
+                      code.shiftLeft(code.bitXor(chunk, bits(copyRow, 7)), 4));
   // Rows further on have other low bits.
   for (int64_t i = 0; i < 8 / rowsPerCopy && i < copies; ++i)
     copyTo.push_back(code.opaque(code.add(
         stages, code.bitXor(to, code.i32((i * rowsPerCopy % 8) << 4)))));
-  copyOrigin =
-      (copies - 1) * rowsPerCopy * bytes < copyReach ? 0 : copyReach;
+  copyOrigin = (copies - 1) * rowsPerCopy * bytes < copyReach ? 0 : copyReach;
   Value byte = code.add(mul(copyRow, bytes), mul(chunk, 16));
   for (Value cache : {op.getK(), op.getV()}) {
     Value pointer = code.at(in[cache].pointer, shape.stored, tile.head);
@@ -152,12 +151,11 @@ void TensorAttention::copy(ArrayRef<Value> sources, Stage stage, Value rest) {
         size = code.select(code.less(code.i32(i * rowsPerCopy), rest),
                            code.i32(16), code.i32(0));
       for (auto [which, source] : llvm::enumerate(sources))
-        code.copyAsync(
-            code.sharedAt(copyTo[i % copyTo.size()], stage.offset,
-                          copyByte(i, which) + stage.byte),
-            code.byteAt(source, i * rowsPerCopy * 2 * shape.headDim -
-                                    copyOrigin),
-            size);
+        code.copyAsync(code.sharedAt(copyTo[i % copyTo.size()], stage.offset,
+                                     copyByte(i, which) + stage.byte),
+                       code.byteAt(source, i * rowsPerCopy * 2 * shape.headDim -
+                                               copyOrigin),
+                       size);
     }
   };
   if (hasChunk)
@@ -181,8 +179,8 @@ void TensorAttention::copyAt(Value key, ArrayRef<Value> sources, Stage stage) {
 
 Value TensorAttention::matrixAt(Value row, Value chunk, int64_t pair) {
   Value place = code.bitXor(code.add(chunk, code.i32(2 * pair)), bits(lane, 7));
-  return code.add(stages, code.add(mul(row, sizes.rowBytes),
-                                   code.shiftLeft(place, 4)));
+  return code.add(stages,
+                  code.add(mul(row, sizes.rowBytes), code.shiftLeft(place, 4)));
 }
 
 // Chunks further on are an exclusive or away, up to the fourth pair an address
@@ -203,9 +201,9 @@ void TensorAttention::prepareMatrices() {
 
 SmallVector<Value> TensorAttention::keyMatrices(Stage stage, int64_t n,
                                                 int64_t step) {
-  return code.loadMatrices(code.sharedAt(
-      keyAt[step % 4], stage.offset,
-      stage.byte + 16 * n * sizes.rowBytes + step / 4 * 128));
+  return code.loadMatrices(
+      code.sharedAt(keyAt[step % 4], stage.offset,
+                    stage.byte + 16 * n * sizes.rowBytes + step / 4 * 128));
 }
 
 SmallVector<Value> TensorAttention::valueMatrices(Stage stage, int64_t n,
@@ -293,10 +291,9 @@ void TensorAttention::store(const Result &result) {
     Value factor = code.fdiv(code.f32(1), result.sums[h]);
     Value all = code.f32(0);
     Value row = code.narrow(rowOf(h));
-    Value at = code.bitXor(
-        code.add(mul(quad, 2 * bytes),
-                 mul(columnWarp, 8 * bytes * sizes.tiles)),
-        swizzle(row));
+    Value at = code.bitXor(code.add(mul(quad, 2 * bytes),
+                                    mul(columnWarp, 8 * bytes * sizes.tiles)),
+                           swizzle(row));
     at = code.add(mul(row, rowBytes), at);
     for (int64_t i = 0; i < sizes.tiles; ++i) {
       Value low = code.fmul(result.outs[4 * i + 2 * h], factor);
@@ -325,11 +322,11 @@ void TensorAttention::store(const Result &result) {
       from = code.add(base, code.add(mul(row, rowBytes), from));
       Value place = tile.place(code.widen(row));
       code.when(code.less(code.i64(-1), place), [&] {
-        Value words = LLVM::LoadOp::create(
-            code, code.i32Vector(4), code.sharedAt(from, Value(), 0), 16);
+        Value words = LLVM::LoadOp::create(code, code.i32Vector(4),
+                                           code.sharedAt(from, Value(), 0), 16);
         Value to = code.global(code.at(out.pointer, type, place));
-        LLVM::StoreOp::create(
-            code, words, code.byteAt(to, code.widen(mul(chunk, 16))), 16);
+        LLVM::StoreOp::create(code, words,
+                              code.byteAt(to, code.widen(mul(chunk, 16))), 16);
       });
     }
   };
@@ -354,14 +351,14 @@ void TensorAttention::merge(const Result &result) {
       code.storeWide(f32, pairOf(result.maxima[h], result.sums[h]),
                      code.sharedAt(to, Value(), 4 * shape.headDim));
     });
-    to = code.add(to,
-                  code.add(mul(quad, 8), mul(columnWarp, 32 * sizes.tiles)));
+    to =
+        code.add(to, code.add(mul(quad, 8), mul(columnWarp, 32 * sizes.tiles)));
     for (int64_t i = 0; i < sizes.tiles; ++i)
       whereColumn(i, [&] {
-        code.storeWide(f32,
-                       pairOf(result.outs[4 * i + 2 * h],
-                              result.outs[4 * i + 2 * h + 1]),
-                       code.sharedAt(to, Value(), 32 * i));
+        code.storeWide(
+            f32,
+            pairOf(result.outs[4 * i + 2 * h], result.outs[4 * i + 2 * h + 1]),
+            code.sharedAt(to, Value(), 32 * i));
       });
   }
   code.barrier();

@@ -267,10 +267,11 @@ int Compilation::lowerAndPackage() {
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(
-            manager,
-            {/*narrowStreams=*/gpu.has_value(),
-             /*roundAttention=*/gpu && !arguments.has("--exact-attention")});
+        KernelPipelineOptions options;
+        options.narrowStreams = options.split = gpu.has_value();
+        options.roundAttention =
+            gpu.has_value() && !arguments.has("--exact-attention");
+        buildKernelPipeline(manager, options);
       }))
     return code;
   if (int code = endPhase(Phase::Kernels, stop); code || stop)
