@@ -212,7 +212,8 @@ rt::Status describeEntries(ModuleOp module,
         auto attr = arena.getAs<IntegerAttr>(key);
         return attr ? attr.getInt() : 0;
       };
-      entry.arena = {bytes("per_row"), bytes("per_sequence"), bytes("fixed")};
+      entry.arena = {bytes("per_row"), bytes("per_sequence"), bytes("fixed"),
+                     bytes("tickets")};
     }
     manifest.entries.push_back(std::move(entry));
   }
