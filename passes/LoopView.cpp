@@ -73,7 +73,9 @@ LoopView::Loops allLoops(Value value) {
 }
 
 std::optional<LoopView> viewLinalg(linalg::LinalgOp op) {
-  if (!op.hasPureTensorSemantics() || !isMemoryEffectFree(op))
+  if (!op.hasPureTensorSemantics() ||
+      !llvm::all_of(*op.getBlock(),
+                    [](Operation &op) { return isMemoryEffectFree(&op); }))
     return std::nullopt;
   LoopView view;
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();

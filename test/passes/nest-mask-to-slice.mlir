@@ -204,3 +204,29 @@ func.func @computed_mask(%x: tensor<2x4xf32>, %w: tensor<4x3xf32>, %i: tensor<2x
   %y = linalg.matmul ins(%m, %w : tensor<2x4xf32>, tensor<4x3xf32>) outs(%i : tensor<2x3xf32>) -> tensor<2x3xf32>
   return %y : tensor<2x3xf32>
 }
+
+// -----
+
+// Reshapes of other dimensions stand between mask and product.
+// CHECK-LABEL: func.func @reshapes
+// CHECK: linalg.batch_matmul {{.*}} -> tensor<?x3x2xf32>
+// CHECK: %[[C:.+]] = tensor.collapse_shape %{{.*}} {{\[\[}}0, 1], [2]] : tensor<?x3x2xf32> into tensor<?x2xf32>
+// CHECK: %[[E:.+]] = tensor.expand_shape %[[C]] {{\[\[}}0, 1], [2, 3]] output_shape [%{{.*}}, 1, 2, 1] : tensor<?x2xf32> into tensor<?x1x2x1xf32>
+// CHECK: tensor.collapse_shape %[[E]] {{\[\[}}0, 1], [2, 3]] : tensor<?x1x2x1xf32> into tensor<?x2xf32>
+// CHECK: linalg.matmul ins(%{{.*}}, %{{.*}} : tensor<?x2xf32>, tensor<2x5xf32>)
+func.func @reshapes(%x: tensor<?x3x2xf32>, %w1: tensor<?x2x4xf32>, %w2: tensor<4x5xf32>, %i4: tensor<?x3x4xf32>, %i5: tensor<?x5xf32>, %n: index) -> tensor<?x5xf32> {
+  %mask = arith.constant dense<[[[1.0, 1.0, 0.0, 0.0]]]> : tensor<1x1x4xf32>
+  %h = linalg.batch_matmul ins(%x, %w1 : tensor<?x3x2xf32>, tensor<?x2x4xf32>) outs(%i4 : tensor<?x3x4xf32>) -> tensor<?x3x4xf32>
+  %flat = tensor.collapse_shape %mask [[0, 1, 2]] : tensor<1x1x4xf32> into tensor<4xf32>
+  %m = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d1, d2)>, affine_map<(d0, d1, d2) -> (d2)>, affine_map<(d0, d1, d2) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%h, %flat : tensor<?x3x4xf32>, tensor<4xf32>) outs(%i4 : tensor<?x3x4xf32>) {
+  ^bb0(%in: f32, %keep: f32, %out: f32):
+    %0 = arith.mulf %in, %keep : f32
+    linalg.yield %0 : f32
+  } -> tensor<?x3x4xf32>
+  %c = tensor.collapse_shape %m [[0, 1], [2]] : tensor<?x3x4xf32> into tensor<?x4xf32>
+  %e = tensor.expand_shape %c [[0, 1], [2, 3]] output_shape [%n, 1, 4, 1] : tensor<?x4xf32> into tensor<?x1x4x1xf32>
+  %d = tensor.collapse_shape %e [[0, 1], [2, 3]] : tensor<?x1x4x1xf32> into tensor<?x4xf32>
+  %y = linalg.matmul ins(%d, %w2 : tensor<?x4xf32>, tensor<4x5xf32>) outs(%i5 : tensor<?x5xf32>) -> tensor<?x5xf32>
+  return %y : tensor<?x5xf32>
+}
