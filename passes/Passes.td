@@ -37,6 +37,36 @@ def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestMaskToSlice : Pass<"nest-mask-to-slice", "::mlir::ModuleOp"> {
+  let summary = "Compute only the columns that a constant mask leaves";
+  let description = [{
+    A multiplication (or a select) by a constant mask 1^k 0^(n-k) along one
+    dimension is replaced by a slice: what is 0 behind column k adds nothing to
+    a sum of products, so operands of that contraction have k columns, and so
+    has everything before that nobody else reads in full. Weights become
+    slices: constants are cut, a `nest.weight` gets a smaller `box` (a second
+    symbol of the same key where others read it in full), anything else a
+    `tensor.extract_slice`. Works on linalg with tensors, elementwise arith and
+    math, and the row-wise operations of `nest`.
+
+    Legal is what is proved. Every operation along the axis from the mask to its
+    contractions maps a masked 0 to 0, by folding its scalar body: gelu, silu,
+    relu and its square, tanh, a product with anything; no sigmoid, no exp, no
+    bias added behind the mask, no division by what may be 0. Only sums reduce
+    over it. What reads a masked value otherwise keeps its mask, with a remark at
+    that operation. So does a mask that is no prefix, has other numbers than 0 and
+    1, leaves no column, or is no constant. What reads all columns before the mask (a norm)
+    keeps them: the value is computed in full and sliced, with a remark. A
+    dimension on a nested axis is left to `nest-specialize`.
+
+    0 times NaN or infinity, which a masked graph makes a NaN, is 0 here, and the
+    sign of a zero does not count. Running the pass again changes nothing.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def NestExpandRows : Pass<"nest-expand-rows", "::mlir::ModuleOp"> {
   let summary = "Expand nest.on to gathers, bodies on packed streams, and spreads";
   let description = [{
