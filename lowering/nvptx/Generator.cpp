@@ -114,6 +114,12 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
           });
   if (failed(result))
     return failure();
+  for (const Stage &stage : kernel.stages)
+    if (stage.shared > sharedBytes)
+      return def.getKernel()->emitOpError()
+             << "needs " << stage.shared << " bytes of shared memory for "
+             << kernels[stage.index] << ", a block of the target has at most "
+             << sharedBytes << "; compile for another --target";
   definitions[def.getSymName()] = {def, std::move(kernel.stages)};
   return success();
 }

@@ -39,7 +39,7 @@ struct Problem {
 class GpuAttention : public testing::Test {
 protected:
   std::unique_ptr<Compiled> compile(const Problem &p,
-                                    const string &level = "sm_80") {
+                                    const string &level = gpuLevel()) {
     string tokens = p.staticTokens ? to_string(p.tokens) : "?";
     string stream =
         "memref<?x" + tokens + "x" + to_string(p.heads * p.headDim) + "x";

@@ -124,7 +124,7 @@ protected:
           types[0] + "\nkernel.launch @k(" + names + ") : " + all +
           "\nreturn\n}\n";
     }
-    auto code = std::make_unique<Compiled>(module, "sm_80");
+    auto code = std::make_unique<Compiled>(module, gpuLevel());
     EXPECT_EQ(code->error, "");
     return code;
   }
@@ -380,6 +380,7 @@ TEST_F(GpuMatmul, Unaligned) {
         uint64_t wide = 0;
         for (auto &[name, counts] : profile.opcodes)
           if (name.find("ld.global.v4") != string::npos ||
+              name.find("ld.global.v2.b64") != string::npos ||
               name.find("cp.async.cg") != string::npos)
             wide += counts.warps;
         EXPECT_EQ(wide > 0, shift == 16);
