@@ -27,7 +27,8 @@ struct KernelModel
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand,
                               const AnalysisState &) const {
     auto kernel = cast<KernelOp>(op);
-    return !kernel.isDpsInit(&operand) || kernel.readsOutput();
+    return !kernel.isDpsInit(&operand) ||
+           (kernel.readsOutput() && &operand == kernel.getDpsInitOperand(0));
   }
 
   /// The same operation on buffers, without results.

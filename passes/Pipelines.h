@@ -16,6 +16,8 @@ namespace nestc {
 struct KernelPipelineOptions {
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;
+  /// Runs kernel-fold-norms, for generators that take parts of norms.
+  bool foldNorms = false;
 };
 
 /// From graph operations without axes and layers (behind nest-drop-axes) to

@@ -212,7 +212,8 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
       }
       return Grid{tiles, {}, {}};
     };
-    kernel.stage(way.tile.threads, shared, grid, body);
+    kernel.stage(way.tile.threads, shared + factorBytes(matmul, way.tile), grid,
+                 body);
   };
 
   if (matmul.stored.isF32()) {

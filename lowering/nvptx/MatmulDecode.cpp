@@ -38,7 +38,9 @@ DecodeTile DecodeTile::of(const Matmul &matmul) {
   DecodeTile tile{{16, 0, warps * warpSize}, 0, 0};
   // Wide tiles read `a` less often; four accumulators are enough.
   tile.perSlot = 4 / matmul.products;
-  while (tile.perSlot > 1 &&
+  // A slice of squares is one block's.
+  kernel::MatmulOp op = matmul.op;
+  while (tile.perSlot > 1 && !op.getSquares() &&
          matmul.columns / (slots * tile.perSlot) < enoughBlocks)
     tile.perSlot /= 2;
   tile.columns = slots * tile.perSlot;
@@ -319,6 +321,9 @@ void nvptx::multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                               const DecodeTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
-  code.when(code.less(code.i32(0), place.rows),
-            [&] { DecodeKernel(in, matmul, tile, place).run(); });
+  place.factors = tile.sharedBytes(matmul);
+  code.when(code.less(code.i32(0), place.rows), [&] {
+    writeFactors(in, matmul, tile, place, /*wide=*/true);
+    DecodeKernel(in, matmul, tile, place).run();
+  });
 }

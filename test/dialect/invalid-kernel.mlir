@@ -594,3 +594,123 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
   %0 = kernel.softmax ins(%x : tensor<?x?x8xf32>) rows(%f : tensor<3xi32>) sets [0, 1] over_rows outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
+
+// -----
+
+// K25: scaled and squares come together.
+func.func @k25(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K25] writes only one of scaled and squares, or has gains for neither}}
+  %0:2 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>
+  return
+}
+
+// -----
+
+// K25: gains are for scaled.
+func.func @k25_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K25] writes only one of scaled and squares, or has gains for neither}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g : tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K25: the output is exact.
+func.func @k25_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
+  // expected-error @below {{[K25] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xbf16>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K25: of one product.
+func.func @k25_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K25] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32, %a2: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K25: scaled is f32 or bf16.
+func.func @k25_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
+  // expected-error @below {{[K25] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%h : tensor<?x?x64xf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K25: a column of squares for 32.
+func.func @k25_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K25] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%h : tensor<?x?x1xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x1xf32>
+  return
+}
+
+// -----
+
+// K25: gains are columns of the output.
+func.func @k25_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K25] has 2 gains; legal are none, one and one for each group}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K26: squares of the rows of a.
+func.func @k26(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K26] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%h : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K26: an epsilon is not negative.
+func.func @k26_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K26] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%q : tensor<?x?x2xf32>) epsilon -1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K26: it is for squares.
+func.func @k26_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K26] has only one of squares and an epsilon}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) attributes {epsilon = 1.0 : f32} {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
