@@ -57,14 +57,13 @@ FloatAttr matchScale(Value value, Value sum, int64_t columns) {
   return epsilon;
 }
 
-/// What a kernel computes, if it is an RMS norm of whole rows, each read where
-/// it is written. Nothing but products of the three may follow: what they are
-/// multiplied by has to be linear.
+/// What a kernel computes, if it is an RMS norm of whole rows: no more than a
+/// product of the three.
 std::optional<Norm> matchNorm(RowwiseOp op) {
   int64_t columns =
       cast<RankedTensorType>(op.getOut().getType()).getShape().back();
   auto maps = llvm::to_vector(op.getMaps().getAsValueRange<AffineMapAttr>());
-  if (op.getGathers() || op.readsOutput() || op.getBodies().size() != 2 ||
+  if (op.readsOutput() || op.getBodies().size() != 2 ||
       static_cast<int64_t>(op.getGroup()) != columns || maps.empty() ||
       maps.size() > 2)
     return std::nullopt;
@@ -126,13 +125,46 @@ SmallVector<MatmulOp> productsOf(Value stream, Type &type) {
   return products;
 }
 
-/// Whether `op` can write what the products of its output's norm take.
-bool canWrite(MatmulOp op, RowwiseOp norm, size_t gains) {
+/// Whether `op` can write what the products of its output's norm take, over the
+/// rows of `sets`.
+bool canWrite(MatmulOp op, size_t gains, Value offsets,
+              std::optional<ArrayRef<int64_t>> sets) {
   return op && !op.getScaled() && op.getNumProducts() == 1 &&
-         !op.getScatters() && op.getOffsets() == norm.getOffsets() &&
-         op.getSets() == norm.getSets() &&
+         !op.getScatters() && op.getOffsets() == offsets &&
+         op.getSets() == sets &&
          getElementTypeOrSelf(op.getOut().getType()).isF32() &&
          (gains <= 1 || gains == op.getGroups());
+}
+
+/// The kernel that makes a stream, if it does nothing but gather rows.
+RowwiseOp gatherOf(Value stream) {
+  auto op = stream.getDefiningOp<RowwiseOp>();
+  if (!op || !op.getGathers() || op.readsOutput() ||
+      op.getInputs().size() != 1 || op.getBodies().size() != 1)
+    return {};
+  Block &body = op.getBodies().front().front();
+  return body.getTerminator()->getOperand(0) == body.getArgument(0)
+             ? op
+             : RowwiseOp();
+}
+
+/// Whether the products can gather their rows themselves.
+bool canGather(RowwiseOp gather, ArrayRef<MatmulOp> products) {
+  return llvm::all_of(products, [&](MatmulOp product) {
+    return !product.getGathers() &&
+           product.getOffsets() == gather.getOffsets() &&
+           product.getSets() == gather.getSets() &&
+           (!product.getIndices() ||
+            product.getIndices() == gather.getIndices());
+  });
+}
+
+/// Erases a kernel that nothing uses, and the tensor made for it.
+void drop(RowwiseOp op) {
+  auto empty = op.getOut().getDefiningOp<tensor::EmptyOp>();
+  op.erase();
+  if (empty && empty->use_empty())
+    empty.erase();
 }
 
 void fold(RowwiseOp rowwise) {
@@ -140,12 +172,22 @@ void fold(RowwiseOp rowwise) {
   auto empty = rowwise.getOut().getDefiningOp<tensor::EmptyOp>();
   if (!norm || !empty)
     return;
-  auto producer = norm->x.getDefiningOp<MatmulOp>();
   Type type;
   SmallVector<MatmulOp> products = productsOf(rowwise.getResult(0), type);
   // x * gain may be beyond what f16 has where the norm is not.
-  if (products.empty() || type.isF16() ||
-      !canWrite(producer, rowwise, norm->gains.size()))
+  if (products.empty() || type.isF16())
+    return;
+  // The norm of gathered rows is a gather of the norm of all.
+  RowwiseOp gather = rowwise.getGathers() ? rowwise : gatherOf(norm->x);
+  if (gather &&
+      (gather.getOffsets() != rowwise.getOffsets() ||
+       gather.getSets() != rowwise.getSets() || !canGather(gather, products)))
+    return;
+  Value x = gather ? gather.getInputs().front() : norm->x;
+  auto producer = x.getDefiningOp<MatmulOp>();
+  if (!canWrite(producer, norm->gains.size(),
+                gather ? Value() : rowwise.getOffsets(),
+                gather ? std::nullopt : rowwise.getSets()))
     return;
   auto isLate = [&](Value size) {
     Operation *definition = size.getDefiningOp();
@@ -156,7 +198,7 @@ void fold(RowwiseOp rowwise) {
 
   OpBuilder b(producer);
   Location loc = producer.getLoc();
-  auto stream = cast<RankedTensorType>(norm->x.getType());
+  auto stream = cast<RankedTensorType>(x.getType());
   SmallVector<int64_t> shape(stream.getShape());
   Value scaled =
       tensor::EmptyOp::create(b, loc, shape, type, empty.getDynamicSizes());
@@ -176,12 +218,17 @@ void fold(RowwiseOp rowwise) {
     product.getAMutable().set(written.getResult(1));
     product.getNormedMutable().assign(written.getResult(2));
     product.setEpsilonAttr(norm->epsilon);
+    if (!gather)
+      continue;
+    product.getIndicesMutable().assign(gather.getIndices());
+    product.setGathers(true);
   }
   producer.getResult(0).replaceAllUsesWith(written.getResult(0));
   producer.erase();
-  rowwise.erase();
-  if (empty->use_empty())
-    empty.erase();
+  bool isOwn = gather == rowwise;
+  drop(rowwise);
+  if (gather && !isOwn && gather->use_empty())
+    drop(gather);
 }
 
 struct KernelFoldNorms : impl::KernelFoldNormsBase<KernelFoldNorms> {

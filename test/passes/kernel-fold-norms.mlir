@@ -27,19 +27,19 @@ func.func @fold(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: t
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -68,19 +68,19 @@ func.func @chain(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: 
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xf32>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -89,19 +89,19 @@ func.func @chain(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: 
   } -> tensor<?x2x96xf32>
   %empty_0 = tensor.empty(%n) : tensor<?x2x96xf32>
   %3 = kernel.rowwise ins(%2, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty_0 : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 2.0 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %4 = kernel.matmul ins(%3 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xf32>) by [] outs(%0 : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -124,21 +124,142 @@ func.func @sets(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %f: t
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g0, %g1, %g2 : tensor<?x2x96xf32>, tensor<96xf32>, tensor<96xf32>, tensor<96xf32> by [#rc, #sg]) group 96 rows(%f : tensor<4xi32>) sets [0, 3] outs(%empty : tensor<?x2x96xf32>) attributes {groups = 3 : i64} {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w0, %w1, %w2 : tensor<96x96xbf16>, tensor<96x96xbf16>, tensor<96x96xbf16>) by [] rows(%f : tensor<4xi32>) sets [0, 3] outs(%y : tensor<?x2x96xf32>) attributes {groups = 3 : i64} {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  return %2 : tensor<?x2x96xf32>
+}
+
+// Gathered rows: products gather what was written for all of them.
+// CHECK-LABEL: func.func @gathered
+// CHECK-SAME: %[[F:[a-z0-9]+]]: tensor<2xi32>, %[[I:[a-z0-9]+]]: tensor<?x2xi32>, %[[Y:[a-z0-9]+]]: tensor<?x2x96xf32>, %[[Z:[a-z0-9]+]]: tensor<?x2x96xf32>)
+// CHECK: %[[OUT:.*]]:3 = kernel.matmul ins(%{{.*}}) weights({{.*}}) by [] gains
+// CHECK: %[[COPY:.*]] = kernel.rowwise ins(%[[OUT]]#0
+// CHECK-NOT: kernel.rowwise
+// CHECK-NOT: tensor.empty
+// CHECK: kernel.matmul ins(%[[OUT]]#1 : tensor<?x2x96xbf16>) normed(%[[OUT]]#2 : {{.*}} rows(%[[F]], %[[I]] : {{.*}}) sets [0, 1] gathers outs(%[[Y]]
+// CHECK: kernel.matmul ins(%[[COPY]]
+func.func @gathered(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %f: tensor<2xi32>, %i: tensor<?x2xi32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>) -> (tensor<?x2x96xf32>, tensor<?x2x96xf32>) {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %empty_0 = tensor.empty(%n) : tensor<?x2x96xf32>
+  %1 = kernel.rowwise ins(%0 : tensor<?x2x96xf32> by [#rc]) group 96 rows(%f, %i : tensor<?x2xi32> : tensor<2xi32>) sets [0, 1] gathers outs(%empty_0 : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %old: f32):
+    kernel.yield %v : f32
+  } -> tensor<?x2x96xf32>
+  %empty = tensor.empty(%n) : tensor<?x2x96xf32>
+  %2 = kernel.rowwise ins(%1, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 rows(%f : tensor<2xi32>) sets [0, 1] outs(%empty : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %3 = kernel.matmul ins(%2 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f : tensor<2xi32>) sets [0, 1] outs(%y : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %4 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f : tensor<2xi32>) sets [0, 1] outs(%z : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  return %3, %4 : tensor<?x2x96xf32>, tensor<?x2x96xf32>
+}
+
+// The same in one kernel.
+// CHECK-LABEL: func.func @gathers
+// CHECK: %[[OUT:.*]]:3 = kernel.matmul ins(%{{.*}}) weights({{.*}}) by [] gains
+// CHECK-NOT: kernel.rowwise
+// CHECK: kernel.matmul ins(%[[OUT]]#1 {{.*}} normed(%[[OUT]]#2 {{.*}} gathers outs
+// CHECK: return
+func.func @gathers(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %f: tensor<2xi32>, %i: tensor<?x2xi32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>) -> tensor<?x2x96xf32> {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %empty = tensor.empty(%n) : tensor<?x2x96xf32>
+  %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 rows(%f, %i : tensor<?x2xi32> : tensor<2xi32>) sets [0, 1] gathers outs(%empty : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f : tensor<2xi32>) sets [0, 1] outs(%y : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  return %2 : tensor<?x2x96xf32>
+}
+
+// Products of packed rows that are others than those that were gathered.
+// CHECK-LABEL: func.func @no_change_gathered
+// CHECK-NOT: scaled
+// CHECK: kernel.rowwise
+// CHECK-NOT: normed
+// CHECK: return
+func.func @no_change_gathered(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %f: tensor<2xi32>, %i: tensor<?x2xi32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>, %e: tensor<2xi32>) -> tensor<?x2x96xf32> {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %empty = tensor.empty(%n) : tensor<?x2x96xf32>
+  %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 rows(%f, %i : tensor<?x2xi32> : tensor<2xi32>) sets [0, 1] gathers outs(%empty : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%e : tensor<2xi32>) sets [0, 1] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
     %r = arith.addf %old, %acc : f32
     kernel.yield %r : f32
@@ -160,19 +281,19 @@ func.func @no_change_f16(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf3
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -196,19 +317,19 @@ func.func @no_change_reader(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -225,7 +346,7 @@ func.func @no_change_reader(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96
 // CHECK: kernel.rowwise
 // CHECK-NOT: normed
 // CHECK: return
-func.func @no_change_types(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %y: tensor<?x2x96xf32>, %v: tensor<96x96xf32>) -> tensor<?x2x96xf32> {
+func.func @no_change_types(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %y: tensor<?x2x96xf32>, %u: tensor<96x96xf32>) -> tensor<?x2x96xf32> {
   %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
     %r = arith.addf %old, %acc : f32
@@ -233,26 +354,26 @@ func.func @no_change_types(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96x
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
     %r = arith.addf %old, %acc : f32
     kernel.yield %r : f32
   } -> tensor<?x2x96xf32>
-  %3 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%v : tensor<96x96xf32>) by [] outs(%2 : tensor<?x2x96xf32>) {
+  %3 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%u : tensor<96x96xf32>) by [] outs(%2 : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
     %r = arith.addf %old, %acc : f32
     kernel.yield %r : f32
@@ -269,19 +390,19 @@ func.func @no_change_types(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96x
 func.func @no_change_argument(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %y: tensor<?x2x96xf32>) -> tensor<?x2x96xf32> {
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%x, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -305,19 +426,19 @@ func.func @no_change_bias(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    %q = arith.addf %z, %w : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    %q = arith.addf %norm, %gain : f32
     kernel.yield %q : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
@@ -342,19 +463,19 @@ func.func @no_change_rows(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 rows(%f : tensor<4xi32>) sets [0, 2] outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f : tensor<4xi32>) sets [0, 2] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -378,19 +499,19 @@ func.func @no_change_scatters(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w: f32):
+  ^bb0(%v: f32, %gain: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %y = arith.mulf %v, %scale : f32
-    %z = arith.mulf %y, %w : f32
-    kernel.yield %z : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -414,17 +535,17 @@ func.func @no_change_layer(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96x
   } -> tensor<?x2x96xf32>
   %empty = tensor.empty(%n) : tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w0: f32):
+  ^bb0(%v: f32, %weight: f32):
     kernel.yield %v : f32
   }, {
-  ^bb0(%v: f32, %w0: f32, %sum: f32):
+  ^bb0(%v: f32, %weight: f32, %sum: f32):
     %size = arith.constant 96.0 : f32
     %mean = arith.divf %sum, %size : f32
     %d = arith.subf %v, %mean : f32
     %square = arith.mulf %d, %d : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w0: f32, %sum: f32, %squares: f32, %old: f32):
+  ^bb0(%v: f32, %weight: f32, %sum: f32, %squares: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
@@ -432,8 +553,8 @@ func.func @no_change_layer(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96x
     %variance = arith.divf %squares, %size : f32
     %more = arith.addf %variance, %eps : f32
     %scale = math.rsqrt %more : f32
-    %z = arith.mulf %d, %scale : f32
-    %q = arith.mulf %z, %w0 : f32
+    %unit = arith.mulf %d, %scale : f32
+    %q = arith.mulf %unit, %weight : f32
     kernel.yield %q : f32
   } -> tensor<?x2x96xf32>
   %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
@@ -457,18 +578,18 @@ func.func @no_change_post(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf
     kernel.yield %r : f32
   } -> tensor<?x2x96xf32>
   %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%y : tensor<?x2x96xf32>) {
-  ^bb0(%v: f32, %w0: f32):
+  ^bb0(%v: f32, %weight: f32):
     %square = arith.mulf %v, %v : f32
     kernel.yield %square : f32
   }, {
-  ^bb0(%v: f32, %w0: f32, %sum: f32, %old: f32):
+  ^bb0(%v: f32, %weight: f32, %sum: f32, %old: f32):
     %size = arith.constant 96.0 : f32
     %eps = arith.constant 1.0e-5 : f32
     %mean = arith.divf %sum, %size : f32
     %more = arith.addf %mean, %eps : f32
     %scale = math.rsqrt %more : f32
-    %z = arith.mulf %v, %scale : f32
-    %q = arith.mulf %z, %w0 : f32
+    %unit = arith.mulf %v, %scale : f32
+    %q = arith.mulf %unit, %weight : f32
     %r = arith.addf %old, %q : f32
     kernel.yield %r : f32
   } -> tensor<?x2x96xf32>
