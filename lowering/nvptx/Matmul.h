@@ -30,6 +30,8 @@ struct Matmul {
   int64_t depth;    ///< of the sums
   int64_t products; ///< 1 or 2
   int64_t groups;
+  Value normed;      ///< sums of squares of rows of a, or null
+  float epsilon = 0; ///< that is added to their mean
 
   int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
 };
@@ -90,6 +92,8 @@ void writeFactors(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                   const Place &place, bool wide);
 /// Bytes of shared memory that this takes, behind all others.
 int64_t factorBytes(const Matmul &matmul, const Tile &tile);
+/// The factor of row `row` (i32) of the tile.
+Value factorOf(Device &code, const Place &place, Value row);
 
 /// What the epilogue writes for the products of the output's norm, of `width`
 /// columns from `column` (i64) on.

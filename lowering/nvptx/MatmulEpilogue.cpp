@@ -250,11 +250,8 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
             code, quads[0], quads[1],
             ArrayRef<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
       }
-      if (op.getNormed()) {
-        Value from = code.add(code.sharedAddress(place.factors),
-                              code.mul(row, code.i32(4)));
-        Value factor =
-            code.load(code.getF32Type(), code.sharedAt(from, Value(), 0));
+      if (matmul.normed) {
+        Value factor = factorOf(code, place, row);
         for (Value &sum : arguments)
           sum = code.fmul(sum, code.broadcast(factor, width));
       }

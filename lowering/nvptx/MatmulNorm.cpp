@@ -26,15 +26,14 @@ static constexpr int64_t lanesOfRow = 8;
 static constexpr int64_t loadsInLine = 8;
 
 int64_t nvptx::factorBytes(const Matmul &matmul, const Tile &tile) {
-  kernel::MatmulOp op = matmul.op;
-  return op.getNormed() ? tile.rows * 4 : 0;
+  return matmul.normed ? tile.rows * 4 : 0;
 }
 
 void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
                          const Tile &tile, const Place &place, bool wide) {
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
-  if (!op.getNormed())
+  if (!matmul.normed)
     return;
   int64_t slices = kernel::numNormSlices(matmul.depth);
   int64_t width = wide && slices % 4 == 0 ? 4 : 1;
@@ -44,7 +43,7 @@ void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
   Value first = code.div(thread, code.i32(lanesOfRow));
   Value slice = code.mul(lane, code.i32(width));
   Value last = code.sub(place.rows, code.i32(1));
-  Value base = code.global(in[op.getNormed()].pointer);
+  Value base = code.global(in[matmul.normed].pointer);
   Type f32 = code.getF32Type();
   for (int64_t r = 0; r < tile.rows; r += tile.threads / lanesOfRow) {
     Value row = code.add(first, code.i32(r));
@@ -82,8 +81,7 @@ void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
       sum = code.fadd(sum, code.shuffleXor(sum, mask));
     Value mean = code.fmul(code.broadcast(sum, 1),
                            code.splat(1.0f / float(matmul.depth), 1));
-    float epsilon = op.getEpsilon()->convertToFloat();
-    Value factor = code.rsqrt(code.fadd(mean, code.splat(epsilon, 1)));
+    Value factor = code.rsqrt(code.fadd(mean, code.splat(matmul.epsilon, 1)));
     Value isMine = arith::AndIOp::create(code, code.less(lane, code.i32(1)),
                                          code.less(row, code.i32(tile.rows)));
     code.when(isMine, [&] {
@@ -92,6 +90,12 @@ void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
       code.storeWide(f32, factor, code.sharedAt(to, Value(), 0));
     });
   }
+}
+
+Value nvptx::factorOf(Device &code, const Place &place, Value row) {
+  Value from =
+      code.add(code.sharedAddress(place.factors), code.mul(row, code.i32(4)));
+  return code.load(code.getF32Type(), code.sharedAt(from, Value(), 0));
 }
 
 NormedRows::NormedRows(Kernel::Inside &in, const Matmul &matmul,
