@@ -31,7 +31,9 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
     bool isOut = op.isDpsInit(&operand);
-    if (!isOut || readsOutput)
+    // What kernel.matmul writes beside its output is not read.
+    bool isSecond = isa<MatmulOp>(op) && &operand != op.getDpsInitOperand(0);
+    if (!isOut || (readsOutput && !isSecond))
       effects.emplace_back(MemoryEffects::Read::get(), &operand, 0,
                            /*effectOnFullRegion=*/true,
                            SideEffects::DefaultResource::get());
@@ -381,6 +383,62 @@ LogicalResult EmbedOp::verify() {
   return success();
 }
 
+/// [K27], [K28] The halves of an RMS norm: what is written for the products of
+/// the normalised stream, and what a product of one takes.
+static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
+  auto isSquares = [](Value squares, Value stream) {
+    return elementOf(squares).isF32() &&
+           mayEqual(shapeOf(squares).drop_back(),
+                    shapeOf(stream).drop_back()) &&
+           columnsOf(squares) == numNormSlices(columnsOf(stream));
+  };
+  Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
+  if (!scaled != !squares || (!scaled && !op.getGains().empty()))
+    return check.refuse(27)
+           << "writes only one of scaled and squares, or has gains for neither";
+  if (scaled) {
+    if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
+      return check.refuse(27)
+             << "writes squares beside " << out.getType() << " of "
+             << op.getNumProducts()
+             << " products; legal is an output in f32 of one, not scattered";
+    Type element = elementOf(scaled);
+    if ((!element.isF32() && !element.isBF16()) ||
+        !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
+      return check.refuse(27)
+             << "writes scaled " << scaled.getType() << " and squares "
+             << squares.getType() << " beside " << out.getType()
+             << "; legal is its shape in f32 or bf16, and f32 with a column "
+                "for every "
+             << normSlice << " of it";
+    auto gains = static_cast<int64_t>(op.getGains().size());
+    bool isVector = llvm::all_of(op.getGains(), [&](Value gain) {
+      return elementOf(gain).isF32() &&
+             shapeOf(gain) == Shape({columnsOf(out)});
+    });
+    if (!isVector ||
+        (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
+      return check.refuse(27)
+             << "has " << gains << " gains; legal are none, one and one for "
+             << "each group, f32 of the output's columns";
+  }
+  Value normed = op.getNormed();
+  if (static_cast<bool>(normed) != op.getEpsilon().has_value())
+    return check.refuse(28) << "has only one of squares and an epsilon";
+  if (!normed)
+    return success();
+  if (!isSquares(normed, op.getA()))
+    return check.refuse(28)
+           << "takes the squares " << normed.getType() << " of "
+           << op.getA().getType() << "; legal is f32 of its rows with a column "
+           << "for every " << normSlice << " of it";
+  if (llvm::APFloat epsilon = *op.getEpsilon();
+      epsilon.isNegative() || !epsilon.isFinite())
+    return check.refuse(28) << "has the epsilon " << op.getEpsilonAttr()
+                            << "; legal is a number of 0 or more";
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
   Checker check(*this);
   if (failed(check.operands(getWeights())))
@@ -441,6 +499,8 @@ LogicalResult MatmulOp::verify() {
                         "output by (m, n) -> (m, n), of one column by (m, n) "
                         "-> (m, 0)",
                         /*perSet=*/3, groups, &slots)))
+    return failure();
+  if (failed(verifyNorms(check, *this)))
     return failure();
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");

@@ -91,24 +91,45 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     in S parts where there are at most R packed rows: workspace[s, r, :] holds
     part s of row r, in an order that is the generator's. Tickets count the parts
     that are there; they are zero before and after the kernel.
+
+    An RMS norm of the output is in two parts. The kernel that makes the output
+    writes `scaled`, what the region yields times `gains` (one vector, one a
+    group, or none), and `squares`, its squares summed over every `normSlice`
+    columns of a row. The kernel that takes `scaled` as its a has these sums as
+    `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
+    their mean over the columns of a plus `epsilon`.
   }];
-  let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$normed,
+                       Variadic<Kernel_Shaped>:$weights,
                        Variadic<Kernel_Shaped>:$epilogue,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
-                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps,
+                       Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
+                       Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
+                       AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers, UnitAttr:$scatters);
+                       UnitAttr:$gathers, UnitAttr:$scatters, OptionalAttr<F32Attr>:$epsilon);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
-    `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $normed^ `:` type($normed) `)` `epsilon` $epsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`gathers` $gathers^)? (`scatters` $scatters^)?
     (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
-    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $region (`->` type($results)^)?
+    (`gains` `(` $gains^ `:` type($gains) `)`)?
+    `outs` `(` $out `:` type($out) `)`
+    (`scaled` `(` $scaled^ `:` type($scaled) `)`)? (`squares` `(` $squares^ `:` type($squares) `)`)?
+    attr-dict-with-keyword $region (`->` type($results)^)?
   }];
-  let extraClassDeclaration = dpsInits # [{
+  let extraClassDeclaration = [{
+    /// The output, and where they are, `scaled` and `squares`.
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return ::mlir::MutableOperandRange(
+          getOperation(), getOutMutable().getOperandNumber(),
+          1 + (getScaled() ? 1 : 0) + (getSquares() ? 1 : 0));
+    }
     /// The block argument that holds the output's old value.
     ::mlir::BlockArgument getOldValue() {
       return getRegion().front().getArguments().back();

@@ -918,10 +918,12 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
   bool indexed = group.gather || group.spread;
   auto matmul = kernel::MatmulOp::create(
-      b, loc, TypeRange{(*out).getType()}, a, weights, operands, family.offsets,
-      indexed ? family.indices : Value(), /*workspace=*/Value(),
-      /*tickets=*/Value(), *out, b.getAffineMapArrayAttr(maps), setsOf(family),
-      groups, static_cast<bool>(group.gather), static_cast<bool>(group.spread));
+      b, loc, TypeRange{(*out).getType()}, a, /*normed=*/Value(), weights,
+      operands, family.offsets, indexed ? family.indices : Value(),
+      /*workspace=*/Value(), /*tickets=*/Value(), /*gains=*/ValueRange(), *out, /*scaled=*/Value(), /*squares=*/Value(),
+      b.getAffineMapArrayAttr(maps), setsOf(family), groups,
+      static_cast<bool>(group.gather), static_cast<bool>(group.spread),
+      /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();

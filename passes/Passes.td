@@ -117,6 +117,17 @@ def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
+def KernelFoldNorms : Pass<"kernel-fold-norms", "::mlir::ModuleOp"> {
+  let summary = "Fold RMS norms into the products before and behind them";
+  let description = [{
+    Where a product makes a stream, and products alone read its norm, the first
+    writes the stream times the gain, and sums of its squares, of which the
+    others take one factor for each row. Norms for products in f16, whose range
+    the stream times the gain may leave, stay as they are.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelNarrowStreams : Pass<"kernel-narrow-streams", "::mlir::ModuleOp"> {
   let summary = "Store streams that only matrix products read in the type in which they take them";
   let description = [{

@@ -20,6 +20,8 @@ struct KernelPipelineOptions {
   bool roundAttention = false;
   /// Runs kernel-split, for generators whose blocks share the work of a tile.
   bool split = false;
+  /// Runs kernel-fold-norms, for generators that take parts of norms.
+  bool foldNorms = false;
 };
 
 /// From graph operations without axes and layers (behind nest-drop-axes) to

@@ -53,7 +53,8 @@ static FailureOr<Matmul> checked(kernel::MatmulOp op) {
                 columns,
                 depth,
                 op.getNumProducts(),
-                static_cast<int64_t>(op.getGroups())};
+                static_cast<int64_t>(op.getGroups()),
+                /*normed=*/{}};
   auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
                              /*perSetDims=*/3, matmul.groups);
   if (failed(inputs) ||
@@ -65,6 +66,9 @@ static FailureOr<Matmul> checked(kernel::MatmulOp op) {
       if (!cast<MemRefType>(operand.getType()).getLayout().isIdentity())
         return op.emitOpError("reads a strided operand: ") << operand.getType();
   matmul.inputs = std::move(*inputs);
+  matmul.normed = op.getNormed();
+  if (matmul.normed)
+    matmul.epsilon = op.getEpsilon()->convertToFloat();
   return matmul;
 }
 
@@ -229,7 +233,8 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
       }
       return Grid{tiles, splits, {}};
     };
-    kernel.stage(way.tile.threads, shared, grid, body);
+    kernel.stage(way.tile.threads, shared + factorBytes(matmul, way.tile), grid,
+                 body);
   };
 
   if (matmul.stored.isF32()) {

@@ -591,8 +591,16 @@ void nvptx::multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                               const DecodeTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   code.when(code.less(code.i32(0), place.rows), [&] {
+    // Of blocks that share a tile, one needs them.
+    if (tile.splits == 1)
+      writeFactors(in, matmul, tile, place, /*wide=*/true);
     sumForDecode(in, matmul, tile, place, [&](const Sums &area) {
+      if (tile.splits > 1 && matmul.normed) {
+        writeFactors(in, matmul, tile, place, /*wide=*/true);
+        code.barrier();
+      }
       epilogue(in, matmul, tile, place, area, /*wide=*/true);
     });
   });

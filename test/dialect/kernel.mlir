@@ -36,6 +36,19 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   ^bb0(%acc: f32, %old: f32):
     kernel.yield %acc : f32
   } -> tensor<?x?x8xf16>
+  // The halves of an RMS norm.
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] gains(%{{.*}} : tensor<8xf32>) outs(%{{.*}} : tensor<?x?x8xf32>) scaled(%{{.*}} : tensor<?x?x8xbf16>) squares(%{{.*}} : tensor<?x?x1xf32>) {
+  // CHECK: } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  %half:3 = kernel.matmul ins(%0 : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by [] gains(%b : tensor<8xf32>)
+      outs(%x : tensor<?x?x8xf32>) scaled(%na : tensor<?x?x8xbf16>) squares(%s : tensor<?x?x1xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xbf16>) normed(%{{.*}} : tensor<?x?x1xf32>) epsilon 1.000000e+00 weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
+  %other = kernel.matmul ins(%half#1 : tensor<?x?x8xbf16>) normed(%half#2 : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<8x8xbf16>) by [] outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
   // Two products, and three operands of the epilogue.
   // CHECK: kernel.matmul {{.*}} weights(%{{.*}}, %{{.*}} : tensor<8x8xbf16>, tensor<8x8xbf16>) epilogue(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8xf32>, tensor<?x?x1xf32>) by [#{{.*}}, #{{.*}}, #{{.*}}] outs
   %2 = kernel.matmul ins(%1 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>)
