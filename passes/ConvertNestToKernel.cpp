@@ -920,9 +920,10 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   auto matmul = kernel::MatmulOp::create(
       b, loc, TypeRange{(*out).getType()}, a, /*normed=*/Value(), weights,
       operands, family.offsets, indexed ? family.indices : Value(),
-      /*workspace=*/Value(), /*tickets=*/Value(), /*gains=*/ValueRange(), *out, /*scaled=*/Value(), /*squares=*/Value(),
-      b.getAffineMapArrayAttr(maps), setsOf(family), groups,
-      static_cast<bool>(group.gather), static_cast<bool>(group.spread),
+      /*workspace=*/Value(), /*tickets=*/Value(), /*gains=*/ValueRange(), *out,
+      /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
+      setsOf(family), groups, static_cast<bool>(group.gather),
+      static_cast<bool>(group.spread),
       /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);

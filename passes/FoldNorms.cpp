@@ -209,7 +209,8 @@ void fold(RowwiseOp rowwise) {
       b, loc, TypeRange{stream, scaled.getType(), squares.getType()},
       producer.getA(), producer.getNormed(), producer.getWeights(),
       producer.getEpilogue(), producer.getOffsets(), producer.getIndices(),
-      norm->gains, producer.getOut(), scaled, squares, producer.getMapsAttr(),
+      producer.getWorkspace(), producer.getTickets(), norm->gains,
+      producer.getOut(), scaled, squares, producer.getMapsAttr(),
       producer.getSetsAttr(), producer.getGroupsAttr(),
       producer.getGathersAttr(), producer.getScattersAttr(),
       producer.getEpsilonAttr());
