@@ -77,11 +77,22 @@ def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
+  let summary = "Permit attention to round queries and weights to the type of its caches";
+  let description = [{
+    Sets `rounds` where the caches are bf16 or f16. This changes the function: it
+    is what implementations of attention in these types compute, with one product
+    where the exact one takes two or three.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelNarrowStreams : Pass<"kernel-narrow-streams", "::mlir::ModuleOp"> {
   let summary = "Store streams that only matrix products read in the type in which they take them";
   let description = [{
     The product rounds its operand, the kernel that makes the stream then does:
-    the same values. Streams that anything else reads stay f32.
+    the same values. Queries of attention that `rounds` are such an operand.
+    Streams that anything else reads stay f32.
   }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
@@ -98,10 +109,10 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
 }
 
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
-  let summary = "Give products of few rows a workspace in which blocks of a GPU share their depth";
+  let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
   let description = [{
-    Of bf16 and f16 weights whose columns alone do not make blocks for the whole
-    device, by a rule of columns and depth. Runs on buffers, before memory is
+    Products of bf16 and f16 whose columns alone do not make blocks for the whole
+    device, by a rule of columns and depth, and attention over long caches. Runs on buffers, before memory is
     planned: the workspace is a buffer like others, tickets are marked
     `kernel.tickets`.
   }];

@@ -41,6 +41,8 @@ static const CommandSpec kSpec = {
      {"--target", "TARGET", "cpu (default), or a GPU: sm_80, sm_90, sm_120"},
      {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
      {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
+     {"--exact-attention", "",
+      "on a GPU, do not round queries and softmax weights to TYPE"},
      {"--max-length", "N", "rows of the KV cache (default: the config's)"},
      {"--weights", "copy", "how weights are stored"},
      {"--emit", "PHASE",
@@ -265,8 +267,10 @@ int Compilation::lowerAndPackage() {
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value(),
-                                      /*split=*/gpu.has_value()});
+        KernelPipelineOptions options;
+        options.narrowStreams = options.split = gpu.has_value();
+        options.roundAttention = gpu && !arguments.has("--exact-attention");
+        buildKernelPipeline(manager, options);
       }))
     return code;
   if (int code = endPhase(Phase::Kernels, stop); code || stop)

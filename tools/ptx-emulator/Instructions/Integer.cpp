@@ -48,6 +48,8 @@ LANE_OP(MadHi, (const Op &, T a, T b, T c),
         static_cast<T>(U(mulHi(a, b)) + U(c)))
 LANE_OP(Min, (const Op &, T a, T b), a < b ? a : b)
 LANE_OP(Max, (const Op &, T a, T b), a < b ? b : a)
+LANE_OP(MinRelu, (const Op &, T a, T b), std::max<T>(a < b ? a : b, 0))
+LANE_OP(MaxRelu, (const Op &, T a, T b), std::max<T>(a < b ? b : a, 0))
 LANE_OP(Abs, (const Op &, T a), static_cast<T>(a < 0 ? U(0) - U(a) : U(a)))
 LANE_OP(Neg, (const Op &, T a), static_cast<T>(U(0) - U(a)))
 LANE_OP(Not, (const Op &, T a), static_cast<T>(~a))
@@ -440,22 +442,29 @@ void nestc::ptx::decodeIntegerNeg(Decoder &d) {
   d.emit(std::move(op));
 }
 
-template <typename F>
+template <typename F, typename Relu>
 static void minOrMax(Decoder &d) {
   bool relu = d.take("relu");
   Type first = d.peekType();
-  if (relu || first == Type::U16x2 || first == Type::S16x2) {
-    if (relu)
-      return d.error(".relu is not supported on integers");
-    return packed<F>(d, d.type({}));
+  if (relu && first == Type::S16x2)
+    return packed<Relu>(d, d.type({}));
+  if (relu) {
+    d.require(80, 90);
+    Type type = d.type({Type::S32});
+    Op op = same(d, type, 2);
+    setInteger<Relu, 2>(op, type);
+    d.emit(std::move(op));
+    return;
   }
+  if (first == Type::U16x2 || first == Type::S16x2)
+    return packed<F>(d, d.type({}));
   Type type = d.type(allIntegers);
   Op op = same(d, type, 2);
   setInteger<F, 2>(op, type);
   d.emit(std::move(op));
 }
-void nestc::ptx::decodeIntegerMin(Decoder &d) { minOrMax<Min>(d); }
-void nestc::ptx::decodeIntegerMax(Decoder &d) { minOrMax<Max>(d); }
+void nestc::ptx::decodeIntegerMin(Decoder &d) { minOrMax<Min, MinRelu>(d); }
+void nestc::ptx::decodeIntegerMax(Decoder &d) { minOrMax<Max, MaxRelu>(d); }
 
 static void decodeSad(Decoder &d) {
   Type type = d.type(allIntegers);
