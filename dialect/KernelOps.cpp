@@ -44,16 +44,23 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
   }
 }
 
+static void addWorkspace(Operation *op, Value workspace, Value tickets,
+                         Effects &effects) {
+  if (!workspace)
+    return;
+  for (OpOperand &operand : op->getOpOperands())
+    if (operand.get() == workspace || operand.get() == tickets)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
+                           /*effectOnFullRegion=*/true,
+                           SideEffects::DefaultResource::get());
+}
+
 void EmbedOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
-  for (OpOperand &operand : getOperation()->getOpOperands())
-    if (operand.get() == getWorkspace() || operand.get() == getTickets())
-      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
-                           /*effectOnFullRegion=*/true,
-                           SideEffects::DefaultResource::get());
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -68,6 +75,7 @@ void CacheAppendOp::getEffects(Effects &effects) {
 }
 void AttentionOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
@@ -291,7 +299,7 @@ public:
     return success();
   }
 
-  /// [K25] Room for the sums of parts, and counters of parts.
+  /// [K26] Room for the sums of parts, and counters of parts.
   LogicalResult workspace(Value workspace, Value tickets) {
     if (!workspace && !tickets)
       return success();
@@ -305,7 +313,7 @@ public:
               });
     if (legal)
       return success();
-    InFlightDiagnostic diag = refuse(25);
+    InFlightDiagnostic diag = refuse(26);
     diag << "has the workspace ";
     if (workspace)
       diag << workspace.getType();
@@ -664,7 +672,7 @@ LogicalResult AttentionOp::verify() {
     return failure();
   Type cached = elementOf(getK());
   if (getRounds() && !cached.isBF16() && !cached.isF16())
-    return check.refuse(26) << "rounds to the type of the caches, "
+    return check.refuse(25) << "rounds to the type of the caches, "
                             << getK().getType() << "; legal is bf16 or f16";
   if (failed(check.stream("q", getQ(),
                           getRounds() ? ArrayRef(cached) : ArrayRef<Type>())))
@@ -683,6 +691,8 @@ LogicalResult AttentionOp::verify() {
            << "q is " << getQ().getType() << "; legal is [B, T, n * " << k[1]
            << " * " << k[3]
            << "], whole groups of query heads for each KV head";
+  if (failed(check.workspace(getWorkspace(), getTickets())))
+    return failure();
   if (Value positions = getPositions();
       positions && (!elementOf(positions).isSignlessInteger(32) ||
                     !mayEqual(shapeOf(positions), Shape({k[0], k[2]}))))
@@ -848,6 +858,8 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
         return isShared || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {
+        if (value == attention.getWorkspace())
+          return 0U;
         return operand.getOperandNumber() == 0 ? rank - 1 : 1;
       })
       .Default([&](Operation *) { return rank - 1; });

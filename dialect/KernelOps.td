@@ -230,6 +230,9 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     window counts the cache's rows, or with `positions` [B, C] what these say of
     them.
 
+    `workspace` and tickets are those of kernel.matmul: workspace[s, :, :] holds
+    what part s of the keys gives the rows of a head.
+
     `rounds` permits to round queries, and the weights of the softmax before they
     multiply values, to the type of the caches; q may then be stored in it.
   }];
@@ -237,6 +240,7 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
                        Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$positions,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        F32Attr:$scale, Nest_MaskAttr:$mask, Kernel_Shaped:$out,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact,
                        UnitAttr:$rounds);
@@ -245,6 +249,7 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     (`positions` `(` $positions^ `:` type($positions) `)`)?
     (`rows` `(` $offsets^ `,` $indices `,` $order `,` $counts `:` type($offsets) `,` type($indices) `,` type($order) `,` type($counts) `)`
      `sets` $sets)? (`compact` $compact^)? (`rounds` $rounds^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     `scale` $scale $mask `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }

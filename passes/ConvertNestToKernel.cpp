@@ -1221,7 +1221,8 @@ Operation *Converter::buildOther(Operation *op, Value out) {
         return kernel::AttentionOp::create(
             b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
             a.getPositions(), family.offsets, family.indices, family.order,
-            family.counts, a.getScaleAttr(), a.getMask(), out, sets,
+            family.counts, /*workspace=*/Value(), /*tickets=*/Value(),
+            a.getScaleAttr(), a.getMask(), out, sets,
             a.getCompactAttr(), /*rounds=*/UnitAttr());
       })
       .Case([&](GatherOp gather) -> Operation * {

@@ -150,10 +150,10 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
 }
 
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
-  let summary = "Give products of few rows a workspace in which blocks of a GPU share their depth";
+  let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
   let description = [{
-    Of bf16 and f16 weights whose columns alone do not make blocks for the whole
-    device, by a rule of columns and depth. Runs on buffers, before memory is
+    Products of bf16 and f16 whose columns alone do not make blocks for the whole
+    device, by a rule of columns and depth, and attention over long caches. Runs on buffers, before memory is
     planned: the workspace is a buffer like others, tickets are marked
     `kernel.tickets`.
   }];

@@ -480,24 +480,12 @@ void DecodeKernel::leaveSums(ArrayRef<Value> sums) {
   }
 }
 
-// Whether this is the block that takes the last ticket of its tile, which then
-// is zero again.
+// Whether this is the block that takes the last ticket of its tile.
 Value DecodeKernel::takeTicket() {
   kernel::MatmulOp op = matmul.op;
-  // What the block wrote comes before its ticket.
-  code.barrier();
-  Value isFirst = code.equal(code.thread(), 0);
-  Value ticket = code.valueIf(
-      isFirst,
-      [&] {
-        return code.countGlobal(
-            code.atRow(code.global(in[op.getTickets()].pointer), code.block32(),
-                       4),
-            tile.splits - 1);
-      },
-      code.i32(0));
-  return code.barrierAny(arith::AndIOp::create(
-      code, isFirst, code.equal(code.widen(ticket), tile.splits - 1)));
+  Value tickets = code.global(in[op.getTickets()].pointer);
+  return code.isLastBlock(code.atRow(tickets, code.block32(), 4),
+                          code.i32(tile.splits - 1));
 }
 
 void DecodeKernel::addSplits(SmallVectorImpl<Value> &sums) {

@@ -178,12 +178,15 @@ func.func @launch(%t: memref<?x1x4xf32>, %x: memref<?x1x8xf32>) {
 }
 
 // CHECK-LABEL: func.func @workspace
-func.func @workspace(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
+func.func @workspace(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
   // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}, %{{.*}}) by [] workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) outs(%{{.*}} : memref<?x?x8xf32>) {
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xbf16>, memref<8x8xbf16>) by []
       workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a: f32, %b: f32, %old: f32):
     kernel.yield %a : f32
   }
+  // CHECK: kernel.attention ins({{.*}}) rounds workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) scale
+  kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
+      rounds workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
   return
 }
