@@ -48,6 +48,9 @@ void EmbedOp::getEffects(Effects &effects) {
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
 }
+void ProjectOp::getEffects(Effects &effects) {
+  addEffects(*this, readsOutput(), effects);
+}
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
 }
@@ -414,6 +417,149 @@ LogicalResult MatmulOp::verify() {
   return check.region(getRegion(), arguments, 1, "the epilogue");
 }
 
+/// The operands of `segment` among those that the segments of `list` have.
+static OperandRange operandsOf(OperandRange operands, ArrayRef<int64_t> list,
+                               unsigned segment, int64_t groups) {
+  const auto *found = llvm::find(list, static_cast<int64_t>(segment));
+  if (found == list.end())
+    return operands.take_front(0);
+  return operands.slice((found - list.begin()) * groups, groups);
+}
+
+OperandRange ProjectOp::getBiasesOf(unsigned segment) {
+  return operandsOf(getBiases(), getBiased(), segment, getGroups());
+}
+OperandRange ProjectOp::getNormsOf(unsigned segment) {
+  return operandsOf(getNorms(), getNormed(), segment, getGroups());
+}
+
+bool ProjectOp::readsOutput() {
+  return llvm::any_of(llvm::seq<unsigned>(0, getOut().size()),
+                      [&](unsigned segment) { return isCache(segment); });
+}
+
+LogicalResult ProjectOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands(getWeights())))
+    return failure();
+  SmallVector<Type> weightType;
+  if (!getWeights().empty() && isMatrixElement(elementOf(getWeights().front())))
+    weightType.push_back(elementOf(getWeights().front()));
+  Builder builder(getContext());
+  int64_t groups = getGroups(), head = getHeadDim();
+  if (failed(check.stream("a", getA(), weightType)) ||
+      failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
+                          /*gathers=*/static_cast<bool>(getIndices()),
+                          false)) ||
+      failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
+                          getSets())))
+    return failure();
+  size_t segments = getOut().size();
+  if (segments == 0 || getWeights().size() != segments * groups || head < 1)
+    return check.refuse(25)
+           << "has " << getWeights().size() << " weights for " << segments
+           << " outputs and heads of " << head
+           << " columns; legal is one weight for each output and group, and a "
+              "head of at least one column";
+  Shape rows = shapeOf(getA()).drop_back();
+  bool hasCache = false;
+  for (unsigned i = 0; i < segments; ++i) {
+    Value out = getOut()[i], first = getWeightsOf(i).front();
+    bool isCached = isCache(i);
+    int64_t columns = rankOf(first) == 2 ? shapeOf(first)[0] : 0;
+    hasCache |= isCached;
+    for (Value weight : getWeightsOf(i))
+      if (!isMatrixElement(elementOf(weight)) || columns < 1 ||
+          shapeOf(weight) != Shape({columns, columnsOf(getA())}) ||
+          elementOf(weight) != elementOf(getWeights().front()))
+        return check.refuse(25)
+               << "a weight of segment " << i << " is " << weight.getType()
+               << "; legal is [N, " << columnsOf(getA())
+               << "], of one N for all groups, static, in one of f32, bf16 "
+                  "and f16 for all weights";
+    bool hasHeads = isCached || isTurned(i) || !getNormsOf(i).empty();
+    if (hasHeads && columns % head != 0)
+      return check.refuse(25) << "segment " << i << " has " << columns
+                              << " columns; legal are whole heads of " << head;
+    if (!isCached) {
+      if (failed(check.stream("an output", out,
+                              {builder.getBF16Type(), builder.getF16Type()})))
+        return failure();
+      if (columnsOf(out) != columns ||
+          !mayEqual(shapeOf(out).drop_back(), rows))
+        return check.refuse(25)
+               << "segment " << i << " is written to " << out.getType()
+               << "; legal is a stream of " << columns
+               << " columns with the rows of a, or a cache";
+      continue;
+    }
+    Shape cache = shapeOf(out);
+    if (!isMatrixElement(elementOf(out)) ||
+        llvm::any_of(cache.drop_front(), ShapedType::isDynamic) ||
+        cache[3] != head || cache[1] * head != columns || rows.size() != 2 ||
+        !mayEqual(rows[0], cache[0]))
+      return check.refuse(27)
+             << "segment " << i << " is appended to " << out.getType()
+             << "; legal is a cache [B, " << columns / head << ", capacity, "
+             << head << "] of f32, bf16 or f16, for rows [B, T]";
+  }
+  // A cache of packed rows takes them by all four tables.
+  bool isPacked = hasCache && getOffsets();
+  if (hasCache != static_cast<bool>(getLengths()) ||
+      isPacked != static_cast<bool>(getOrder()) ||
+      (isPacked && !getIndices()) ||
+      (!isPacked && static_cast<bool>(getIndices()) != getGathers()))
+    return check.refuse(27)
+           << "has lengths if and only if it appends to a cache, order and "
+              "counts if the rows are packed too, and indices for these or to "
+              "gather";
+  if (getLengths() && failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  auto isList = [&](ArrayRef<int64_t> list) {
+    for (size_t i = 0; i < list.size(); ++i)
+      if (list[i] < 0 || list[i] >= static_cast<int64_t>(segments) ||
+          (i && list[i - 1] >= list[i]))
+        return false;
+    return true;
+  };
+  if (!isList(getBiased()) || !isList(getNormed()) || !isList(getTurned()) ||
+      getBiases().size() != getBiased().size() * groups ||
+      getNorms().size() != getNormed().size() * groups ||
+      getTurned().empty() == static_cast<bool>(getTable()) ||
+      getNormed().empty() == getEpsilon().has_value())
+    return check.refuse(26)
+           << "lists segments, ascending, that have a bias, a norm (with an "
+              "epsilon) or a rope (with a table), and has one vector for each "
+              "of them and group";
+  for (unsigned i = 0; i < segments; ++i) {
+    auto isVector = [](Value value, int64_t length) {
+      return elementOf(value).isF32() && shapeOf(value) == Shape({length});
+    };
+    for (Value bias : getBiasesOf(i))
+      if (!isVector(bias, shapeOf(getWeightsOf(i).front())[0]))
+        return check.refuse(26)
+               << "a bias of segment " << i << " is " << bias.getType()
+               << "; legal is f32, of the segment's columns";
+    for (Value norm : getNormsOf(i))
+      if (!isVector(norm, head))
+        return check.refuse(26)
+               << "a norm of segment " << i << " is " << norm.getType()
+               << "; legal is f32, of the " << head << " columns of a head";
+  }
+  if (!getTable())
+    return success();
+  if (failed(check.stream("the table", getTable())))
+    return failure();
+  int64_t rotary = columnsOf(getTable());
+  if (rotary % 2 != 0 || rotary > head ||
+      !mayEqual(shapeOf(getTable()).drop_back(), rows))
+    return check.refuse(26)
+           << "turns heads of " << head << " by " << getTable().getType()
+           << "; the table has the rows of a, and is even and no wider than a "
+              "head";
+  return success();
+}
+
 LogicalResult RowwiseOp::verify() {
   Checker check(*this);
   Builder builder(getContext());
@@ -738,7 +884,8 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
   auto kernel = cast<DestinationStyleOpInterface>(op);
   bool isOut = kernel.isDpsInit(&operand);
   // Caches: the batch. The last rows of sequences are one each.
-  if (isa<LastRowsOp, CacheAppendOp>(op) && isOut)
+  if (isOut &&
+      (isa<LastRowsOp, CacheAppendOp>(op) || (isa<ProjectOp>(op) && rank == 4)))
     return 1;
   if (isOut)
     return rank - 1;
@@ -746,6 +893,10 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
       .Case([&](EmbedOp) { return 0; })
       .Case([&](MatmulOp matmul) {
         bool isWeight = llvm::is_contained(matmul.getWeights(), value);
+        return isWeight || rank == 1 ? 0 : rank - 1;
+      })
+      .Case([&](ProjectOp project) {
+        bool isWeight = llvm::is_contained(project.getWeights(), value);
         return isWeight || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {

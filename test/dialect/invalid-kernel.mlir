@@ -594,3 +594,94 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
   %0 = kernel.softmax ins(%x : tensor<?x?x8xf32>) rows(%f : tensor<3xi32>) sets [0, 1] over_rows outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
+
+// -----
+
+// K25: a weight for each output.
+func.func @k25(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] has 2 weights for 1 outputs and heads of 4 columns; legal is one weight for each output and group, and a head of at least one column}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: of the columns of a.
+func.func @k25_1(%a: tensor<?x?x8xf32>, %w: tensor<8x4xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] a weight of segment 0 is 'tensor<8x4xbf16>'; legal is [N, 8], of one N for all groups, static, in one of f32, bf16 and f16 for all weights}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x4xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: whole heads are turned.
+func.func @k25_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x2xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] segment 0 has 8 columns; legal are whole heads of 3}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x2xf32>) of [0] head_dim 3 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: a stream has the segment's columns.
+func.func @k25_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x4xf32>) {
+  // expected-error @below {{[K25] segment 0 is written to 'tensor<?x?x4xf32>'; legal is a stream of 8 columns with the rows of a, or a cache}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+// K26: lists are of segments.
+func.func @k26(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] lists segments, ascending, that have a bias, a norm (with an epsilon) or a rope (with a table), and has one vector for each of them and group}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<8xf32>) of [1] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a bias has the segment's columns.
+func.func @k26_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<4xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] a bias of segment 0 is 'tensor<4xf32>'; legal is f32, of the segment's columns}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<4xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a norm has a head's.
+func.func @k26_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] a norm of segment 0 is 'tensor<8xf32>'; legal is f32, of the 4 columns of a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) norm(%b : tensor<8xf32>) of [0] epsilon 1.0e-6 head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a table is no wider than a head.
+func.func @k26_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x6xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] turns heads of 4 by 'tensor<?x?x6xf32>'; the table has the rows of a, and is even and no wider than a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x6xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K27: caches hold the heads of a segment.
+func.func @k27(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %k: tensor<?x3x32x4xbf16>) {
+  // expected-error @below {{[K27] segment 0 is appended to 'tensor<?x3x32x4xbf16>'; legal is a cache [B, 2, capacity, 4] of f32, bf16 or f16, for rows [B, T]}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>) outs(%k : tensor<?x3x32x4xbf16>) -> tensor<?x3x32x4xbf16>
+  return
+}
+
+// -----
+
+// K27: and take packed rows by order and counts.
+func.func @k27_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %k: tensor<?x2x32x4xbf16>) {
+  // expected-error @below {{[K27] has lengths if and only if it appends to a cache, order and counts if the rows are packed too, and indices for these or to gather}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>)
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] outs(%k : tensor<?x2x32x4xbf16>) -> tensor<?x2x32x4xbf16>
+  return
+}
