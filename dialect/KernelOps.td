@@ -134,6 +134,78 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
   }];
 }
 
+def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
+  let summary = "Products of one stream with several matrices, turned and appended to caches";
+  let description = [{
+    Segment i is a product of `a` with weights_i, as kernel.matmul's, that is
+    written to outs_i. What an f32 sum goes through on the way, where the lists
+    name its segment: a bias is added; the head of the sum (columns
+    h * head_dim to (h + 1) * head_dim) is divided by the root of its mean
+    square plus `epsilon` and multiplied by a vector of a head's columns; the
+    head is turned by the table, as kernel.rope does. Then it is rounded, once.
+
+    A destination of rank 4 is a cache, which the rows are appended to as
+    kernel.cache_append does; another one is a stream.
+
+    With `rows` a and streams are packed, or `gathers`: row m of a is row
+    indices[m]. Caches take packed rows by order and counts. With `groups` G, the
+    number of sets, there are G weights, biases and norms for each segment that
+    has them, segment after segment.
+  }];
+  let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
+                       Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
+                       Optional<Kernel_Shaped>:$table, Optional<Kernel_Shaped>:$lengths,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Variadic<Kernel_Shaped>:$out, I64Attr:$headDim,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$biased,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$normed,
+                       OptionalAttr<F32Attr>:$epsilon,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$turned,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       UnitAttr:$gathers);
+  let assemblyFormat = [{
+    `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
+    (`bias` `(` $biases^ `:` type($biases) `)` `of` $biased)?
+    (`norm` `(` $norms^ `:` type($norms) `)` `of` $normed `epsilon` $epsilon)?
+    (`rope` `(` $table^ `:` type($table) `)` `of` $turned)?
+    `head_dim` $headDim
+    (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
+    (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
+    (`order` `(` $order^ `,` $counts `:` type($order) `,` type($counts) `)`)?
+    (`gathers` $gathers^)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = dpsInits # [{
+    /// A head that is normalised has at most as many columns, so that it fits
+    /// a tile; so has one that is turned, unless it is cut into pairs.
+    static constexpr int64_t mostHeadDim = 128;
+
+    /// The matrices of a segment, one a set.
+    ::mlir::OperandRange getWeightsOf(unsigned segment) {
+      return getWeights().slice(segment * getGroups(), getGroups());
+    }
+    /// The vectors of a segment, one a set; empty if it has none.
+    ::mlir::OperandRange getBiasesOf(unsigned segment);
+    ::mlir::OperandRange getNormsOf(unsigned segment);
+    bool isTurned(unsigned segment) {
+      return ::llvm::is_contained(getTurned(), segment);
+    }
+    bool isCache(unsigned segment) {
+      return ::mlir::cast<::mlir::ShapedType>(getOut()[segment].getType()).getRank() == 4;
+    }
+    /// Whether heads of `headDim` columns can be turned by a table of `rotary`
+    /// columns, 0 for none, and be normalised.
+    static bool fitsTiles(int64_t headDim, int64_t rotary, bool isNormed) {
+      if (headDim <= mostHeadDim)
+        return true;
+      return !isNormed && rotary % 16 == 0 && (headDim - rotary) % 16 == 0;
+    }
+    /// Caches keep what is not appended.
+    bool readsOutput();
+  }];
+}
+
 def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock, AttrSizedOperandSegments]> {
   let summary = "Sums over groups of columns, then elementwise code";
   let description = [{

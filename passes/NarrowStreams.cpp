@@ -28,18 +28,26 @@ namespace nestc {
 namespace {
 using namespace kernel;
 
+/// The type in which `use` takes a stream, if it is a product's operand.
+template <typename ProductOp>
+Type typeOfProduct(ProductOp product, OpOperand &use) {
+  if (use.getOperandNumber() != product.getAMutable().getOperandNumber())
+    return {};
+  return getElementTypeOrSelf(product.getWeights().front().getType());
+}
+
 /// The type in which all users of a stream take it; null if they do not agree,
 /// or see more than a product's operand.
 Type typeOfProducts(Value stream) {
   Type type;
   for (OpOperand &use : stream.getUses()) {
-    auto matmul = dyn_cast<MatmulOp>(use.getOwner());
-    if (!matmul || use.get() != matmul.getA() ||
-        use.getOperandNumber() != matmul.getAMutable().getOperandNumber() ||
-        llvm::is_contained(matmul.getEpilogue(), stream) ||
-        matmul.getOut() == stream)
+    Type element = llvm::TypeSwitch<Operation *, Type>(use.getOwner())
+                       .Case<MatmulOp, ProjectOp>([&](auto product) {
+                         return typeOfProduct(product, use);
+                       })
+                       .Default(Type());
+    if (!element)
       return {};
-    Type element = getElementTypeOrSelf(matmul.getWeights().front().getType());
     if (type && type != element)
       return {};
     type = element;
@@ -47,11 +55,12 @@ Type typeOfProducts(Value stream) {
   return type && !type.isF32() ? type : Type();
 }
 
-/// Whether a kernel can store its output in another type than f32.
-bool storesNarrow(Operation *op) {
+/// Whether a kernel can store a stream in another type than f32.
+bool storesNarrow(Operation *op, unsigned result) {
   // What scatters leaves other rows as they were.
   return llvm::TypeSwitch<Operation *, bool>(op)
       .Case<MatmulOp, RowwiseOp>([](auto op) { return !op.readsOutput(); })
+      .Case([&](ProjectOp op) { return !op.isCache(result); })
       .Case([](AttentionOp) { return true; })
       .Default(false);
 }
@@ -62,23 +71,25 @@ struct KernelNarrowStreams
 
   void runOnOperation() override {
     getOperation().walk([&](DestinationStyleOpInterface op) {
-      if (!storesNarrow(op) || op->getNumResults() != 1)
-        return;
-      Value result = op->getResult(0);
-      auto stream = dyn_cast<RankedTensorType>(result.getType());
-      auto empty = op.getDpsInits().front().getDefiningOp<tensor::EmptyOp>();
-      Type type = stream ? typeOfProducts(result) : Type();
-      if (!type || !empty)
-        return;
-      OpBuilder builder(empty);
-      Value narrow =
-          tensor::EmptyOp::create(builder, empty.getLoc(), stream.getShape(),
-                                  type, empty.getDynamicSizes());
-      op.getDpsInitsMutable()[0].set(narrow);
-      result.setType(stream.clone(type));
-      if (empty->use_empty())
-        empty.erase();
+      for (OpResult result : op->getResults())
+        if (storesNarrow(op, result.getResultNumber()))
+          narrow(result, op.getDpsInitsMutable()[result.getResultNumber()]);
     });
+  }
+
+private:
+  static void narrow(OpResult result, OpOperand &out) {
+    auto stream = dyn_cast<RankedTensorType>(result.getType());
+    auto empty = out.get().getDefiningOp<tensor::EmptyOp>();
+    Type type = stream ? typeOfProducts(result) : Type();
+    if (!type || !empty)
+      return;
+    OpBuilder builder(empty);
+    out.set(tensor::EmptyOp::create(builder, empty.getLoc(), stream.getShape(),
+                                    type, empty.getDynamicSizes()));
+    result.setType(stream.clone(type));
+    if (empty->use_empty())
+      empty.erase();
   }
 };
 } // namespace

@@ -77,6 +77,16 @@ def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def KernelFuseProjections : Pass<"kernel-fuse-projections", "::mlir::ModuleOp"> {
+  let summary = "Products of one stream, with bias, head norm, rotation and append, as one kernel";
+  let description = [{
+    Forms kernel.project of the products that make queries, keys and values, for
+    generators that have it. A chain of kernels that a tile of a product cannot
+    do, such as a norm of whole rows, stays as it is from there on.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelFoldNorms : Pass<"kernel-fold-norms", "::mlir::ModuleOp"> {
   let summary = "Fold RMS norms into the products before and behind them";
   let description = [{

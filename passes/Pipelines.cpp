@@ -21,6 +21,8 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());
+  if (options.fuseProjections)
+    manager.addPass(createKernelFuseProjections());
   if (options.foldNorms)
     manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)

@@ -14,6 +14,8 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
+  /// Runs kernel-fuse-projections, for generators that have kernel.project.
+  bool fuseProjections = false;
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;
   /// Runs kernel-fold-norms, for generators that take parts of norms.

@@ -44,6 +44,10 @@ DecodeTile DecodeTile::of(const Matmul &matmul) {
          matmul.columns / (slots * tile.perSlot) < enoughBlocks)
     tile.perSlot /= 2;
   tile.columns = slots * tile.perSlot;
+  while (tile.perSlot < 4 && !tile.canTake(matmul)) {
+    tile.perSlot *= 2;
+    tile.columns = slots * tile.perSlot;
+  }
   // A batch of all warps should not be longer than the sum.
   tile.batch = 4;
   while (tile.batch > 1 && tile.batch * warps * stepDepth > matmul.depth)
@@ -61,7 +65,8 @@ static Sums sumsOf(const Matmul &matmul, const DecodeTile &tile) {
 }
 
 int64_t DecodeTile::sharedBytes(const Matmul &matmul) const {
-  return warps * sumsOf(matmul, *this).bytes;
+  int64_t bytes = sumsOf(matmul, *this).bytes;
+  return std::max(warps * bytes, bytes + epilogueBytes(matmul));
 }
 
 namespace {
@@ -98,7 +103,6 @@ private:
 } // namespace
 
 void DecodeKernel::findSources() {
-  kernel::MatmulOp op = matmul.op;
   Value lane = code.rem(code.thread32(), code.i32(warpSize));
   warp = code.div(code.thread32(), code.i32(warpSize));
   group = code.div(lane, code.i32(4));
@@ -107,26 +111,23 @@ void DecodeKernel::findSources() {
       code.widen(code.add(code.mul(warp, code.i32(tile.batch * stepDepth)),
                           code.mul(inGroup, code.i32(laneDepth))));
   int64_t bytes = matmul.bytesOf(matmul.stored);
-  Value first = code.add(place.column, code.mul(group, code.i32(tile.perSlot)));
+  Value first = code.mul(group, code.i32(tile.perSlot));
   for (int64_t p = 0; p < matmul.products; ++p) {
-    auto weights = op.getWeights().slice(p * matmul.groups, matmul.groups);
-    Value base = pointerOf(in, place, weights);
-    Value stride = in[weights.front()].rowStride(code);
+    Matrix matrix = matrixOf(in, matmul, place, p);
     for (int64_t j = 0; j < tile.perSlot; ++j) {
-      Value row =
-          code.min(code.add(first, code.i32(j)), code.i32(matmul.columns - 1));
-      Value index = code.add(code.mul(code.widen(row), stride), k);
-      sources.push_back(code.byteAt(base, code.mul(index, bytes)));
+      Value row = matrixRow(code, matmul, place, code.add(first, code.i32(j)));
+      Value index = code.add(code.mul(code.widen(row), matrix.stride), k);
+      sources.push_back(code.byteAt(matrix.pointer, code.mul(index, bytes)));
     }
   }
   bytes = matmul.bytesOf(matmul.streamed);
-  Value base = code.global(in[op.getA()].pointer);
+  Value base = code.global(in[matmul.a].pointer);
   Value last = code.sub(place.rows, code.i32(1));
   for (int64_t half = 0; half < 2; ++half) {
     Value row = code.add(group, code.i32(8 * half));
     // Rows behind the last are copies of it, whose sums nobody reads.
     row = code.add(place.row, code.min(row, last));
-    Value index = streamRow(in, matmul, place, row, op.getGathers());
+    Value index = streamRow(in, matmul, place, row, matmul.gathers);
     index = code.add(code.mul(index, matmul.depth), k);
     sources.push_back(code.byteAt(base, code.mul(index, bytes)));
   }

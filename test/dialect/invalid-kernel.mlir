@@ -597,9 +597,100 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
 
 // -----
 
-// K25: scaled and squares come together.
-func.func @k25(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K25] writes only one of scaled and squares, or has gains for neither}}
+// K25: a weight for each output.
+func.func @k25(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] has 2 weights for 1 outputs and heads of 4 columns; legal is one weight for each output and group, and a head of at least one column}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: of the columns of a.
+func.func @k25_1(%a: tensor<?x?x8xf32>, %w: tensor<8x4xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] a weight of segment 0 is 'tensor<8x4xbf16>'; legal is [N, 8], of one N for all groups, static, in one of f32, bf16 and f16 for all weights}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x4xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: whole heads are turned.
+func.func @k25_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x2xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] segment 0 has 8 columns; legal are whole heads of 3}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x2xf32>) of [0] head_dim 3 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: a stream has the segment's columns.
+func.func @k25_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x4xf32>) {
+  // expected-error @below {{[K25] segment 0 is written to 'tensor<?x?x4xf32>'; legal is a stream of 8 columns with the rows of a, or a cache}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+// K26: lists are of segments.
+func.func @k26(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] lists segments, ascending, that have a bias, a norm (with an epsilon) or a rope (with a table), and has one vector for each of them and group}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<8xf32>) of [1] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a bias has the segment's columns.
+func.func @k26_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<4xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] a bias of segment 0 is 'tensor<4xf32>'; legal is f32, of the segment's columns}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<4xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a norm has a head's.
+func.func @k26_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] a norm of segment 0 is 'tensor<8xf32>'; legal is f32, of the 4 columns of a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) norm(%b : tensor<8xf32>) of [0] epsilon 1.0e-6 head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a table is no wider than a head.
+func.func @k26_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x6xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] turns heads of 4 by 'tensor<?x?x6xf32>'; the table has the rows of a, and is even and no wider than a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x6xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K27: caches hold the heads of a segment.
+func.func @k27(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %k: tensor<?x3x32x4xbf16>) {
+  // expected-error @below {{[K27] segment 0 is appended to 'tensor<?x3x32x4xbf16>'; legal is a cache [B, 2, capacity, 4] of f32, bf16 or f16, for rows [B, T]}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>) outs(%k : tensor<?x3x32x4xbf16>) -> tensor<?x3x32x4xbf16>
+  return
+}
+
+// -----
+
+// K27: and take packed rows by order and counts.
+func.func @k27_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %k: tensor<?x2x32x4xbf16>) {
+  // expected-error @below {{[K27] has lengths if and only if it appends to a cache, order and counts if the rows are packed too, and indices for these or to gather}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>)
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] outs(%k : tensor<?x2x32x4xbf16>) -> tensor<?x2x32x4xbf16>
+  return
+}
+
+// -----
+
+// K28: scaled and squares come together.
+func.func @k28(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
   %0:2 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -609,9 +700,9 @@ func.func @k25(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64
 
 // -----
 
-// K25: gains are for scaled.
-func.func @k25_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K25] writes only one of scaled and squares, or has gains for neither}}
+// K28: gains are for scaled.
+func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g : tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -621,9 +712,9 @@ func.func @k25_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K25: the output is exact.
-func.func @k25_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
-  // expected-error @below {{[K25] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+// K28: the output is exact.
+func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -633,9 +724,9 @@ func.func @k25_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K25: of one product.
-func.func @k25_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K25] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+// K28: of one product.
+func.func @k28_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32, %a2: f32):
     kernel.yield %a0 : f32
@@ -645,9 +736,9 @@ func.func @k25_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K25: scaled is f32 or bf16.
-func.func @k25_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
-  // expected-error @below {{[K25] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
+// K28: scaled is f32 or bf16.
+func.func @k28_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
+  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%h : tensor<?x?x64xf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -657,9 +748,9 @@ func.func @k25_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K25: a column of squares for 32.
-func.func @k25_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
-  // expected-error @below {{[K25] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
+// K28: a column of squares for 32.
+func.func @k28_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%h : tensor<?x?x1xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -669,9 +760,9 @@ func.func @k25_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K25: gains are columns of the output.
-func.func @k25_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K25] has 2 gains; legal are none, one and one for each group}}
+// K28: gains are columns of the output.
+func.func @k28_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] has 2 gains; legal are none, one and one for each group}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -681,9 +772,9 @@ func.func @k25_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K26: squares of the rows of a.
-func.func @k26(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
-  // expected-error @below {{[K26] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
+// K29: squares of the rows of a.
+func.func @k29(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K29] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%h : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -693,9 +784,9 @@ func.func @k26(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64
 
 // -----
 
-// K26: an epsilon is not negative.
-func.func @k26_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K26] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
+// K29: an epsilon is not negative.
+func.func @k29_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%q : tensor<?x?x2xf32>) epsilon -1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -705,9 +796,9 @@ func.func @k26_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K26: it is for squares.
-func.func @k26_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K26] has only one of squares and an epsilon}}
+// K29: it is for squares.
+func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] has only one of squares and an epsilon}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) attributes {epsilon = 1.0 : f32} {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32

@@ -265,7 +265,8 @@ int Compilation::lowerAndPackage() {
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value(),
+        buildKernelPipeline(manager, {/*fuseProjections=*/gpu.has_value(),
+                                      /*narrowStreams=*/gpu.has_value(),
                                       /*foldNorms=*/gpu.has_value()});
       }))
     return code;
