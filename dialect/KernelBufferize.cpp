@@ -27,8 +27,7 @@ struct KernelModel
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand,
                               const AnalysisState &) const {
     auto kernel = cast<KernelOp>(op);
-    return !kernel.isDpsInit(&operand) ||
-           (kernel.readsOutput() && &operand == kernel.getDpsInitOperand(0));
+    return !kernel.isDpsInit(&operand) || kernel.readsOutput();
   }
 
   /// The same operation on buffers, without results.

@@ -18,9 +18,8 @@ using namespace nestc::kernel;
 #include "dialect/KernelOps.cpp.inc"
 
 //===----------------------------------------------------------------------===//
-// Memory effects: operands that are memrefs are read, outputs are written, and
-// the first is read as well when its old value is used. On tensors there are
-// none.
+// Memory effects: operands that are memrefs are read, the output is written,
+// and read as well when its old value is used. On tensors there are none.
 //===----------------------------------------------------------------------===//
 
 using Effects =
@@ -32,7 +31,9 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
     bool isOut = op.isDpsInit(&operand);
-    if (!isOut || (readsOutput && &operand == op.getDpsInitOperand(0)))
+    // What kernel.matmul writes beside its output is not read.
+    bool isSecond = isa<MatmulOp>(op) && &operand != op.getDpsInitOperand(0);
+    if (!isOut || (readsOutput && !isSecond))
       effects.emplace_back(MemoryEffects::Read::get(), &operand, 0,
                            /*effectOnFullRegion=*/true,
                            SideEffects::DefaultResource::get());
