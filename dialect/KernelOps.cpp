@@ -356,15 +356,35 @@ LogicalResult EmbedOp::verify() {
   return success();
 }
 
+/// Whether these are sums of squares of a stream's rows.
+static bool isSquares(Value squares, Value stream) {
+  return elementOf(squares).isF32() &&
+         mayEqual(shapeOf(squares).drop_back(), shapeOf(stream).drop_back()) &&
+         columnsOf(squares) == numNormSlices(columnsOf(stream));
+}
+
+/// [K29] What a product of a normalised stream takes.
+static LogicalResult verifySquares(Checker &check, Value a, Value squares,
+                                   FloatAttr epsilon) {
+  if (static_cast<bool>(squares) != static_cast<bool>(epsilon))
+    return check.refuse(29) << "has only one of squares and an epsilon";
+  if (!squares)
+    return success();
+  if (!isSquares(squares, a))
+    return check.refuse(29)
+           << "takes the squares " << squares.getType() << " of " << a.getType()
+           << "; legal is f32 of its rows with a column for every " << normSlice
+           << " of it";
+  llvm::APFloat number = epsilon.getValue();
+  if (number.isNegative() || !number.isFinite())
+    return check.refuse(29) << "has the epsilon " << epsilon
+                            << "; legal is a number of 0 or more";
+  return success();
+}
+
 /// [K28], [K29] The halves of an RMS norm: what is written for the products of
 /// the normalised stream, and what a product of one takes.
 static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
-  auto isSquares = [](Value squares, Value stream) {
-    return elementOf(squares).isF32() &&
-           mayEqual(shapeOf(squares).drop_back(),
-                    shapeOf(stream).drop_back()) &&
-           columnsOf(squares) == numNormSlices(columnsOf(stream));
-  };
   Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
   if (!scaled != !squares || (!scaled && !op.getGains().empty()))
     return check.refuse(28)
@@ -395,21 +415,7 @@ static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
              << "has " << gains << " gains; legal are none, one and one for "
              << "each group, f32 of the output's columns";
   }
-  Value normed = op.getNormed();
-  if (static_cast<bool>(normed) != op.getEpsilon().has_value())
-    return check.refuse(29) << "has only one of squares and an epsilon";
-  if (!normed)
-    return success();
-  if (!isSquares(normed, op.getA()))
-    return check.refuse(29)
-           << "takes the squares " << normed.getType() << " of "
-           << op.getA().getType() << "; legal is f32 of its rows with a column "
-           << "for every " << normSlice << " of it";
-  if (llvm::APFloat epsilon = *op.getEpsilon();
-      epsilon.isNegative() || !epsilon.isFinite())
-    return check.refuse(29) << "has the epsilon " << op.getEpsilonAttr()
-                            << "; legal is a number of 0 or more";
-  return success();
+  return verifySquares(check, op.getA(), op.getNormed(), op.getEpsilonAttr());
 }
 
 LogicalResult MatmulOp::verify() {
@@ -513,6 +519,8 @@ LogicalResult ProjectOp::verify() {
                           false)) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())))
+    return failure();
+  if (failed(verifySquares(check, getA(), getSquares(), getRowEpsilonAttr())))
     return failure();
   size_t segments = getOut().size();
   if (segments == 0 || getWeights().size() != segments * groups || head < 1)

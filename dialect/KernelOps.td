@@ -147,25 +147,30 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
     A destination of rank 4 is a cache, which the rows are appended to as
     kernel.cache_append does; another one is a stream.
 
+    With `squares` rows of a are those of a norm, as those of kernel.matmul with
+    `normed`: a sum is multiplied by the factor of its row before all else.
+
     With `rows` a and streams are packed, or `gathers`: row m of a is row
     indices[m]. Caches take packed rows by order and counts. With `groups` G, the
     number of sets, there are G weights, biases and norms for each segment that
     has them, segment after segment.
   }];
-  let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
-                       Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$squares,
+                       Variadic<Kernel_Shaped>:$weights, Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
                        Optional<Kernel_Shaped>:$table, Optional<Kernel_Shaped>:$lengths,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
                        Variadic<Kernel_Shaped>:$out, I64Attr:$headDim,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$biased,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$normed,
-                       OptionalAttr<F32Attr>:$epsilon,
+                       OptionalAttr<F32Attr>:$epsilon, OptionalAttr<F32Attr>:$rowEpsilon,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$turned,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
                        UnitAttr:$gathers);
   let assemblyFormat = [{
-    `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $squares^ `:` type($squares) `)` `epsilon` $rowEpsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
     (`bias` `(` $biases^ `:` type($biases) `)` `of` $biased)?
     (`norm` `(` $norms^ `:` type($norms) `)` `of` $normed `epsilon` $epsilon)?
     (`rope` `(` $table^ `:` type($table) `)` `of` $turned)?

@@ -376,9 +376,10 @@ Fusion Fusion::build() {
   }
   auto project = ProjectOp::create(
       b, b.getFusedLoc(locations), ValueRange(outs).getTypes(), front.getA(),
-      weights, biases, norms, table, lengths, front.getOffsets(), indices,
-      order, counts, outs, head, biased, normed, epsilon, turned,
-      front.getSetsAttr(), groups, front.getGathers());
+      /*squares=*/Value(), weights, biases, norms, table, lengths,
+      front.getOffsets(), indices, order, counts, outs, head, biased, normed,
+      epsilon, /*rowEpsilon=*/FloatAttr(), turned, front.getSetsAttr(), groups,
+      front.getGathers());
   for (auto [chain, result] : llvm::zip(chains, project.getResults()))
     chain.result().replaceAllUsesWith(result);
   for (Chain &chain : chains) {

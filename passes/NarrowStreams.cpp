@@ -59,7 +59,8 @@ Type typeOfProducts(Value stream) {
 bool storesNarrow(Operation *op, unsigned result) {
   // What scatters leaves other rows as they were.
   return llvm::TypeSwitch<Operation *, bool>(op)
-      .Case<MatmulOp, RowwiseOp>([](auto op) { return !op.readsOutput(); })
+      .Case([](MatmulOp op) { return !op.readsOutput() && !op.getScaled(); })
+      .Case([](RowwiseOp op) { return !op.readsOutput(); })
       .Case([&](ProjectOp op) { return !op.isCache(result); })
       .Case([](AttentionOp) { return true; })
       .Default(false);

@@ -53,8 +53,8 @@ struct Matmul {
   int64_t products;                      ///< 1 or 2
   int64_t groups;
   int64_t wideColumns; ///< that the epilogue takes at once, in wide tiles
-  Value normed;      ///< sums of squares of rows of a, or null
-  float epsilon = 0; ///< that is added to their mean
+  Value normed;        ///< sums of squares of rows of a, or null
+  float epsilon = 0;   ///< that is added to their mean
 
   int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
 };

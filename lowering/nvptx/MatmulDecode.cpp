@@ -40,7 +40,7 @@ DecodeTile DecodeTile::of(const Matmul &matmul) {
   tile.perSlot = 4 / matmul.products;
   // A slice of squares is one block's.
   kernel::MatmulOp op = matmul.op;
-  while (tile.perSlot > 1 && !op.getSquares() &&
+  while (tile.perSlot > 1 && !(op && op.getSquares()) &&
          matmul.columns / (slots * tile.perSlot) < enoughBlocks)
     tile.perSlot /= 2;
   tile.columns = slots * tile.perSlot;

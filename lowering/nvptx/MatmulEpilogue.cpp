@@ -445,20 +445,17 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     // lanes may have none.
     int64_t inWarp = std::max<int64_t>(1, warpSize / chunks);
     Value inside = code.rem(first, code.i32(inWarp));
-    Value end =
-        code.sub(code.add(place.rows, inside), code.i32(inWarp - 1));
-    overRows(code, first, end, step, batch, [&](ArrayRef<Value> rows) {
-      computeNormed(rows, Value());
-    });
+    Value end = code.sub(code.add(place.rows, inside), code.i32(inWarp - 1));
+    overRows(code, first, end, step, batch,
+             [&](ArrayRef<Value> rows) { computeNormed(rows, Value()); });
     if (inWarp == 1)
       return;
     Value done = code.div(code.add(code.max(code.sub(end, first), code.i32(0)),
                                    code.i32(step - 1)),
                           code.i32(step));
     Value row = code.add(first, code.mul(done, code.i32(step)));
-    code.when(code.less(code.sub(row, inside), place.rows), [&] {
-      computeNormed(row, code.less(row, place.rows));
-    });
+    code.when(code.less(code.sub(row, inside), place.rows),
+              [&] { computeNormed(row, code.less(row, place.rows)); });
   };
   if (isNormed)
     atColumns(inTile);

@@ -66,6 +66,9 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::ProjectOp op) {
       failed(checkI32(op, {op.getLengths(), op.getOrder(), op.getCounts()})))
     return failure();
   matmul.wideColumns = matmul.stored.isF32() ? 4 : 8;
+  matmul.normed = op.getSquares();
+  if (matmul.normed)
+    matmul.epsilon = op.getRowEpsilon()->convertToFloat();
   for (auto [s, segment] : llvm::enumerate(matmul.segments)) {
     int64_t unit = matmul.wideColumns;
     bool fits = segment.columns % unit == 0 && segment.rotary / 2 % unit == 0;
@@ -199,6 +202,8 @@ void Epilogue::findFactors(unsigned s) {
               Value at = code.add(code.mul(rows[0], code.i32(sums.pitch)),
                                   sums.offset(code, column));
               Value value = sharedWord(code.getF32Type(), 0, at);
+              if (matmul.normed)
+                value = code.fmul(value, factorOf(code, place, rows[0]));
               if (!biases.empty()) {
                 // Tiles may end behind the last head.
                 Value index =
@@ -290,6 +295,9 @@ void Epilogue::store(unsigned s) {
       sources.push_back(columnsAt(partner));
     auto valueOf = [&](const Columns &columns, Value row) {
       Value value = loadSums(code, sums, row, columns.inTile, width);
+      if (matmul.normed)
+        value =
+            code.fmul(value, code.broadcast(factorOf(code, place, row), width));
       if (columns.bias)
         value = code.fadd(value, columns.bias);
       if (columns.norm) {

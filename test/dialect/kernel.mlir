@@ -84,6 +84,8 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   %project:2 = kernel.project ins(%3 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) bias(%b : tensor<8xf32>) of [1]
       norm(%hn : tensor<4xf32>) of [0] epsilon 1.0e-6 rope(%4 : tensor<?x?x4xf32>) of [0, 1] head_dim 4 lengths(%n : tensor<?xi32>)
       outs(%x, %k : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>) -> tensor<?x?x8xf32>, tensor<?x2x32x4xf32>
+  // CHECK: kernel.project ins(%{{.*}} : tensor<?x?x8xbf16>) normed(%{{.*}} : tensor<?x?x1xf32>) epsilon 1.000000e+00 weights(%{{.*}} : tensor<8x8xbf16>) head_dim 4 outs
+  %ofnorm = kernel.project ins(%half#1 : tensor<?x?x8xbf16>) normed(%half#2 : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<8x8xbf16>) head_dim 4 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) positions(%{{.*}} : tensor<?x32xi32>) scale 5.000000e-01 <causal, window = 8> outs
   %8 = kernel.attention ins(%5, %6, %6, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>)
       positions(%7 : tensor<?x32xi32>) scale 0.5 <causal, window = 8> outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>

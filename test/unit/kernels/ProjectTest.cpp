@@ -35,6 +35,7 @@ struct Problem {
   bool perSet = false, gathers = false;
   bool queriesAlone = false;
   int64_t stride = 0;
+  bool ofNorm = false; ///< a is
 
   int64_t sets() const { return rows == dense ? 0 : rows == single ? 1 : 3; }
   int64_t groups() const { return perSet ? sets() : 1; }
@@ -45,7 +46,8 @@ struct Problem {
            to_string(keyHeads) + " x " + to_string(head) + " rotary " +
            to_string(rotary) + (biased ? " biased" : "") +
            (normed ? " normed" : "") + " rows " + to_string(rows) +
-           (perSet ? " groups" : "") + (gathers ? " gathers" : "");
+           (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
+           (ofNorm ? " of a norm" : "");
   }
 };
 
@@ -88,8 +90,11 @@ protected:
     }
     string two = segments == 1 ? "[0]" : "[0, 1]";
     string all = segments == 1 ? "[0]" : "[0, 1, 2]";
-    string text = "kernel.project ins(" + add({stream(p.k, p.a)}) +
-                  ") weights(" + add(weights) + ") ";
+    string text = "kernel.project ins(" + add({stream(p.k, p.a)}) + ") ";
+    if (p.ofNorm)
+      text +=
+          "normed(" + add({stream(slicesOf(p), "f32")}) + ") epsilon 2.5e-1 ";
+    text += "weights(" + add(weights) + ") ";
     if (p.biased)
       text += "bias(" + add(biases) + ") of " + all + " ";
     if (p.normed)
@@ -120,6 +125,7 @@ protected:
     return code;
   }
 
+  static int64_t slicesOf(const Problem &p) { return (p.k + 31) / 32; }
   static int64_t columnsOf(const Problem &p, int64_t segment) {
     return (segment ? p.keyHeads : p.heads) * p.head;
   }
@@ -146,6 +152,9 @@ protected:
     if (p.rows != dense)
       family = familyOf(p, batch, tokens);
     Stored x(random.many(m * p.k), p.a);
+    vector<float> sums = random.many(p.ofNorm ? m * slicesOf(p) : 0, 9);
+    for (float &sum : sums)
+      sum = std::fabs(sum);
     vector<Stored> weights, outs;
     vector<vector<float>> biases, norms;
     for (int64_t s = 0; s < segments; ++s) {
@@ -181,6 +190,13 @@ protected:
       int64_t g = p.perSet ? set : 0;
       int64_t row = p.rows == dense ? packed : family.indices[packed];
       const float *from = &x.values[(p.gathers ? row : packed) * p.k];
+      double rowFactor = 1;
+      if (p.ofNorm) {
+        double sum = 0;
+        for (int64_t i = 0; i < slicesOf(p); ++i)
+          sum += sums[(p.gathers ? row : packed) * slicesOf(p) + i];
+        rowFactor = 1 / std::sqrt(sum / double(p.k) + 0.25);
+      }
       int64_t b = row / tokens, place = lengths[b];
       if (p.rows == dense)
         place += row % tokens;
@@ -195,6 +211,7 @@ protected:
           for (int64_t l = 0; l < p.k; ++l)
             y[j] += double(roundTo(from[l], p.weights)) *
                     weights[s * groups + g].values[j * stride + l];
+          y[j] *= rowFactor;
           if (p.biased)
             y[j] += biases[s * groups + g][j];
         }
@@ -227,6 +244,8 @@ protected:
       }
     }
     vector<void *> buffers{x.data()};
+    if (p.ofNorm)
+      buffers.push_back(sums.data());
     for (Stored &weight : weights)
       buffers.push_back(weight.data());
     if (p.biased)
@@ -271,6 +290,26 @@ protected:
   }
 };
 } // namespace
+
+TEST_F(GpuProject, OfNorms) {
+  // The factor of a row comes before bias, head norm and rotation.
+  for (string tile : {"decode", "tensor16", "tensor64", "tensor128", "plain64"})
+    for (bool normed : {true, false})
+      check({.tile = tile,
+             .heads = 3,
+             .biased = true,
+             .normed = normed,
+             .ofNorm = true},
+            {7, 15});
+  check({.a = "f32", .weights = "f32", .biased = true, .ofNorm = true}, {15});
+  for (bool gathers : {true, false})
+    check({.normed = true,
+           .rows = some,
+           .perSet = true,
+           .gathers = gathers,
+           .ofNorm = true},
+          {12, 40});
+}
 
 TEST_F(GpuProject, Tiles) {
   // Whole heads in a tile, and more than one.
