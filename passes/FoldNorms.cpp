@@ -201,7 +201,8 @@ void fold(RowwiseOp rowwise) {
   auto gathers = [&](Operation *product) {
     return llvm::TypeSwitch<Operation *, bool>(product)
         .Case<MatmulOp, ProjectOp>(
-            [&](auto product) { return canGather(product, gather); });
+            [&](auto product) { return canGather(product, gather); })
+        .Default(false);
   };
   if (gather && (gather.getOffsets() != rowwise.getOffsets() ||
                  gather.getSets() != rowwise.getSets() ||
