@@ -370,7 +370,8 @@ LogicalResult MatmulOp::verify() {
   int64_t n = columnsOf(getOut()), k = columnsOf(getA());
   int64_t groups = getGroups();
   if (failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
-                          getGathers(), getScatters())))
+                          getGathers() || !getIndexed().empty(),
+                          getScatters())))
     return failure();
   auto count = static_cast<int64_t>(getWeights().size());
   if (count != groups && count != 2 * groups)
@@ -413,6 +414,18 @@ LogicalResult MatmulOp::verify() {
                         "-> (m, 0)",
                         /*perSet=*/3, groups, &slots)))
     return failure();
+  int64_t before = -1;
+  for (int64_t slot : getIndexed()) {
+    bool isLegal =
+        slot > before && slot < static_cast<int64_t>(slots) &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumResults() == 2 &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumDims() == 2;
+    if (!isLegal)
+      return check.refuse(28) << "reads operand " << slot
+                              << " by indices; legal are, in ascending order, "
+                                 "maps of (m, n) -> (m, n) and (m, 0)";
+    before = slot;
+  }
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
 }
@@ -508,7 +521,8 @@ LogicalResult ProjectOp::verify() {
   if (hasCache != static_cast<bool>(getLengths()) ||
       isPacked != static_cast<bool>(getOrder()) ||
       (isPacked && !getIndices()) ||
-      (!isPacked && static_cast<bool>(getIndices()) != getGathers()))
+      (!isPacked &&
+       static_cast<bool>(getIndices()) != (getGathers() || getTableGathers())))
     return check.refuse(27)
            << "has lengths if and only if it appends to a cache, order and "
               "counts if the rows are packed too, and indices for these or to "

@@ -597,6 +597,19 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
 
 // -----
 
+// K28: vectors have no rows.
+func.func @k28(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K28] reads operand 0 by indices; legal are, in ascending order, maps of (m, n) -> (m, n) and (m, 0)}}
+  %0 = kernel.matmul ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) epilogue(%b : tensor<8xf32>) by [affine_map<(m, n) -> (n)>]
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] indexed [0] outs(%q : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %bias: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
 // K25: a weight for each output.
 func.func @k25(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x8xf32>) {
   // expected-error @below {{[K25] has 2 weights for 1 outputs and heads of 4 columns; legal is one weight for each output and group, and a head of at least one column}}

@@ -30,6 +30,7 @@ struct Problem {
   bool residual = false;
   int64_t sets = 0; ///< 0: no row sets
   bool perSet = false, gathers = false, scatters = false;
+  bool indexed = false; ///< the scale of a row
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -37,7 +38,7 @@ struct Problem {
            (residual ? " residual" : "") +
            (sets ? " sets " + to_string(sets) : "") +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
-           (scatters ? " scatters" : "");
+           (scatters ? " scatters" : "") + (indexed ? " indexed" : "");
   }
 };
 
@@ -62,7 +63,7 @@ protected:
     text += add(types, biases) + ") by [affine_map<" +
             (p.perSet ? "(m, n, s) -> (s, n)" : "(m, n) -> (n)") +
             ">, affine_map<(m, n) -> (m, 0)>] ";
-    bool indexed = p.gathers || p.scatters;
+    bool indexed = p.gathers || p.scatters || p.indexed;
     if (p.sets) {
       string offsets = offsetsOf(p.sets);
       size_t first = types.size();
@@ -72,7 +73,8 @@ protected:
       text += "rows(%a" + to_string(first) +
               (indexed ? ", %a" + to_string(first + 1) + " : " + table2 : "") +
               " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
-              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
+              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "") +
+              (p.indexed ? "indexed [1] " : "");
     }
     text += "outs(" + add(types, {stream(p.n, p.out)}) + ") attributes {" +
             (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
@@ -158,7 +160,7 @@ protected:
             sums[i] += double(roundTo(from[l], p.weights)) * w[l];
         }
         double sum = p.products > 1 ? sums[0] * sums[1] : 2 * sums[0];
-        double value = (sum + biases[g][j]) * scale[packed];
+        double value = (sum + biases[g][j]) * scale[p.indexed ? row : packed];
         to[j] = p.residual ? to[j] + value : -value;
       }
     }
@@ -174,7 +176,7 @@ protected:
     buffers.push_back(scale.data());
     if (p.sets)
       buffers.push_back(family.offsets.data());
-    if (p.gathers || p.scatters)
+    if (p.gathers || p.scatters || p.indexed)
       buffers.push_back(family.indices.data());
     buffers.push_back(y.data());
     // In reverse order, or in two random ones.
@@ -267,6 +269,13 @@ TEST_F(GpuMatmul, Sets) {
              .perSet = perSet,
              .gathers = true},
             {1, 12, 200});
+      check({.tile = tile,
+             .n = 72,
+             .k = 72,
+             .sets = 3,
+             .perSet = perSet,
+             .indexed = true},
+            {12, 200});
       check({.tile = tile,
              .n = 72,
              .k = 72,
