@@ -363,42 +363,42 @@ static bool isSquares(Value squares, Value stream) {
          columnsOf(squares) == numNormSlices(columnsOf(stream));
 }
 
-/// [K29] What a product of a normalised stream takes.
+/// [K30] What a product of a normalised stream takes.
 static LogicalResult verifySquares(Checker &check, Value a, Value squares,
                                    FloatAttr epsilon) {
   if (static_cast<bool>(squares) != static_cast<bool>(epsilon))
-    return check.refuse(29) << "has only one of squares and an epsilon";
+    return check.refuse(30) << "has only one of squares and an epsilon";
   if (!squares)
     return success();
   if (!isSquares(squares, a))
-    return check.refuse(29)
+    return check.refuse(30)
            << "takes the squares " << squares.getType() << " of " << a.getType()
            << "; legal is f32 of its rows with a column for every " << normSlice
            << " of it";
   llvm::APFloat number = epsilon.getValue();
   if (number.isNegative() || !number.isFinite())
-    return check.refuse(29) << "has the epsilon " << epsilon
+    return check.refuse(30) << "has the epsilon " << epsilon
                             << "; legal is a number of 0 or more";
   return success();
 }
 
-/// [K28], [K29] The halves of an RMS norm: what is written for the products of
+/// [K29], [K30] The halves of an RMS norm: what is written for the products of
 /// the normalised stream, and what a product of one takes.
 static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
   Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
   if (!scaled != !squares || (!scaled && !op.getGains().empty()))
-    return check.refuse(28)
+    return check.refuse(29)
            << "writes only one of scaled and squares, or has gains for neither";
   if (scaled) {
     if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
-      return check.refuse(28)
+      return check.refuse(29)
              << "writes squares beside " << out.getType() << " of "
              << op.getNumProducts()
              << " products; legal is an output in f32 of one, not scattered";
     Type element = elementOf(scaled);
     if ((!element.isF32() && !element.isBF16()) ||
         !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
-      return check.refuse(28)
+      return check.refuse(29)
              << "writes scaled " << scaled.getType() << " and squares "
              << squares.getType() << " beside " << out.getType()
              << "; legal is its shape in f32 or bf16, and f32 with a column "
@@ -411,7 +411,7 @@ static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
     });
     if (!isVector ||
         (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
-      return check.refuse(28)
+      return check.refuse(29)
              << "has " << gains << " gains; legal are none, one and one for "
              << "each group, f32 of the output's columns";
   }
@@ -434,7 +434,8 @@ LogicalResult MatmulOp::verify() {
   int64_t n = columnsOf(getOut()), k = columnsOf(getA());
   int64_t groups = getGroups();
   if (failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
-                          getGathers(), getScatters())))
+                          getGathers() || !getIndexed().empty(),
+                          getScatters())))
     return failure();
   auto count = static_cast<int64_t>(getWeights().size());
   if (count != groups && count != 2 * groups)
@@ -477,6 +478,18 @@ LogicalResult MatmulOp::verify() {
                         "-> (m, 0)",
                         /*perSet=*/3, groups, &slots)))
     return failure();
+  int64_t before = -1;
+  for (int64_t slot : getIndexed()) {
+    bool isLegal =
+        slot > before && slot < static_cast<int64_t>(slots) &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumResults() == 2 &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumDims() == 2;
+    if (!isLegal)
+      return check.refuse(28) << "reads operand " << slot
+                              << " by indices; legal are, in ascending order, "
+                                 "maps of (m, n) -> (m, n) and (m, 0)";
+    before = slot;
+  }
   if (failed(verifyNorms(check, *this)))
     return failure();
   unsigned arguments = getNumProducts() + slots + 1;
@@ -576,7 +589,8 @@ LogicalResult ProjectOp::verify() {
   if (hasCache != static_cast<bool>(getLengths()) ||
       isPacked != static_cast<bool>(getOrder()) ||
       (isPacked && !getIndices()) ||
-      (!isPacked && static_cast<bool>(getIndices()) != getGathers()))
+      (!isPacked &&
+       static_cast<bool>(getIndices()) != (getGathers() || getTableGathers())))
     return check.refuse(27)
            << "has lengths if and only if it appends to a cache, order and "
               "counts if the rows are packed too, and indices for these or to "

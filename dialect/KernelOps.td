@@ -83,7 +83,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
 
     With `rows` (offsets, or offsets and indices) m runs over the packed rows of
     `sets`. `gathers`: row m of a is row indices[m]; `scatters`: row m of the
-    output is. Epilogue operands are packed. With `groups` G, the number of sets,
+    output is. Epilogue operands are packed, but for those whose map `indexed`
+    names: of them it is row indices[m] too. With `groups` G, the number of sets,
     weights are G for each product, one a set, product after product; an operand
     whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
 
@@ -102,7 +103,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
                        Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
                        AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers, UnitAttr:$scatters, OptionalAttr<F32Attr>:$epsilon);
+                       UnitAttr:$gathers, UnitAttr:$scatters,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$indexed, OptionalAttr<F32Attr>:$epsilon);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
     `ins` `(` $a `:` type($a) `)`
@@ -110,7 +112,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
-    (`gathers` $gathers^)? (`scatters` $scatters^)?
+    (`gathers` $gathers^)? (`scatters` $scatters^)? (`indexed` $indexed^)?
     (`gains` `(` $gains^ `:` type($gains) `)`)?
     `outs` `(` $out `:` type($out) `)`
     (`scaled` `(` $scaled^ `:` type($scaled) `)`)? (`squares` `(` $squares^ `:` type($squares) `)`)?
@@ -151,7 +153,8 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
     `normed`: a sum is multiplied by the factor of its row before all else.
 
     With `rows` a and streams are packed, or `gathers`: row m of a is row
-    indices[m]. Caches take packed rows by order and counts. With `groups` G, the
+    indices[m]. So is the table; `table_gathers`: row m is turned by the table's
+    row indices[m]. Caches take packed rows by order and counts. With `groups` G, the
     number of sets, there are G weights, biases and norms for each segment that
     has them, segment after segment.
   }];
@@ -166,7 +169,7 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
                        OptionalAttr<F32Attr>:$epsilon, OptionalAttr<F32Attr>:$rowEpsilon,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$turned,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers);
+                       UnitAttr:$gathers, UnitAttr:$tableGathers);
   let assemblyFormat = [{
     `ins` `(` $a `:` type($a) `)`
     (`normed` `(` $squares^ `:` type($squares) `)` `epsilon` $rowEpsilon)?
@@ -178,7 +181,7 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
     (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`order` `(` $order^ `,` $counts `:` type($order) `,` type($counts) `)`)?
-    (`gathers` $gathers^)?
+    (`gathers` $gathers^)? (`table_gathers` $tableGathers^)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{

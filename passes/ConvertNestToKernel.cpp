@@ -923,7 +923,7 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       /*gains=*/ValueRange(), *out, /*scaled=*/Value(), /*squares=*/Value(),
       b.getAffineMapArrayAttr(maps), setsOf(family), groups,
       static_cast<bool>(group.gather), static_cast<bool>(group.spread),
-      /*epsilon=*/FloatAttr());
+      /*indexed=*/ArrayRef<int64_t>(), /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();

@@ -237,7 +237,7 @@ void fold(RowwiseOp rowwise) {
       norm->gains, producer.getOut(), scaled, squares, producer.getMapsAttr(),
       producer.getSetsAttr(), producer.getGroupsAttr(),
       producer.getGathersAttr(), producer.getScattersAttr(),
-      producer.getEpsilonAttr());
+      producer.getIndexedAttr(), producer.getEpsilonAttr());
   written.getRegion().takeBody(producer.getRegion());
   auto take = [&](auto product) {
     product.getAMutable().set(written.getResult(1));

@@ -93,6 +93,17 @@ Value indicesOf(Value offsets) {
   return {};
 }
 
+/// Whether indices of a family say to which sequence a row belongs: of one
+/// within another family they are packed rows.
+bool knowsSequences(Value offsets) {
+  Operation *source = offsets.getDefiningOp();
+  if (auto select = dyn_cast_if_present<SelectOp>(source))
+    return !select.getOuterOffsets();
+  if (auto assign = dyn_cast_if_present<AssignOp>(source))
+    return !assign.getOuterOffsets();
+  return isa_and_present<PartitionOp>(source);
+}
+
 /// Whether the epilogue is the sum, or the sum and a vector.
 bool isPlain(MatmulOp matmul, bool &isBiased) {
   Block &body = matmul.getRegion().front();
@@ -201,8 +212,7 @@ std::optional<Chain> chainOf(MatmulOp matmul) {
   }
   auto append = onlyUser<CacheAppendOp>(value);
   if (append && append.getRows() == value && hasRowsOf(append, matmul) &&
-      (!matmul.getOffsets() || matmul.getIndices() ||
-       indicesOf(matmul.getOffsets()))) {
+      (!matmul.getOffsets() || knowsSequences(matmul.getOffsets()))) {
     int64_t columns = cast<RankedTensorType>(append.getType(0)).getDimSize(3);
     if (!head || head == columns)
       chain.append = append;
@@ -210,6 +220,38 @@ std::optional<Chain> chainOf(MatmulOp matmul) {
       chain.norm = {};
   }
   return chain;
+}
+
+/// Of a table for the rows of a family: the one for the rows that the family
+/// was made of, if that is there before `user`.
+Value wholeTable(Value table, Value offsets, Value indices, Operation *user) {
+  auto packed = table ? table.getDefiningOp<RopeTableOp>() : RopeTableOp();
+  auto gather =
+      packed ? packed.getPositions().getDefiningOp<GatherOp>() : GatherOp();
+  if (!gather || gather.getOffsets() != offsets ||
+      gather.getIndices() != indices || packed.getOffsets() != offsets ||
+      packed.getSetsAttr() != gather.getSetsAttr())
+    return {};
+  for (Operation *other : gather.getX().getUsers()) {
+    auto whole = dyn_cast<RopeTableOp>(other);
+    if (whole && !whole.getOffsets() && whole.getRope() == packed.getRope() &&
+        whole->getNumResults() == 1 && whole->isBeforeInBlock(user))
+      return whole.getResult(0);
+  }
+  return {};
+}
+
+/// Erases the kernel that gives `value`, and what it alone reads, if nothing
+/// does.
+void eraseUnused(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isa<RopeTableOp, GatherOp, tensor::EmptyOp>(op) ||
+      !op->use_empty())
+    return;
+  SmallVector<Value> operands(op->getOperands());
+  op->erase();
+  for (Value operand : operands)
+    eraseUnused(operand);
 }
 
 /// Chains that can be one kernel.
@@ -374,12 +416,19 @@ Fusion Fusion::build() {
     }
     head = std::max(head, chain.headDim());
   }
+  Value packedTable = table;
+  Value indexed = indices ? indices : indicesOf(front.getOffsets());
+  Value whole = wholeTable(table, front.getOffsets(), indexed, span.end);
+  if (whole) {
+    table = whole;
+    indices = indexed;
+  }
   auto project = ProjectOp::create(
       b, b.getFusedLoc(locations), ValueRange(outs).getTypes(), front.getA(),
       /*squares=*/Value(), weights, biases, norms, table, lengths,
       front.getOffsets(), indices, order, counts, outs, head, biased, normed,
       epsilon, /*rowEpsilon=*/FloatAttr(), turned, front.getSetsAttr(), groups,
-      front.getGathers());
+      front.getGathers(), /*tableGathers=*/static_cast<bool>(whole));
   for (auto [chain, result] : llvm::zip(chains, project.getResults()))
     chain.result().replaceAllUsesWith(result);
   for (Chain &chain : chains) {
@@ -396,6 +445,8 @@ Fusion Fusion::build() {
       if (empty->use_empty())
         empty.erase();
   }
+  if (whole)
+    eraseUnused(packedTable);
   return rest;
 }
 

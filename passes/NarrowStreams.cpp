@@ -28,27 +28,25 @@ namespace nestc {
 namespace {
 using namespace kernel;
 
-/// The type in which `use` takes a stream, if it is a product's operand.
-template <typename ProductOp>
-Type typeOfProduct(ProductOp product, OpOperand &use) {
-  if (use.getOperandNumber() != product.getAMutable().getOperandNumber())
-    return {};
-  return getElementTypeOrSelf(product.getWeights().front().getType());
+/// The type in which a product takes the stream of a use; null if it sees more
+/// of it than a product's operand.
+Type typeOfUse(OpOperand &use) {
+  auto typeOf = [&](auto product) {
+    if (&use != &product.getAMutable())
+      return Type();
+    return getElementTypeOrSelf(product.getWeights().front().getType());
+  };
+  return llvm::TypeSwitch<Operation *, Type>(use.getOwner())
+      .Case<MatmulOp, ProjectOp>(typeOf)
+      .Default(Type());
 }
 
-/// The type in which all users of a stream take it; null if they do not agree,
-/// or see more than a product's operand.
-Type typeOfProducts(Value stream) {
+/// The type in which all users of a stream take it; null if they do not agree.
+Type typeOfUses(Value stream) {
   Type type;
   for (OpOperand &use : stream.getUses()) {
-    Type element = llvm::TypeSwitch<Operation *, Type>(use.getOwner())
-                       .Case<MatmulOp, ProjectOp>([&](auto product) {
-                         return typeOfProduct(product, use);
-                       })
-                       .Default(Type());
-    if (!element)
-      return {};
-    if (type && type != element)
+    Type element = typeOfUse(use);
+    if (!element || (type && type != element))
       return {};
     type = element;
   }
@@ -82,7 +80,7 @@ private:
   static void narrow(OpResult result, OpOperand &out) {
     auto stream = dyn_cast<RankedTensorType>(result.getType());
     auto empty = out.get().getDefiningOp<tensor::EmptyOp>();
-    Type type = stream ? typeOfProducts(result) : Type();
+    Type type = stream ? typeOfUses(result) : Type();
     if (!type || !empty)
       return;
     OpBuilder builder(empty);

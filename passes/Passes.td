@@ -77,6 +77,16 @@ def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def KernelAbsorbGathers : Pass<"kernel-absorb-gathers", "::mlir::ModuleOp"> {
+  let summary = "Gathered rows are read where they lie, where all kernels that read them can";
+  let description = [{
+    A copy of selected rows goes if its readers are products (their stream, or
+    operands of the epilogue) and row-wise kernels of no other stream, on the
+    same rows, and all of them run before the rows change.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelFuseProjections : Pass<"kernel-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "Products of one stream, with bias, head norm, rotation and append, as one kernel";
   let description = [{

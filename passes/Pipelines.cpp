@@ -21,8 +21,10 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());
-  if (options.fuseProjections)
+  if (options.fuseProjections) {
+    manager.addPass(createKernelAbsorbGathers());
     manager.addPass(createKernelFuseProjections());
+  }
   if (options.foldNorms)
     manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)

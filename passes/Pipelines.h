@@ -14,7 +14,8 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
-  /// Runs kernel-fuse-projections, for generators that have kernel.project.
+  /// Runs kernel-absorb-gathers and kernel-fuse-projections, for generators
+  /// that have what they form.
   bool fuseProjections = false;
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;

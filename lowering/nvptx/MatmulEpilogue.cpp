@@ -258,8 +258,14 @@ Value nvptx::matrixRow(Device &code, const Matmul &matmul, const Place &place,
 
 Sums::Sums(const Matmul &matmul, const Tile &tile, bool wide, int64_t residue,
            int64_t gap)
-    : split(wide && matmul.wideColumns == 8),
-      half(split ? tile.columns / 2 + gap : 0) {
+    : split(wide && matmul.wideColumns == 8) {
+  // Segments of f32 read single quads: then those of the second half go to the
+  // other 16 banks, and 4 rows of the first one beside each other.
+  if (matmul.project && tile.columns >= 64) {
+    gap = 16;
+    residue = 4;
+  }
+  half = split ? tile.columns / 2 + gap : 0;
   int64_t length = tile.columns + (split ? gap : 0);
   pitch = length + ((residue - length) % 32 + 32) % 32;
   bytes = matmul.products * tile.rows * pitch * 4;
@@ -283,7 +289,7 @@ Value nvptx::loadSums(Device &code, const Sums &sums, Value row, Value column,
     return code.loadWide(code.getF32Type(), code.sharedAt(at, Value(), byte),
                          width);
   };
-  if (!sums.split)
+  if (!sums.split || width <= 4)
     return load(byte, width);
   return vector::ShuffleOp::create(code, load(byte, 4),
                                    load(byte + sums.half * 4, 4),
@@ -382,7 +388,9 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
         }
         Type type = in[input.operands.front()].element();
         bool isColumn = isa<AffineConstantExpr>(input.map.getResult(1));
-        Value index = code.widen(packed);
+        Value index =
+            streamRow(in, matmul, place, packed,
+                      llvm::is_contained(op.getIndexed(), int64_t(i)));
         if (!isColumn)
           index = code.add(code.mul(index, matmul.columns), column);
         Value from =

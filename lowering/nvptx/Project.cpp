@@ -85,8 +85,7 @@ public:
   Epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
            const Place &place, const Sums &sums, bool wide)
       : in(in), code(in.code), matmul(matmul), op(matmul.project), tile(tile),
-        place(place), sums(sums), head(op.getHeadDim()),
-        width(wide ? std::min(matmul.wideColumns, tile.columns) : 1),
+        place(place), sums(sums), head(op.getHeadDim()), wide(wide),
         placesByte(sums.bytes),
         factorsByte(sums.bytes + (hasCache(op) ? tile.rows * placeBytes : 0)) {}
 
@@ -120,7 +119,7 @@ private:
   const Place &place;
   const Sums &sums;
   const int64_t head;
-  const int64_t width; ///< columns that a thread takes at once
+  const bool wide;
   const int64_t placesByte, factorsByte;
 };
 } // namespace
@@ -243,6 +242,8 @@ void Epilogue::store(unsigned s) {
   const Buffer &out = in[op.getOut()[s]];
   int64_t n = segment.rotary / 2, half = share.columns / 2;
   int64_t bytes = matmul.bytesOf(out.element());
+  // Columns that a thread takes at once: 16 bytes.
+  int64_t width = !wide ? 1 : out.element().isF32() ? 4 : matmul.wideColumns;
   OperandRange biases = op.getBiasesOf(s), norms = op.getNormsOf(s);
   // A thread stays in its columns and goes down the rows.
   int64_t chunks = share.columns / width;
@@ -318,9 +319,11 @@ void Epilogue::store(unsigned s) {
         return result;
       result.partner = valueOf(sources[1], row);
       Value i = code.rem(inHead, code.i32(n));
-      Value table = code.atRow(in[op.getTable()].pointer,
-                               code.add(place.row, row), 8 * n);
-      table = code.atByte(code.global(table), code.mul(i, code.i32(4)));
+      Value turn = streamRow(in, matmul, place, code.add(place.row, row),
+                             op.getTableGathers());
+      Value table = code.byteAt(code.global(in[op.getTable()].pointer),
+                                code.mul(turn, 8 * n));
+      table = code.atByte(table, code.mul(i, code.i32(4)));
       result.cosine = code.loadWide(code.getF32Type(), table, width);
       result.sine =
           code.loadWide(code.getF32Type(), code.byteAt(table, 4 * n), width);

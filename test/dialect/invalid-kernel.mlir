@@ -597,6 +597,19 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
 
 // -----
 
+// K28: vectors have no rows.
+func.func @k28(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K28] reads operand 0 by indices; legal are, in ascending order, maps of (m, n) -> (m, n) and (m, 0)}}
+  %0 = kernel.matmul ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) epilogue(%b : tensor<8xf32>) by [affine_map<(m, n) -> (n)>]
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] indexed [0] outs(%q : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %bias: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
 // K25: a weight for each output.
 func.func @k25(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x8xf32>) {
   // expected-error @below {{[K25] has 2 weights for 1 outputs and heads of 4 columns; legal is one weight for each output and group, and a head of at least one column}}
@@ -688,9 +701,9 @@ func.func @k27_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>,
 
 // -----
 
-// K28: scaled and squares come together.
-func.func @k28(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
+// K29: scaled and squares come together.
+func.func @k29(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] writes only one of scaled and squares, or has gains for neither}}
   %0:2 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -700,9 +713,9 @@ func.func @k28(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64
 
 // -----
 
-// K28: gains are for scaled.
-func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
+// K29: gains are for scaled.
+func.func @k29_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] writes only one of scaled and squares, or has gains for neither}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g : tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -712,9 +725,9 @@ func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K28: the output is exact.
-func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
-  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+// K29: the output is exact.
+func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
+  // expected-error @below {{[K29] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -724,9 +737,9 @@ func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K28: of one product.
-func.func @k28_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+// K29: of one product.
+func.func @k29_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32, %a2: f32):
     kernel.yield %a0 : f32
@@ -736,9 +749,9 @@ func.func @k28_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K28: scaled is f32 or bf16.
-func.func @k28_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
-  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
+// K29: scaled is f32 or bf16.
+func.func @k29_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
+  // expected-error @below {{[K29] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%h : tensor<?x?x64xf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -748,9 +761,9 @@ func.func @k28_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K28: a column of squares for 32.
-func.func @k28_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
-  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
+// K29: a column of squares for 32.
+func.func @k29_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K29] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%h : tensor<?x?x1xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -760,9 +773,9 @@ func.func @k28_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K28: gains are columns of the output.
-func.func @k28_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] has 2 gains; legal are none, one and one for each group}}
+// K29: gains are columns of the output.
+func.func @k29_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] has 2 gains; legal are none, one and one for each group}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -772,9 +785,9 @@ func.func @k28_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K29: squares of the rows of a.
-func.func @k29(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
-  // expected-error @below {{[K29] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
+// K30: squares of the rows of a.
+func.func @k30(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K30] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%h : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -784,9 +797,9 @@ func.func @k29(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64
 
 // -----
 
-// K29: an epsilon is not negative.
-func.func @k29_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K29] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
+// K30: an epsilon is not negative.
+func.func @k30_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K30] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%q : tensor<?x?x2xf32>) epsilon -1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -796,9 +809,9 @@ func.func @k29_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // -----
 
-// K29: it is for squares.
-func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K29] has only one of squares and an epsilon}}
+// K30: it is for squares.
+func.func @k30_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K30] has only one of squares and an epsilon}}
   %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) attributes {epsilon = 1.0 : f32} {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32

@@ -133,6 +133,13 @@ func.func @packed(%x: memref<?x?x8xf32>, %w: memref<8x8xf32, strided<[16, 1]>>, 
     %y = arith.addf %acc, %bias : f32
     kernel.yield %y : f32
   }
+  // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}) epilogue(%{{.*}} : memref<?x?x8xf32>) by [#{{.*}}] rows(%{{.*}}, %{{.*}} : {{.*}}) sets [0, 2] indexed [0] outs
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) epilogue(%x : memref<?x?x8xf32>) by [#mn]
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 2] indexed [0] outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%acc: f32, %more: f32, %old: f32):
+    %y = arith.addf %acc, %more : f32
+    kernel.yield %y : f32
+  }
   // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}) by [] rows(%{{.*}} : memref<3xi32>) sets [1, 2] outs
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) by [] rows(%f : memref<3xi32>) sets [1, 2] outs(%x : memref<?x?x8xf32>) {
   ^bb0(%acc: f32, %old: f32):
@@ -141,6 +148,9 @@ func.func @packed(%x: memref<?x?x8xf32>, %w: memref<8x8xf32, strided<[16, 1]>>, 
   // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}}, %{{.*}} : {{.*}}) head_dim 4 rows(%{{.*}}, %{{.*}} : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers outs(%{{.*}} : memref<?x?x8xf32>) {groups = 2 : i64}
   kernel.project ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xf32, strided<[16, 1]>>, memref<8x8xf32, strided<[16, 1]>>) head_dim 4
       rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers outs(%x : memref<?x?x8xf32>) {groups = 2 : i64}
+  // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}}) rope(%{{.*}}) of [0] head_dim 4 rows(%{{.*}}, %{{.*}} : {{.*}}) sets [0, 1] table_gathers outs
+  kernel.project ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) rope(%t : memref<?x?x4xf32>) of [0] head_dim 4
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 1] table_gathers outs(%x : memref<?x?x8xf32>)
   // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}} : {{.*}}) head_dim 4 lengths(%{{.*}} : memref<?xi32>) rows(%{{.*}}, %{{.*}} : memref<?x?xi32> : memref<3xi32>) sets [0, 1] order(%{{.*}}, %{{.*}} : memref<?x?xi32>, memref<?xi32>) outs(%{{.*}} : memref<?x2x32x4xf32>)
   kernel.project ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) head_dim 4 lengths(%n : memref<?xi32>)
       rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 1] order(%o, %c : memref<?x?xi32>, memref<?xi32>) outs(%k : memref<?x2x32x4xf32>)

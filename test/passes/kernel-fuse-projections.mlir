@@ -309,6 +309,46 @@ func.func @selected(%n: index, %x: tensor<?x?x8xf32>, %wq: tensor<8x8xbf16>, %wk
   return %6, %8, %9 : tensor<?x?x8xf32>, tensor<?x1x32x4xbf16>, tensor<?x1x32x4xbf16>
 }
 
+// A table for selected rows is rows of the table for all of them.
+// CHECK-LABEL: func.func @positions(
+// CHECK: %[[T:.*]] = kernel.rope_table ins(%arg9 : tensor<?x?xi32>)
+// CHECK: %[[F:.*]]:4 = kernel.select
+// CHECK-NOT: kernel.gather
+// CHECK-NOT: kernel.rope_table
+// CHECK: kernel.project {{.*}} rope(%[[T]] : {{.*}} rows(%[[F]]#1, %[[F]]#0 : {{.*}} sets [0, 1] table_gathers outs(
+func.func @positions(%n: index, %x: tensor<?x?x8xf32>, %wq: tensor<8x8xbf16>, %wk: tensor<4x8xbf16>, %wv: tensor<4x8xbf16>, %t: tensor<?x?x4xf32>, %l: tensor<?xi32>, %k: tensor<?x1x32x4xbf16>, %v: tensor<?x1x32x4xbf16>, %p: tensor<?x?xi32>, %s: tensor<?x?x1xf32>, %i: tensor<?x?xi32>, %o: tensor<2xi32>, %r: tensor<?x?xi32>, %c: tensor<?xi32>) -> (tensor<?x?x8xf32>, tensor<?x?x4xf32>) {
+  %whole = kernel.rope_table ins(%p : tensor<?x?xi32>) <head_dim = 4, frequencies = [1.0, 0.1]> outs(%t : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %f:4 = kernel.select ins(%s : tensor<?x?x1xf32>) top <1/8> outs(%i, %o, %r, %c : tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>
+  %e1 = tensor.empty(%n, %n) : tensor<?x?xi32>
+  %g = kernel.gather ins(%p : tensor<?x?xi32>) rows(%f#1, %f#0 : tensor<2xi32>, tensor<?x?xi32>) sets [0, 1] outs(%e1 : tensor<?x?xi32>) -> tensor<?x?xi32>
+  %e2 = tensor.empty(%n, %n) : tensor<?x?x4xf32>
+  %table = kernel.rope_table ins(%g : tensor<?x?xi32>) <head_dim = 4, frequencies = [1.0, 0.1]> rows(%f#1 : tensor<2xi32>) sets [0, 1] outs(%e2 : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %0 = tensor.empty(%n, %n) : tensor<?x?x8xf32>
+  %1 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%wq : tensor<8x8xbf16>) by [] rows(%f#1 : tensor<2xi32>) sets [0, 1] outs(%0 : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
+  %6 = kernel.rope ins(%table : tensor<?x?x4xf32>) head_dim 4 rows(%f#1 : tensor<2xi32>) sets [0, 1] outs(%1 : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return %6, %whole : tensor<?x?x8xf32>, tensor<?x?x4xf32>
+}
+
+// Indices within another family do not say which sequence a row is of.
+// CHECK-LABEL: func.func @within(
+// CHECK: %[[P:.*]] = kernel.project {{.*}} outs(%{{.*}} : tensor<?x?x4xf32>)
+// CHECK: kernel.cache_append ins(%[[P]],
+func.func @within(%n: index, %x: tensor<?x?x8xf32>, %wq: tensor<8x8xbf16>, %wk: tensor<4x8xbf16>, %wv: tensor<4x8xbf16>, %t: tensor<?x?x4xf32>, %l: tensor<?xi32>, %k: tensor<?x1x32x4xbf16>, %v: tensor<?x1x32x4xbf16>, %s: tensor<?x?x1xf32>, %i: tensor<?x?xi32>, %o: tensor<2xi32>, %r: tensor<?x?xi32>, %c: tensor<?xi32>) -> tensor<?x1x32x4xbf16> {
+  %e:4 = kernel.select ins(%s : tensor<?x?x1xf32>) top <1/2> outs(%i, %o, %r, %c : tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>
+  %f:4 = kernel.select ins(%s : tensor<?x?x1xf32>) within(%e#1, %e#2, %e#3 : tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) sets [0, 1] top <1/8> outs(%i, %o, %r, %c : tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x?xi32>, tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>
+  %2 = tensor.empty(%n, %n) : tensor<?x?x4xf32>
+  %3 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%wk : tensor<4x8xbf16>) by [] rows(%f#1 : tensor<2xi32>) sets [0, 1] outs(%2 : tensor<?x?x4xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x4xf32>
+  %7 = kernel.rope ins(%t : tensor<?x?x4xf32>) head_dim 4 rows(%f#1 : tensor<2xi32>) sets [0, 1] outs(%3 : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %8 = kernel.cache_append ins(%7, %l : tensor<?x?x4xf32>, tensor<?xi32>) rows(%f#1, %f#2, %f#3 : tensor<2xi32>, tensor<?x?xi32>, tensor<?xi32>) sets [0, 1] outs(%k : tensor<?x1x32x4xbf16>) -> tensor<?x1x32x4xbf16>
+  return %8 : tensor<?x1x32x4xbf16>
+}
+
 // Old rows of a cache are read before it is written: v waits for that, and k,
 // whose result is wanted before, goes alone.
 // CHECK-LABEL: func.func @order(
