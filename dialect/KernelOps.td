@@ -83,7 +83,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
 
     With `rows` (offsets, or offsets and indices) m runs over the packed rows of
     `sets`. `gathers`: row m of a is row indices[m]; `scatters`: row m of the
-    output is. Epilogue operands are packed. With `groups` G, the number of sets,
+    output is. Epilogue operands are packed, but for those whose map `indexed`
+    names: of them it is row indices[m] too. With `groups` G, the number of sets,
     weights are G for each product, one a set, product after product; an operand
     whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
 
@@ -108,7 +109,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
                        Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
                        AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers, UnitAttr:$scatters, OptionalAttr<F32Attr>:$epsilon);
+                       UnitAttr:$gathers, UnitAttr:$scatters,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$indexed, OptionalAttr<F32Attr>:$epsilon);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
     `ins` `(` $a `:` type($a) `)`
@@ -116,7 +118,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
-    (`gathers` $gathers^)? (`scatters` $scatters^)?
+    (`gathers` $gathers^)? (`scatters` $scatters^)? (`indexed` $indexed^)?
     (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     (`gains` `(` $gains^ `:` type($gains) `)`)?
     `outs` `(` $out `:` type($out) `)`
@@ -138,6 +140,84 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
     /// Products: weights of each set.
     unsigned getNumProducts() { return getWeights().size() / getGroups(); }
+  }];
+}
+
+def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
+  let summary = "Products of one stream with several matrices, turned and appended to caches";
+  let description = [{
+    Segment i is a product of `a` with weights_i, as kernel.matmul's, that is
+    written to outs_i. What an f32 sum goes through on the way, where the lists
+    name its segment: a bias is added; the head of the sum (columns
+    h * head_dim to (h + 1) * head_dim) is divided by the root of its mean
+    square plus `epsilon` and multiplied by a vector of a head's columns; the
+    head is turned by the table, as kernel.rope does. Then it is rounded, once.
+
+    A destination of rank 4 is a cache, which the rows are appended to as
+    kernel.cache_append does; another one is a stream.
+
+    With `squares` rows of a are those of a norm, as those of kernel.matmul with
+    `normed`: a sum is multiplied by the factor of its row before all else.
+
+    With `rows` a and streams are packed, or `gathers`: row m of a is row
+    indices[m]. So is the table; `table_gathers`: row m is turned by the table's
+    row indices[m]. Caches take packed rows by order and counts. With `groups` G, the
+    number of sets, there are G weights, biases and norms for each segment that
+    has them, segment after segment.
+  }];
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$squares,
+                       Variadic<Kernel_Shaped>:$weights, Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
+                       Optional<Kernel_Shaped>:$table, Optional<Kernel_Shaped>:$lengths,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Variadic<Kernel_Shaped>:$out, I64Attr:$headDim,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$biased,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$normed,
+                       OptionalAttr<F32Attr>:$epsilon, OptionalAttr<F32Attr>:$rowEpsilon,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$turned,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       UnitAttr:$gathers, UnitAttr:$tableGathers);
+  let assemblyFormat = [{
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $squares^ `:` type($squares) `)` `epsilon` $rowEpsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
+    (`bias` `(` $biases^ `:` type($biases) `)` `of` $biased)?
+    (`norm` `(` $norms^ `:` type($norms) `)` `of` $normed `epsilon` $epsilon)?
+    (`rope` `(` $table^ `:` type($table) `)` `of` $turned)?
+    `head_dim` $headDim
+    (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
+    (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
+    (`order` `(` $order^ `,` $counts `:` type($order) `,` type($counts) `)`)?
+    (`gathers` $gathers^)? (`table_gathers` $tableGathers^)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = dpsInits # [{
+    /// A head that is normalised has at most as many columns, so that it fits
+    /// a tile; so has one that is turned, unless it is cut into pairs.
+    static constexpr int64_t mostHeadDim = 128;
+
+    /// The matrices of a segment, one a set.
+    ::mlir::OperandRange getWeightsOf(unsigned segment) {
+      return getWeights().slice(segment * getGroups(), getGroups());
+    }
+    /// The vectors of a segment, one a set; empty if it has none.
+    ::mlir::OperandRange getBiasesOf(unsigned segment);
+    ::mlir::OperandRange getNormsOf(unsigned segment);
+    bool isTurned(unsigned segment) {
+      return ::llvm::is_contained(getTurned(), segment);
+    }
+    bool isCache(unsigned segment) {
+      return ::mlir::cast<::mlir::ShapedType>(getOut()[segment].getType()).getRank() == 4;
+    }
+    /// Whether heads of `headDim` columns can be turned by a table of `rotary`
+    /// columns, 0 for none, and be normalised.
+    static bool fitsTiles(int64_t headDim, int64_t rotary, bool isNormed) {
+      if (headDim <= mostHeadDim)
+        return true;
+      return !isNormed && rotary % 16 == 0 && (headDim - rotary) % 16 == 0;
+    }
+    /// Caches keep what is not appended.
+    bool readsOutput();
   }];
 }
 

@@ -924,7 +924,7 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
       setsOf(family), groups, static_cast<bool>(group.gather),
       static_cast<bool>(group.spread),
-      /*epsilon=*/FloatAttr());
+      /*indexed=*/ArrayRef<int64_t>(), /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();
@@ -1222,8 +1222,8 @@ Operation *Converter::buildOther(Operation *op, Value out) {
             b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
             a.getPositions(), family.offsets, family.indices, family.order,
             family.counts, /*workspace=*/Value(), /*tickets=*/Value(),
-            a.getScaleAttr(), a.getMask(), out, sets,
-            a.getCompactAttr(), /*rounds=*/UnitAttr());
+            a.getScaleAttr(), a.getMask(), out, sets, a.getCompactAttr(),
+            /*rounds=*/UnitAttr());
       })
       .Case([&](GatherOp gather) -> Operation * {
         if (gather.getType().getElementType().isF32())

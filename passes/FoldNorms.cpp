@@ -18,6 +18,7 @@
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 
@@ -107,20 +108,41 @@ std::optional<Norm> matchNorm(RowwiseOp op) {
   return Norm{op.getInputs().front(), op.getInputs().drop_front(), epsilon};
 }
 
+// What kernel.matmul and kernel.project have of a norm.
+Value squaresOf(MatmulOp op) { return op.getNormed(); }
+Value squaresOf(ProjectOp op) { return op.getSquares(); }
+void setSquares(MatmulOp op, Value squares, FloatAttr epsilon) {
+  op.getNormedMutable().assign(squares);
+  op.setEpsilonAttr(epsilon);
+}
+void setSquares(ProjectOp op, Value squares, FloatAttr epsilon) {
+  op.getSquaresMutable().assign(squares);
+  op.setRowEpsilonAttr(epsilon);
+}
+
+/// The type of a product's weights, if `use` is what they multiply and all that
+/// it takes of a stream, and not normalised yet; else null.
+template <typename ProductOp>
+Type typeOf(ProductOp product, OpOperand &use) {
+  if (squaresOf(product) || &use != &product.getAMutable() ||
+      llvm::count(product->getOperands(), use.get()) != 1)
+    return {};
+  return getElementTypeOrSelf(product.getWeights().front().getType());
+}
+
 /// The kernels that alone read a stream, all of them as what they multiply, and
 /// the type of their weights; none if there are others, or types differ.
-SmallVector<MatmulOp> productsOf(Value stream, Type &type) {
-  SmallVector<MatmulOp> products;
+SmallVector<Operation *> productsOf(Value stream, Type &type) {
+  SmallVector<Operation *> products;
   for (OpOperand &use : stream.getUses()) {
-    auto matmul = dyn_cast<MatmulOp>(use.getOwner());
-    if (!matmul || matmul.getNormed() || &use != &matmul.getAMutable() ||
-        llvm::count(matmul->getOperands(), stream) != 1)
-      return {};
-    Type element = getElementTypeOrSelf(matmul.getWeights().front().getType());
-    if (type && type != element)
+    Type element = llvm::TypeSwitch<Operation *, Type>(use.getOwner())
+                       .Case<MatmulOp, ProjectOp>(
+                           [&](auto product) { return typeOf(product, use); })
+                       .Default(Type());
+    if (!element || (type && type != element))
       return {};
     type = element;
-    products.push_back(matmul);
+    products.push_back(use.getOwner());
   }
   return products;
 }
@@ -148,15 +170,12 @@ RowwiseOp gatherOf(Value stream) {
              : RowwiseOp();
 }
 
-/// Whether the products can gather their rows themselves.
-bool canGather(RowwiseOp gather, ArrayRef<MatmulOp> products) {
-  return llvm::all_of(products, [&](MatmulOp product) {
-    return !product.getGathers() &&
-           product.getOffsets() == gather.getOffsets() &&
-           product.getSets() == gather.getSets() &&
-           (!product.getIndices() ||
-            product.getIndices() == gather.getIndices());
-  });
+/// Whether a product can gather its rows itself.
+template <typename ProductOp>
+bool canGather(ProductOp product, RowwiseOp gather) {
+  return !product.getGathers() && product.getOffsets() == gather.getOffsets() &&
+         product.getSets() == gather.getSets() &&
+         (!product.getIndices() || product.getIndices() == gather.getIndices());
 }
 
 /// Erases a kernel that nothing uses, and the tensor made for it.
@@ -173,15 +192,21 @@ void fold(RowwiseOp rowwise) {
   if (!norm || !empty)
     return;
   Type type;
-  SmallVector<MatmulOp> products = productsOf(rowwise.getResult(0), type);
+  SmallVector<Operation *> products = productsOf(rowwise.getResult(0), type);
   // x * gain may be beyond what f16 has where the norm is not.
   if (products.empty() || type.isF16())
     return;
   // The norm of gathered rows is a gather of the norm of all.
   RowwiseOp gather = rowwise.getGathers() ? rowwise : gatherOf(norm->x);
-  if (gather &&
-      (gather.getOffsets() != rowwise.getOffsets() ||
-       gather.getSets() != rowwise.getSets() || !canGather(gather, products)))
+  auto gathers = [&](Operation *product) {
+    return llvm::TypeSwitch<Operation *, bool>(product)
+        .Case<MatmulOp, ProjectOp>(
+            [&](auto product) { return canGather(product, gather); })
+        .Default(false);
+  };
+  if (gather && (gather.getOffsets() != rowwise.getOffsets() ||
+                 gather.getSets() != rowwise.getSets() ||
+                 !llvm::all_of(products, gathers)))
     return;
   Value x = gather ? gather.getInputs().front() : norm->x;
   auto producer = x.getDefiningOp<MatmulOp>();
@@ -213,17 +238,18 @@ void fold(RowwiseOp rowwise) {
       producer.getOut(), scaled, squares, producer.getMapsAttr(),
       producer.getSetsAttr(), producer.getGroupsAttr(),
       producer.getGathersAttr(), producer.getScattersAttr(),
-      producer.getEpsilonAttr());
+      producer.getIndexedAttr(), producer.getEpsilonAttr());
   written.getRegion().takeBody(producer.getRegion());
-  for (MatmulOp product : products) {
+  auto take = [&](auto product) {
     product.getAMutable().set(written.getResult(1));
-    product.getNormedMutable().assign(written.getResult(2));
-    product.setEpsilonAttr(norm->epsilon);
+    setSquares(product, written.getResult(2), norm->epsilon);
     if (!gather)
-      continue;
+      return;
     product.getIndicesMutable().assign(gather.getIndices());
     product.setGathers(true);
-  }
+  };
+  for (Operation *product : products)
+    llvm::TypeSwitch<Operation *>(product).Case<MatmulOp, ProjectOp>(take);
   producer.getResult(0).replaceAllUsesWith(written.getResult(0));
   producer.erase();
   bool isOwn = gather == rowwise;

@@ -117,6 +117,26 @@ def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
+def KernelAbsorbGathers : Pass<"kernel-absorb-gathers", "::mlir::ModuleOp"> {
+  let summary = "Gathered rows are read where they lie, where all kernels that read them can";
+  let description = [{
+    A copy of selected rows goes if its readers are products (their stream, or
+    operands of the epilogue) and row-wise kernels of no other stream, on the
+    same rows, and all of them run before the rows change.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelFuseProjections : Pass<"kernel-fuse-projections", "::mlir::ModuleOp"> {
+  let summary = "Products of one stream, with bias, head norm, rotation and append, as one kernel";
+  let description = [{
+    Forms kernel.project of the products that make queries, keys and values, for
+    generators that have it. A chain of kernels that a tile of a product cannot
+    do, such as a norm of whole rows, stays as it is from there on.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelFoldNorms : Pass<"kernel-fold-norms", "::mlir::ModuleOp"> {
   let summary = "Fold RMS norms into the products before and behind them";
   let description = [{

@@ -23,6 +23,10 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   manager.addPass(createConvertNestToKernel());
   if (options.roundAttention)
     manager.addPass(createKernelRoundAttention());
+  if (options.fuseProjections) {
+    manager.addPass(createKernelAbsorbGathers());
+    manager.addPass(createKernelFuseProjections());
+  }
   if (options.foldNorms)
     manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)

@@ -14,6 +14,9 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
+  /// Runs kernel-absorb-gathers and kernel-fuse-projections, for generators
+  /// that have what they form.
+  bool fuseProjections = false;
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;
   /// Runs kernel-round-attention, which changes the function.

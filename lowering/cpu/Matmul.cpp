@@ -367,6 +367,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
            << " wide";
   if (!aType.getLayout().isIdentity())
     return op.emitOpError("multiplies strided rows: ") << aType;
+  if (!op.getIndexed().empty())
+    return op.emitOpError("reads operands by indices, which is for GPUs; leave "
+                          "out kernel-absorb-gathers, which asks for it");
   int64_t groups = op.getGroups();
   auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
                              /*perSetDims=*/3, groups);

@@ -124,6 +124,7 @@ RowRange rowsOf(Kernel::Inside &in, Value offsets, Sets sets, Value stream);
 
 mlir::LogicalResult generate(Kernel &kernel, kernel::EmbedOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::MatmulOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::ProjectOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RowwiseOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RopeTableOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RopeOp op);

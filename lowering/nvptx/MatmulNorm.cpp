@@ -32,7 +32,6 @@ int64_t nvptx::factorBytes(const Matmul &matmul, const Tile &tile) {
 void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
                          const Tile &tile, const Place &place, bool wide) {
   Device &code = in.code;
-  kernel::MatmulOp op = matmul.op;
   if (!matmul.normed)
     return;
   int64_t slices = kernel::numNormSlices(matmul.depth);
@@ -50,7 +49,7 @@ void nvptx::writeFactors(Kernel::Inside &in, const Matmul &matmul,
     // Rows behind the last are copies of it.
     Value from =
         streamRow(in, matmul, place, code.add(place.row, code.min(row, last)),
-                  op.getGathers());
+                  matmul.gathers);
     from = code.add(code.mul(from, slices), code.widen(slice));
     Value pointer = code.byteAt(base, code.mul(from, 4));
     auto load = [&](Value pointer) {

@@ -267,6 +267,37 @@ func.func @no_change_gathered(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x
   return %2 : tensor<?x2x96xf32>
 }
 
+// Projections take a norm too.
+// CHECK-LABEL: func.func @project
+// CHECK: %[[OUT:.*]]:3 = kernel.matmul {{.*}} gains
+// CHECK-NOT: kernel.rowwise
+// CHECK: kernel.project ins(%[[OUT]]#1 : tensor<?x2x96xbf16>) normed(%[[OUT]]#2 : tensor<?x2x3xf32>) epsilon 9.99999974E-6 weights
+func.func @project(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>) -> (tensor<?x2x96xf32>, tensor<?x2x96xf32>) {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %empty = tensor.empty(%n) : tensor<?x2x96xf32>
+  %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%empty : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %2:2 = kernel.project ins(%1 : tensor<?x2x96xf32>) weights(%w, %w : tensor<96x96xbf16>, tensor<96x96xbf16>) head_dim 96 outs(%y, %z : tensor<?x2x96xf32>, tensor<?x2x96xf32>) -> tensor<?x2x96xf32>, tensor<?x2x96xf32>
+  return %2#0, %2#1 : tensor<?x2x96xf32>, tensor<?x2x96xf32>
+}
+
 // f16: x * gain may be out of range.
 // CHECK-LABEL: func.func @no_change_f16
 // CHECK-NOT: scaled

@@ -264,7 +264,8 @@ int Compilation::lowerAndPackage() {
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
         KernelPipelineOptions options;
-        options.narrowStreams = options.foldNorms = options.split = gpu.has_value();
+        options.fuseProjections = options.foldNorms = options.narrowStreams =
+            options.split = gpu.has_value();
         options.roundAttention =
             gpu.has_value() && !arguments.has("--exact-attention");
         buildKernelPipeline(manager, options);

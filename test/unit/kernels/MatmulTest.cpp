@@ -30,9 +30,10 @@ struct Problem {
   bool residual = false;
   int64_t sets = 0; ///< 0: no row sets
   bool perSet = false, gathers = false, scatters = false;
-  int64_t splits = 0; ///< that the workspace has room for; 0: no workspace
-  bool normed = false; ///< a is of a norm
-  string scaled = "";  ///< not empty: writes this type for a norm
+  int64_t splits = 0;   ///< that the workspace has room for; 0: no workspace
+  bool normed = false;  ///< a is of a norm
+  string scaled = "";   ///< not empty: writes this type for a norm
+  bool indexed = false; ///< the scale of a row
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -40,7 +41,8 @@ struct Problem {
            (residual ? " residual" : "") +
            (sets ? " sets " + to_string(sets) : "") +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
-           (scatters ? " scatters" : "") + (normed ? " normed" : "") +
+           (scatters ? " scatters" : "") + (indexed ? " indexed" : "") +
+           (normed ? " normed" : "") +
            (scaled.empty() ? "" : " scaled " + scaled) +
            (splits ? " splits " + to_string(splits) : "");
   }
@@ -76,7 +78,7 @@ protected:
     text += add(types, biases) + ") by [affine_map<" +
             (p.perSet ? "(m, n, s) -> (s, n)" : "(m, n) -> (n)") +
             ">, affine_map<(m, n) -> (m, 0)>] ";
-    bool indexed = p.gathers || p.scatters;
+    bool indexed = p.gathers || p.scatters || p.indexed;
     if (p.sets) {
       string offsets = offsetsOf(p.sets);
       size_t first = types.size();
@@ -86,7 +88,8 @@ protected:
       text += "rows(%a" + to_string(first) +
               (indexed ? ", %a" + to_string(first + 1) + " : " + table2 : "") +
               " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
-              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
+              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "") +
+              (p.indexed ? "indexed [1] " : "");
     }
     if (p.splits)
       text += "workspace(" +
@@ -209,7 +212,7 @@ protected:
         for (double &sum : sums)
           sum *= factor;
         double sum = p.products > 1 ? sums[0] * sums[1] : 2 * sums[0];
-        double value = (sum + biases[g][j]) * scale[packed];
+        double value = (sum + biases[g][j]) * scale[p.indexed ? row : packed];
         to[j] = p.residual ? to[j] + value : -value;
         if (gains.empty())
           continue;
@@ -232,7 +235,7 @@ protected:
     buffers.push_back(scale.data());
     if (p.sets)
       buffers.push_back(family.offsets.data());
-    if (p.gathers || p.scatters)
+    if (p.gathers || p.scatters || p.indexed)
       buffers.push_back(family.indices.data());
     // The workspace holds nothing that counts.
     vector<float> workspace(p.splits * 16 * p.workspaceColumns(), NAN);
@@ -400,6 +403,13 @@ TEST_F(GpuMatmul, Sets) {
              .perSet = perSet,
              .gathers = true},
             {1, 12, 200});
+      check({.tile = tile,
+             .n = 72,
+             .k = 72,
+             .sets = 3,
+             .perSet = perSet,
+             .indexed = true},
+            {12, 200});
       check({.tile = tile,
              .n = 72,
              .k = 72,
