@@ -191,6 +191,9 @@ public:
     explainMasks();
     for (Operation *op : ops)
       narrow(op);
+    for (auto [from, to] : narrowed)
+      if (from.getType() == to.getType())
+        from.replaceAllUsesWith(to);
     eraseDead();
     settleWeights();
     dropOnes();
@@ -730,16 +733,13 @@ private:
     }
     for (auto [from, to] :
          llvm::zip_equal(op->getResults(), next->getResults()))
-      if (from.getType() == to.getType())
-        from.replaceAllUsesWith(to);
-      else
-        narrowed[from] = to;
+      narrowed[from] = to;
   }
 
   /// `value` cut to `shape`, for `user`.
   Value take(Value value, ArrayRef<int64_t> shape, Operation *user) {
     if (shapeOf(value) == shape)
-      return value;
+      return value; // settled at the end, where it was narrowed inside only
     RankedTensorType type = withShape(value.getType(), shape);
     OpBuilder::InsertionGuard guard(b);
     if (Attribute constant = constantOf(value))
@@ -951,7 +951,7 @@ private:
   /// How much of each dimension anyone reads.
   DenseMap<Value, SmallVector<int64_t>> needs;
 
-  DenseMap<Value, Value> narrowed;
+  llvm::MapVector<Value, Value> narrowed;
   DenseMap<Value, SmallVector<Value>> constants;
   llvm::MapVector<Operation *, SmallVector<Slice>> slices;
 };
