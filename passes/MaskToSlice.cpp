@@ -667,6 +667,14 @@ private:
     auto result = dyn_cast<OpResult>(value);
     if (!result || matchPattern(value, m_Constant()))
       return;
+    if (isa<nest::GetOp>(result.getOwner()) && needOf(value)[dim] == width) {
+      remark(
+          result.getOwner(),
+          "this weight is reshaped from what is stored, of which its first " +
+              std::to_string(width) +
+              " columns are no box: it is read in full and sliced");
+      return;
+    }
     std::string sliced = " all " + std::to_string(shapeOf(value)[dim]) +
                          " columns, of which a mask leaves " +
                          std::to_string(width) +
