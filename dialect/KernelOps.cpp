@@ -31,7 +31,9 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
     bool isOut = op.isDpsInit(&operand);
-    if (!isOut || readsOutput)
+    // What kernel.matmul writes beside its output is not read.
+    bool isSecond = isa<MatmulOp>(op) && &operand != op.getDpsInitOperand(0);
+    if (!isOut || (readsOutput && !isSecond))
       effects.emplace_back(MemoryEffects::Read::get(), &operand, 0,
                            /*effectOnFullRegion=*/true,
                            SideEffects::DefaultResource::get());
@@ -42,11 +44,23 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
   }
 }
 
+static void addWorkspace(Operation *op, Value workspace, Value tickets,
+                         Effects &effects) {
+  if (!workspace)
+    return;
+  for (OpOperand &operand : op->getOpOperands())
+    if (operand.get() == workspace || operand.get() == tickets)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
+                           /*effectOnFullRegion=*/true,
+                           SideEffects::DefaultResource::get());
+}
+
 void EmbedOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -61,6 +75,7 @@ void CacheAppendOp::getEffects(Effects &effects) {
 }
 void AttentionOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
@@ -284,6 +299,31 @@ public:
     return success();
   }
 
+  /// [K26] Room for the sums of parts, and counters of parts.
+  LogicalResult workspace(Value workspace, Value tickets) {
+    if (!workspace && !tickets)
+      return success();
+    bool legal = workspace && tickets && isa<MemRefType>(workspace.getType()) &&
+                 elementOf(workspace).isF32() && rankOf(workspace) == 3 &&
+                 elementOf(tickets).isSignlessInteger(32) &&
+                 rankOf(tickets) == 1;
+    for (Value value : {workspace, tickets})
+      legal = legal && llvm::all_of(shapeOf(value), [](int64_t extent) {
+                return !ShapedType::isDynamic(extent) && extent > 0;
+              });
+    if (legal)
+      return success();
+    InFlightDiagnostic diag = refuse(26);
+    diag << "has the workspace ";
+    if (workspace)
+      diag << workspace.getType();
+    diag << " and the tickets ";
+    if (tickets)
+      diag << tickets.getType();
+    return diag << "; legal are memrefs, f32 [parts, rows, columns] and i32 "
+                   "[n], static";
+  }
+
   /// [K9]-[K11] A region of `arguments` scalars that yields `results`, at least
   /// one if that is zero.
   LogicalResult region(Region &region, unsigned arguments, unsigned results,
@@ -351,6 +391,62 @@ LogicalResult EmbedOp::verify() {
   return success();
 }
 
+/// [K27], [K28] The halves of an RMS norm: what is written for the products of
+/// the normalised stream, and what a product of one takes.
+static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
+  auto isSquares = [](Value squares, Value stream) {
+    return elementOf(squares).isF32() &&
+           mayEqual(shapeOf(squares).drop_back(),
+                    shapeOf(stream).drop_back()) &&
+           columnsOf(squares) == numNormSlices(columnsOf(stream));
+  };
+  Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
+  if (!scaled != !squares || (!scaled && !op.getGains().empty()))
+    return check.refuse(27)
+           << "writes only one of scaled and squares, or has gains for neither";
+  if (scaled) {
+    if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
+      return check.refuse(27)
+             << "writes squares beside " << out.getType() << " of "
+             << op.getNumProducts()
+             << " products; legal is an output in f32 of one, not scattered";
+    Type element = elementOf(scaled);
+    if ((!element.isF32() && !element.isBF16()) ||
+        !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
+      return check.refuse(27)
+             << "writes scaled " << scaled.getType() << " and squares "
+             << squares.getType() << " beside " << out.getType()
+             << "; legal is its shape in f32 or bf16, and f32 with a column "
+                "for every "
+             << normSlice << " of it";
+    auto gains = static_cast<int64_t>(op.getGains().size());
+    bool isVector = llvm::all_of(op.getGains(), [&](Value gain) {
+      return elementOf(gain).isF32() &&
+             shapeOf(gain) == Shape({columnsOf(out)});
+    });
+    if (!isVector ||
+        (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
+      return check.refuse(27)
+             << "has " << gains << " gains; legal are none, one and one for "
+             << "each group, f32 of the output's columns";
+  }
+  Value normed = op.getNormed();
+  if (static_cast<bool>(normed) != op.getEpsilon().has_value())
+    return check.refuse(28) << "has only one of squares and an epsilon";
+  if (!normed)
+    return success();
+  if (!isSquares(normed, op.getA()))
+    return check.refuse(28)
+           << "takes the squares " << normed.getType() << " of "
+           << op.getA().getType() << "; legal is f32 of its rows with a column "
+           << "for every " << normSlice << " of it";
+  if (llvm::APFloat epsilon = *op.getEpsilon();
+      epsilon.isNegative() || !epsilon.isFinite())
+    return check.refuse(28) << "has the epsilon " << op.getEpsilonAttr()
+                            << "; legal is a number of 0 or more";
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
   Checker check(*this);
   if (failed(check.operands(getWeights())))
@@ -382,6 +478,8 @@ LogicalResult MatmulOp::verify() {
              << ", " << k
              << "], columns of the output and of a, in one of f32, bf16 "
              << "and f16 for all weights";
+  if (failed(check.workspace(getWorkspace(), getTickets())))
+    return failure();
   MLIRContext *context = getContext();
   AffineExpr row = getAffineDimExpr(0, context);
   AffineExpr column = getAffineDimExpr(1, context);
@@ -409,6 +507,8 @@ LogicalResult MatmulOp::verify() {
                         "output by (m, n) -> (m, n), of one column by (m, n) "
                         "-> (m, 0)",
                         /*perSet=*/3, groups, &slots)))
+    return failure();
+  if (failed(verifyNorms(check, *this)))
     return failure();
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
@@ -566,10 +666,16 @@ LogicalResult AttentionOp::verify() {
   if (failed(check.operands()) ||
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())) ||
-      failed(check.stream("q", getQ())) ||
       failed(check.stream("the output", getOut(),
                           {builder.getBF16Type(), builder.getF16Type()})) ||
       failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  Type cached = elementOf(getK());
+  if (getRounds() && !cached.isBF16() && !cached.isF16())
+    return check.refuse(25) << "rounds to the type of the caches, "
+                            << getK().getType() << "; legal is bf16 or f16";
+  if (failed(check.stream("q", getQ(),
+                          getRounds() ? ArrayRef(cached) : ArrayRef<Type>())))
     return failure();
   Shape q = shapeOf(getQ()), k = shapeOf(getK());
   if (k.size() != 4 || getK().getType() != getV().getType() ||
@@ -585,6 +691,8 @@ LogicalResult AttentionOp::verify() {
            << "q is " << getQ().getType() << "; legal is [B, T, n * " << k[1]
            << " * " << k[3]
            << "], whole groups of query heads for each KV head";
+  if (failed(check.workspace(getWorkspace(), getTickets())))
+    return failure();
   if (Value positions = getPositions();
       positions && (!elementOf(positions).isSignlessInteger(32) ||
                     !mayEqual(shapeOf(positions), Shape({k[0], k[2]}))))
@@ -746,9 +854,12 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
       .Case([&](EmbedOp) { return 0; })
       .Case([&](MatmulOp matmul) {
         bool isWeight = llvm::is_contained(matmul.getWeights(), value);
-        return isWeight || rank == 1 ? 0 : rank - 1;
+        bool isShared = isWeight || value == matmul.getWorkspace();
+        return isShared || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {
+        if (value == attention.getWorkspace())
+          return 0U;
         return operand.getOperandNumber() == 0 ? rank - 1 : 1;
       })
       .Default([&](Operation *) { return rank - 1; });

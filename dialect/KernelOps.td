@@ -86,22 +86,50 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     output is. Epilogue operands are packed. With `groups` G, the number of sets,
     weights are G for each product, one a set, product after product; an operand
     whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
+
+    With `workspace` (f32 [S, R, C] and tickets, i32) the sums over k may be made
+    in S parts where there are at most R packed rows: workspace[s, r, :] holds
+    part s of row r, in an order that is the generator's. Tickets count the parts
+    that are there; they are zero before and after the kernel.
+
+    An RMS norm of the output is in two parts. The kernel that makes the output
+    writes `scaled`, what the region yields times `gains` (one vector, one a
+    group, or none), and `squares`, its squares summed over every `normSlice`
+    columns of a row. The kernel that takes `scaled` as its a has these sums as
+    `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
+    their mean over the columns of a plus `epsilon`.
   }];
-  let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$normed,
+                       Variadic<Kernel_Shaped>:$weights,
                        Variadic<Kernel_Shaped>:$epilogue,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
-                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
+                       Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
+                       Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
+                       AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers, UnitAttr:$scatters);
+                       UnitAttr:$gathers, UnitAttr:$scatters, OptionalAttr<F32Attr>:$epsilon);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
-    `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $normed^ `:` type($normed) `)` `epsilon` $epsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`gathers` $gathers^)? (`scatters` $scatters^)?
-    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $region (`->` type($results)^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
+    (`gains` `(` $gains^ `:` type($gains) `)`)?
+    `outs` `(` $out `:` type($out) `)`
+    (`scaled` `(` $scaled^ `:` type($scaled) `)`)? (`squares` `(` $squares^ `:` type($squares) `)`)?
+    attr-dict-with-keyword $region (`->` type($results)^)?
   }];
-  let extraClassDeclaration = dpsInits # [{
+  let extraClassDeclaration = [{
+    /// The output, and where they are, `scaled` and `squares`.
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return ::mlir::MutableOperandRange(
+          getOperation(), getOutMutable().getOperandNumber(),
+          1 + (getScaled() ? 1 : 0) + (getSquares() ? 1 : 0));
+    }
     /// The block argument that holds the output's old value.
     ::mlir::BlockArgument getOldValue() {
       return getRegion().front().getArguments().back();
@@ -201,18 +229,27 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     this call), else lengths[b] + indices[order[b, j]] - b * T (they took T). A
     window counts the cache's rows, or with `positions` [B, C] what these say of
     them.
+
+    `workspace` and tickets are those of kernel.matmul: workspace[s, :, :] holds
+    what part s of the keys gives the rows of a head.
+
+    `rounds` permits to round queries, and the weights of the softmax before they
+    multiply values, to the type of the caches; q may then be stored in it.
   }];
   let arguments = (ins Kernel_Shaped:$q, Kernel_Shaped:$k, Kernel_Shaped:$v,
                        Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$positions,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        F32Attr:$scale, Nest_MaskAttr:$mask, Kernel_Shaped:$out,
-                       OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact);
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact,
+                       UnitAttr:$rounds);
   let assemblyFormat = [{
     `ins` `(` $q `,` $k `,` $v `,` $lengths `:` type($q) `,` type($k) `,` type($v) `,` type($lengths) `)`
     (`positions` `(` $positions^ `:` type($positions) `)`)?
     (`rows` `(` $offsets^ `,` $indices `,` $order `,` $counts `:` type($offsets) `,` type($indices) `,` type($order) `,` type($counts) `)`
-     `sets` $sets)? (`compact` $compact^)?
+     `sets` $sets)? (`compact` $compact^)? (`rounds` $rounds^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     `scale` $scale $mask `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }

@@ -6,9 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A matrix product rounds its stream to the type of the weights. Where nothing
-// else reads a stream, it can be stored in that type: the same values, half the
-// bytes, and tiles that are copied as they are.
+// A matrix product rounds its stream to the type of the weights, attention that
+// may its queries to that of the caches. Where nothing else reads a stream, it
+// can be stored in that type: the same values, half the bytes, and tiles that
+// are copied as they are.
 //
 //===----------------------------------------------------------------------===//
 
@@ -28,19 +29,24 @@ namespace nestc {
 namespace {
 using namespace kernel;
 
-/// The type in which all users of a stream take it; null if they do not agree,
-/// or see more than a product's operand.
-Type typeOfProducts(Value stream) {
+/// The type in which a product takes the stream of a use; null if it sees more
+/// of it than a product's operand.
+Type typeOfUse(OpOperand &use) {
+  if (auto matmul = dyn_cast<MatmulOp>(use.getOwner());
+      matmul && &use == &matmul.getAMutable())
+    return getElementTypeOrSelf(matmul.getWeights().front().getType());
+  if (auto attention = dyn_cast<AttentionOp>(use.getOwner());
+      attention && attention.getRounds() && &use == &attention.getQMutable())
+    return getElementTypeOrSelf(attention.getK().getType());
+  return {};
+}
+
+/// The type in which all users of a stream take it; null if they do not agree.
+Type typeOfUses(Value stream) {
   Type type;
   for (OpOperand &use : stream.getUses()) {
-    auto matmul = dyn_cast<MatmulOp>(use.getOwner());
-    if (!matmul || use.get() != matmul.getA() ||
-        use.getOperandNumber() != matmul.getAMutable().getOperandNumber() ||
-        llvm::is_contained(matmul.getEpilogue(), stream) ||
-        matmul.getOut() == stream)
-      return {};
-    Type element = getElementTypeOrSelf(matmul.getWeights().front().getType());
-    if (type && type != element)
+    Type element = typeOfUse(use);
+    if (!element || (type && type != element))
       return {};
     type = element;
   }
@@ -67,7 +73,7 @@ struct KernelNarrowStreams
       Value result = op->getResult(0);
       auto stream = dyn_cast<RankedTensorType>(result.getType());
       auto empty = op.getDpsInits().front().getDefiningOp<tensor::EmptyOp>();
-      Type type = stream ? typeOfProducts(result) : Type();
+      Type type = stream ? typeOfUses(result) : Type();
       if (!type || !empty)
         return;
       OpBuilder builder(empty);

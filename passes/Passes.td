@@ -107,11 +107,33 @@ def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
+  let summary = "Permit attention to round queries and weights to the type of its caches";
+  let description = [{
+    Sets `rounds` where the caches are bf16 or f16. This changes the function: it
+    is what implementations of attention in these types compute, with one product
+    where the exact one takes two or three.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelFoldNorms : Pass<"kernel-fold-norms", "::mlir::ModuleOp"> {
+  let summary = "Fold RMS norms into the products before and behind them";
+  let description = [{
+    Where a product makes a stream, and products alone read its norm, the first
+    writes the stream times the gain, and sums of its squares, of which the
+    others take one factor for each row. Norms for products in f16, whose range
+    the stream times the gain may leave, stay as they are.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelNarrowStreams : Pass<"kernel-narrow-streams", "::mlir::ModuleOp"> {
   let summary = "Store streams that only matrix products read in the type in which they take them";
   let description = [{
     The product rounds its operand, the kernel that makes the stream then does:
-    the same values. Streams that anything else reads stay f32.
+    the same values. Queries of attention that `rounds` are such an operand.
+    Streams that anything else reads stay f32.
   }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
@@ -125,6 +147,17 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::nestc::kernel::KernelDialect",
                            "::mlir::bufferization::BufferizationDialect"];
+}
+
+def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
+  let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
+  let description = [{
+    Products of bf16 and f16 whose columns alone do not make blocks for the whole
+    device, by a rule of columns and depth, and attention over long caches. Runs on buffers, before memory is
+    planned: the workspace is a buffer like others, tickets are marked
+    `kernel.tickets`.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {

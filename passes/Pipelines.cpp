@@ -21,9 +21,15 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());
+  if (options.roundAttention)
+    manager.addPass(createKernelRoundAttention());
+  if (options.foldNorms)
+    manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());
+  if (options.split)
+    manager.addPass(createKernelSplit());
   manager.addPass(createKernelPlanMemory());
   manager.addPass(createKernelOutline());
 }

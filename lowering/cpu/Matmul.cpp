@@ -339,6 +339,9 @@ static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op,
 LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
   if (op.getWeights().empty())
     return op.emitOpError("has no weight");
+  if (op.getNormed() || op.getScaled())
+    return op.emitOpError("has a part of a norm, which CPU code leaves to "
+                          "kernel.rowwise; run no kernel-fold-norms");
   auto first = cast<MemRefType>(op.getWeights().front().getType());
   auto outType = cast<MemRefType>(op.getOut().getType());
   auto aType = cast<MemRefType>(op.getA().getType());

@@ -16,8 +16,11 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-///// With so many rows or fewer in a sequence, tiles are narrow.
+/// With so many rows or fewer in a sequence, tiles are narrow.
 static constexpr int64_t narrowRows = 32;
+
+/// The first key that a row which is none sees; its last one is below.
+static constexpr int32_t never = std::numeric_limits<int32_t>::max();
 
 //===----------------------------------------------------------------------===//
 // Rows
@@ -135,7 +138,6 @@ Value RowTile::findLow(Value j) {
 
 // The tables' entries of row r.
 void RowTile::fill(Value r, Value queries) {
-  constexpr int32_t never = std::numeric_limits<int32_t>::max();
   const Buffer &q = in[op.getQ()];
   Type i32 = code.getI32Type(), i64 = code.i64Type();
   auto set = [&](Value place, Value low, Value high) {
@@ -175,9 +177,9 @@ void RowTile::fill(Value r, Value queries) {
   });
 }
 
-// firstKey and endKey, by every warp for itself.
+// By every warp for itself.
 void RowTile::findRange() {
-  Value first, end;
+  Value first, end, lowest, highest;
   for (int64_t r = 0; r < rows; r += warpSize) {
     Value row = code.add(code.lane(), r);
     // Of fewer rows than lanes some look at the same.
@@ -186,11 +188,55 @@ void RowTile::findRange() {
     Value low = this->low(row), high = this->high(row);
     first = first ? code.min(first, low) : low;
     end = end ? code.max(end, high) : high;
+    Value isRow = code.less(low, high);
+    low = code.select(isRow, low, code.i32(0));
+    high = code.select(isRow, high, code.i32(never));
+    lowest = lowest ? code.max(lowest, low) : low;
+    highest = highest ? code.min(highest, high) : high;
   }
   firstKey = code.widen(
       code.reduceWarp(first, [&](Value a, Value b) { return code.min(a, b); }));
   endKey = code.widen(
       code.reduceWarp(end, [&](Value a, Value b) { return code.max(a, b); }));
+  firstCommon =
+      code.reduceWarp(lowest, [&](Value a, Value b) { return code.max(a, b); });
+  endCommon = code.reduceWarp(highest,
+                              [&](Value a, Value b) { return code.min(a, b); });
+}
+
+//===----------------------------------------------------------------------===//
+// Parts of the keys
+//===----------------------------------------------------------------------===//
+
+void RowTile::split(int64_t keys, function_ref<void()> body) {
+  Value first = code.narrow(firstKey), end = code.narrow(endKey);
+  Value all = code.sub(end, first), most = code.grid32(1);
+  auto divideUp = [&](Value a, Value b) {
+    return Value(
+        arith::DivUIOp::create(code, code.add(a, code.sub(b, code.i32(1))), b));
+  };
+  Value each = code.max(divideUp(all, most), code.i32(leastKeys));
+  each = code.mul(divideUp(each, code.i32(keys)), code.i32(keys));
+  part = code.block32(1);
+  parts = divideUp(all, each);
+  first = code.add(first, code.mul(part, each));
+  firstKey = code.widen(first);
+  endKey = code.widen(code.min(end, code.add(first, each)));
+  code.when(code.less(part, parts), body);
+}
+
+Value RowTile::workspaceAt(Value part, Value r) {
+  const Buffer &room = in[op.getWorkspace()];
+  Value slot = code.add(code.mul(code.block32(), code.grid32(1)), part);
+  Value row = code.add(code.mul(code.widen(slot), room.type.getDimSize(1)), r);
+  return code.byteAt(code.global(room.pointer),
+                     code.mul(row, 4 * room.type.getDimSize(2)));
+}
+
+Value RowTile::isLastPart() {
+  Value tickets = code.global(in[op.getTickets()].pointer);
+  return code.isLastBlock(code.atRow(tickets, code.block32(), 4),
+                          code.sub(parts, code.i32(1)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -226,7 +272,6 @@ void RowTile::settle() {
 // Row r by a warp, key by key; a lane has every 32nd column.
 void RowTile::compute(Value r) {
   const Buffer &out = in[op.getOut()];
-  Type f32 = code.getF32Type();
   int64_t count = llvm::divideCeil(shape.headDim, warpSize);
   Value start = place(r);
   auto columnOf = [&](int64_t i) {
@@ -241,7 +286,9 @@ void RowTile::compute(Value r) {
     }
     return values;
   };
-  SmallVector<Value> q = columns(f32, code.atF32(in[op.getQ()].pointer, start));
+  const Buffer &queries = in[op.getQ()];
+  SmallVector<Value> q = columns(
+      queries.element(), code.at(queries.pointer, queries.element(), start));
   for (auto [i, x] : llvm::enumerate(q))
     x = code.select(code.less(columnOf(i), shape.headDim),
                     code.fmul(x, code.f32(shape.scale)), code.f32(0));
@@ -292,17 +339,31 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
         narrow != (tokens * shape.group <= narrowRows))
       continue;
     StageShape stage = shapeOf(narrow);
+    // Parts of all blocks that the workspace has room for, and of the caches.
+    int64_t slots = 0, most = 1;
+    if (stage.keys && op.getWorkspace()) {
+      auto room = cast<MemRefType>(op.getWorkspace().getType());
+      auto tickets = cast<MemRefType>(op.getTickets().getType());
+      if (room.getDimSize(1) >= stage.rows && room.getDimSize(2) % 4 == 0 &&
+          room.getDimSize(2) >= shape.headDim + 4)
+        slots = std::min(room.getDimSize(0), tickets.getDimSize(0));
+      most = llvm::divideCeil(
+          cast<MemRefType>(op.getK().getType()).getDimSize(2), leastKeys);
+    }
     assert(stage.shared <= 99 * 1024 && "more than a block of sm_120 may have");
-    auto grid = [shape, place, narrow,
+    auto grid = [shape, place, narrow, slots, most,
                  rows = stage.rows](Code &host, ArrayRef<Buffer> buffers) {
       const Buffer &q = buffers[place];
       Value blocks = RowTile::blocks(host, shape, q, rows);
       Value isNarrow =
           host.less(host.mul(q.sizes[1], shape.group), narrowRows + 1);
-      Value none = host.i64(0);
+      Value none = host.i64(0), parts;
+      if (slots)
+        parts = host.max(
+            host.min(host.div(host.i64(slots), host.max(blocks, 1)), most), 1);
       return Grid{narrow ? host.select(isNarrow, blocks, none)
                          : host.select(isNarrow, none, blocks),
-                  {},
+                  parts,
                   {}};
     };
     kernel.stage(stage.threads, stage.shared, grid, [&](Kernel::Inside &in) {
@@ -313,8 +374,14 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
       RowTile(in, op, stage.rows, 0, [&](RowTile &tile) {
         // Tiles of other sets' rows have nothing to do.
         in.code.when(in.code.less(in.code.i64(0), tile.endKey), [&] {
-          stage.body(in, tile);
-          tile.settle();
+          auto compute = [&] {
+            stage.body(in, tile);
+            tile.settle();
+          };
+          if (slots)
+            tile.split(stage.keys, compute);
+          else
+            compute();
         });
       });
     });
@@ -423,8 +490,8 @@ private:
       storeChunk(code.splat(0, 4), to, chunk);
       Value place = tile.place(r);
       code.when(code.less(code.i64(-1), place), [&] {
-        Value x =
-            loadChunk(code.getF32Type(), code.atF32(q.pointer, place), chunk);
+        Value x = loadChunk(q.element(), code.at(q.pointer, q.element(), place),
+                            chunk);
         storeChunk(code.fmul(x, code.splat(shape.scale, 4)), to, chunk);
       });
     });
@@ -622,7 +689,7 @@ void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
   HeadShape shape(op);
   addStages(kernel, op, [&](bool narrow) {
     ScalarAttention::Sizes sizes(shape, narrow);
-    return StageShape{sizes.threads, sizes.shared, sizes.rows,
+    return StageShape{sizes.threads, sizes.shared, sizes.rows, /*keys=*/0,
                       [=](Kernel::Inside &in, RowTile &tile) {
                         ScalarAttention(in, op, tile, sizes).run();
                       }};
@@ -646,13 +713,13 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::AttentionOp op) {
       !isFloatType(k.getElementType()))
     return op.emitOpError("reads the caches ")
            << k << " and " << v << "; they must be two equal [B, heads, C, D]";
-  if (q.getRank() != 3 || out.getRank() != 3 || !q.getElementType().isF32() ||
-      !isFloatType(out.getElementType()) ||
+  if (q.getRank() != 3 || out.getRank() != 3 ||
+      !isFloatType(q.getElementType()) || !isFloatType(out.getElementType()) ||
       q.getDimSize(2) != out.getDimSize(2) ||
       ShapedType::isDynamic(q.getDimSize(2)))
     return op.emitOpError("takes ")
            << q << " to " << out
-           << "; both must be [B, T, heads * D], of f32 and f32, bf16 or f16";
+           << "; both must be [B, T, heads * D], of f32, bf16 or f16";
   if (failed(checkI32(op, {op.getLengths(), op.getPositions(), op.getOffsets(),
                            op.getIndices(), op.getOrder(), op.getCounts()})))
     return failure();

@@ -342,6 +342,10 @@ Value Device::maxNumber(Value a, Value b) {
   return arith::MaxNumFOp::create(*this, a, b);
 }
 
+Value Device::minNumber(Value a, Value b) {
+  return arith::MinNumFOp::create(*this, a, b);
+}
+
 static Value intrinsic(Device &code, Type type, StringRef name,
                        ValueRange operands) {
   return LLVM::CallIntrinsicOp::create(code, type, code.getStringAttr(name),
@@ -565,4 +569,44 @@ Value Device::subIf(Value condition, Value value, Value amount) {
 void Device::storeIf(Value condition, Value value, Value address) {
   assembly(*this, Type(), {condition, address, value},
            "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
+}
+
+//===----------------------------------------------------------------------===//
+// What blocks do together
+//===----------------------------------------------------------------------===//
+
+Value Device::isLastBlock(Value counter, Value last) {
+  // What the block wrote comes before its ticket.
+  barrier();
+  Value isFirst = equal(thread(), 0);
+  Value ticket = valueIf(
+      isFirst,
+      [&] {
+        // LLVM makes a relaxed atom, whatever the order asked for.
+        auto fence = [&] {
+          LLVM::FenceOp::create(*this, LLVM::AtomicOrdering::acq_rel, "device");
+        };
+        fence();
+        Value old = LLVM::AtomicRMWOp::create(
+            *this, LLVM::AtomicBinOp::uinc_wrap, counter, last,
+            LLVM::AtomicOrdering::monotonic, "device");
+        fence();
+        return old;
+      },
+      i32(0));
+  Value isLast = arith::AndIOp::create(
+      *this, isFirst, compare(arith::CmpIPredicate::eq, ticket, last));
+  auto any = NVVM::BarrierOp::create(
+      *this, getI32Type(), Value(), Value(),
+      NVVM::BarrierReductionAttr::get(getContext(), NVVM::BarrierReduction::OR),
+      count(isLast));
+  return compare(arith::CmpIPredicate::ne, any.getResult(0), i32(0));
+}
+
+Value Device::grid32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::GridDimXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::GridDimYOp::create(*this, getI32Type());
+  return NVVM::GridDimZOp::create(*this, getI32Type());
 }

@@ -150,6 +150,7 @@ public:
 
   /// Of numbers, in one instruction.
   Value maxNumber(Value a, Value b);
+  Value minNumber(Value a, Value b);
   /// 2^x of an f32 in one instruction, 0 for what would be subnormal. Its
   /// relative error is at most 2^-22.
   Value exp2(Value x);
@@ -219,6 +220,17 @@ public:
   /// Stores an i32 to an address of global memory, an i64, where a condition
   /// holds, without a branch.
   void storeIf(Value condition, Value value, Value address);
+
+  //===--------------------------------------------------------------------===//
+  // What blocks do together
+  //===--------------------------------------------------------------------===//
+
+  /// Whether this block is the last one of `last` + 1, an i32, that come here:
+  /// then the block sees what all of them wrote. `counter` is an i32 in global
+  /// memory, zero before and after.
+  Value isLastBlock(Value counter, Value last);
+  /// Blocks of the grid.
+  Value grid32(unsigned dimension);
 };
 
 } // namespace nestc::nvptx

@@ -17,6 +17,7 @@
 #define NESTC_LOWERING_NVPTX_MATMUL_H
 
 #include "lowering/nvptx/Generator.h"
+#include "passes/SplitKernels.h"
 
 namespace nestc::nvptx {
 
@@ -30,6 +31,8 @@ struct Matmul {
   int64_t depth;    ///< of the sums
   int64_t products; ///< 1 or 2
   int64_t groups;
+  Value normed;      ///< sums of squares of rows of a, or null
+  float epsilon = 0; ///< that is added to their mean
 
   int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
 };
@@ -54,6 +57,7 @@ struct Place {
   Value rows;   ///< of the tile; 0 when the block has nothing to do
   Value set;    ///< counted from the first; null with one group
   Value column; ///< first column of the output
+  int64_t factors = 0; ///< byte of shared memory where writeFactors() wrote
 };
 /// The tile of this block; `offsets` are read here.
 Place findPlace(Kernel::Inside &in, const Matmul &matmul, const Tile &tile);
@@ -82,6 +86,38 @@ struct Sums {
   int64_t eight(int64_t column) const { return split ? column / 2 : column; }
   Value offset(Device &code, Value column) const;
 };
+/// Of a product of a normed stream: what the sums of each row of the tile are
+/// multiplied by goes to shared memory, at `place.factors`. There has to be a
+/// barrier between it and the epilogue. `wide` as in epilogue().
+void writeFactors(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
+                  const Place &place, bool wide);
+/// Bytes of shared memory that this takes, behind all others.
+int64_t factorBytes(const Matmul &matmul, const Tile &tile);
+/// The factor of row `row` (i32) of the tile.
+Value factorOf(Device &code, const Place &place, Value row);
+
+/// What the epilogue writes for the products of the output's norm, of `width`
+/// columns from `column` (i64) on.
+class NormedRows {
+public:
+  NormedRows(Kernel::Inside &in, const Matmul &matmul, const Place &place,
+             Value column, int64_t width);
+  /// Stores `scaled` of the output's elements from `index` (i64) on. Returns
+  /// the sum of their squares.
+  Value write(Value index, Value value);
+  /// Adds sums of the lanes that share a slice, and stores them for row `row`
+  /// (i32) of the tile where `valid` (null: everywhere) holds. For whole warps.
+  void writeSquares(Value row, Value sum, Value valid);
+
+private:
+  Kernel::Inside &in;
+  const Matmul &matmul;
+  const Place &place;
+  Value column;
+  int64_t width;
+  Value scaledTo, squaresTo, gain;
+};
+
 /// Applies the region to the sums at the start of shared memory. `wide`: the
 /// host found streams aligned to 16 bytes.
 void epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
@@ -111,15 +147,23 @@ struct TensorTile : Tile {
 void multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
                            const TensorTile &tile);
 
-/// Products of bf16 or f16 for few rows: tiles of 16, no shared memory before
-/// the sums. Streams and weights must be aligned to 16 bytes.
+/// Products of bf16 or f16 for few rows: tiles of 16. Streams and weights must
+/// be aligned to 16 bytes.
 struct DecodeTile : Tile {
   int64_t perSlot; ///< weight rows of a product side by side in a slot
-  int64_t batch;   ///< steps of 32 of k whose weights a warp loads at once
-  /// Narrow for few columns, so that there are blocks for the whole device.
+  int64_t splits;  ///< blocks, of the grid's y, that share the depth of a tile
+  int64_t batches; ///< whole batches of k of a split; the last may have less
+  /// As many splits as the workspace has room for, and as there are batches.
   static DecodeTile of(const Matmul &matmul);
   int64_t sharedBytes(const Matmul &matmul) const;
+  /// How many are needed: one for each tile.
+  int64_t tickets(const Matmul &matmul) const;
 };
+/// Makes the sums of a tile in shared memory; `finish` is code of the one block
+/// that has them.
+void sumForDecode(Kernel::Inside &in, const Matmul &matmul,
+                  const DecodeTile &tile, const Place &place,
+                  llvm::function_ref<void(const Sums &)> finish);
 void multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                        const DecodeTile &tile);
 

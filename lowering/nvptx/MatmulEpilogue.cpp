@@ -193,8 +193,21 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
   const Buffer &out = in[op.getOut()];
   Type outType = out.element();
 
+  // Tiles narrower than the block leave threads without columns only when
+  // rows are fewer than threads; the loop over rows handles that.
+  Value hasColumns =
+      code.less(code.add(place.column, inTile), code.i32(matmul.columns));
+  bool isNormed = static_cast<bool>(op.getSquares());
+  bool isWhole = matmul.columns % tile.columns == 0;
+
   auto atColumns = [&](Value inTile) {
     Value column = code.widen(code.add(place.column, inTile));
+    // Lanes add squares up together, those without columns as well.
+    if (isNormed && !isWhole)
+      column = code.min(column, matmul.columns - width);
+    std::optional<NormedRows> normed;
+    if (isNormed)
+      normed.emplace(in, matmul, place, column, width);
     // Of vectors: the same for all rows.
     SmallVector<Value> operands;
     SmallVector<Value> pointers;
@@ -215,7 +228,7 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     Value base = code.sharedAddress();
     struct Row {
       SmallVector<Value> arguments;
-      Value to;
+      Value index, to;
     };
     auto load = [&](Value row) {
       SmallVector<Value> arguments;
@@ -236,6 +249,11 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
         arguments.push_back(vector::ShuffleOp::create(
             code, quads[0], quads[1],
             ArrayRef<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+      }
+      if (matmul.normed) {
+        Value factor = factorOf(code, place, row);
+        for (Value &sum : arguments)
+          sum = code.fmul(sum, code.broadcast(factor, width));
       }
       Value packed = code.add(place.row, row);
       for (auto [i, input] : llvm::enumerate(matmul.inputs)) {
@@ -263,12 +281,14 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
       arguments.push_back(op.getOldValue().use_empty()
                               ? Value(code.splat(0, width))
                               : code.loadWide(outType, to, width));
-      return Row{std::move(arguments), to};
+      return Row{std::move(arguments), index, to};
     };
+    // Returns the sum of the squares where it is wanted.
     auto finish = [&](const Row &row) {
       SmallVector<Value> result =
           cloneOnVectors(code, op.getRegion().front(), row.arguments, width);
       code.storeWide(outType, result[0], row.to);
+      return normed ? normed->write(row.index, result[0]) : Value();
     };
     // Rows are loaded some at a time if they come from global memory.
     bool isFar = op.readsOutput() ||
@@ -276,29 +296,65 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                    return input.map.getNumResults() == 2;
                  });
     int64_t batch = !isFar ? 1 : width == 8 ? 2 : 4;
-    Value count =
-        code.div(code.add(code.max(code.sub(place.rows, first), code.i32(0)),
-                          code.i32(step - 1)),
-                 code.i32(step));
-    Value whole = code.mul(code.div(count, code.i32(batch)), code.i32(batch));
-    auto rows = [&](Value low, Value high, int64_t many) {
+    auto countFrom = [&](Value first) {
+      return code.div(
+          code.add(code.max(code.sub(place.rows, first), code.i32(0)),
+                   code.i32(step - 1)),
+          code.i32(step));
+    };
+    auto wholeOf = [&](Value count) {
+      return code.mul(code.div(count, code.i32(batch)), code.i32(batch));
+    };
+    auto compute = [&](ArrayRef<Value> rows) {
+      SmallVector<Row> loaded;
+      for (Value row : rows)
+        loaded.push_back(load(row));
+      SmallVector<Value> squares;
+      for (const Row &row : loaded)
+        squares.push_back(finish(row));
+      return squares;
+    };
+    auto rows = [&](Value low, Value high, int64_t many, bool mayEnd) {
       code.loop(code.widen(low), code.widen(high), many, [&](Value index) {
-        SmallVector<Row> loaded;
-        for (int64_t i = 0; i < many; ++i) {
-          Value at = code.add(code.narrow(index), code.i32(i));
-          loaded.push_back(load(code.add(first, code.mul(at, code.i32(step)))));
+        SmallVector<Value> at;
+        for (int64_t i = 0; i < many; ++i)
+          at.push_back(code.add(
+              first, code.mul(code.add(code.narrow(index), code.i32(i)),
+                              code.i32(step))));
+        if (!normed) {
+          compute(at);
+          return;
         }
-        for (const Row &row : loaded)
-          finish(row);
+        Value valid = isWhole ? Value() : hasColumns;
+        if (mayEnd) {
+          Value isRow = code.less(at[0], place.rows);
+          valid =
+              valid ? Value(arith::AndIOp::create(code, valid, isRow)) : isRow;
+        }
+        SmallVector<Value> zeros(many, code.f32(0));
+        SmallVector<Value> squares =
+            valid ? code.choose(valid, zeros, [&] { return compute(at); })
+                  : compute(at);
+        for (auto [row, sum] : llvm::zip(at, squares))
+          normed->writeSquares(row, sum, valid);
       });
     };
-    rows(code.i32(0), whole, batch);
-    if (batch > 1)
-      rows(whole, count, 1);
+    if (!normed) {
+      Value count = countFrom(first), whole = wholeOf(count);
+      rows(code.i32(0), whole, batch, false);
+      if (batch > 1)
+        rows(whole, count, 1, false);
+      return;
+    }
+    // A warp stays together: to where its last row ends, then its first.
+    int64_t inWarp = std::max<int64_t>(1, warpSize / chunks);
+    Value low = code.mul(code.div(first, code.i32(inWarp)), code.i32(inWarp));
+    Value whole = wholeOf(countFrom(code.add(low, code.i32(inWarp - 1))));
+    rows(code.i32(0), whole, batch, false);
+    rows(whole, countFrom(low), 1, true);
   };
-  // Tiles narrower than the block leave threads without columns only when
-  // rows are fewer than threads; the loop over rows handles that.
-  Value hasColumns =
-      code.less(code.add(place.column, inTile), code.i32(matmul.columns));
-  code.when(hasColumns, [&] { atColumns(inTile); });
+  if (isNormed)
+    atColumns(inTile);
+  else
+    code.when(hasColumns, [&] { atColumns(inTile); });
 }

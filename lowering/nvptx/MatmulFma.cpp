@@ -38,6 +38,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   int64_t tileColumns = tile.columns * matmul.products;
   int64_t pitchA = tile.rows + pad, pitchW = tileColumns + pad;
   constexpr int64_t chunks = stepDepth / chunkDepth;
@@ -141,6 +142,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
     SmallVector<Value> zeros(tile.threadRows * tile.threadColumns, code.f32(0));
     int64_t steps = llvm::divideCeil(matmul.depth, stepDepth);
     storeAll(load(a, code.i32(0)), load(w, code.i32(0)), code.i32(0));
+    writeFactors(in, matmul, tile, place, tile.wide);
     auto readVector = [&](Value address, Value stage, int64_t byte,
                           int64_t count) {
       SmallVector<Value> values;

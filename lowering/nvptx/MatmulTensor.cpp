@@ -349,6 +349,7 @@ SmallVector<Value> TensorKernel::loopDynamic(SmallVector<Value> sums) {
     code.commitCopies();
   }
   store(load(carried, 0, leftAt(zero, 0)), {});
+  writeFactors(in, matmul, tile, place, tile.wide);
   llvm::append_range(carried, sums);
   carried =
       code.loop(code.i64(0), code.i64(steps), 1, carried,
@@ -416,6 +417,7 @@ SmallVector<Value> TensorKernel::loopUnrolled(SmallVector<Value> sums) {
     code.commitCopies();
   }
   store(load(carried, 0, extentOf(0)), {});
+  writeFactors(in, matmul, tile, place, tile.wide);
   llvm::append_range(carried, sums);
   if (passes)
     carried = code.loop(code.i64(0), code.i64(passes), 1, carried,
@@ -460,6 +462,7 @@ void nvptx::multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
                                   const TensorTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   code.when(code.less(code.i32(0), place.rows),
             [&] { TensorKernel(in, matmul, tile, place).run(); });
 }

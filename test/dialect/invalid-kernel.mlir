@@ -380,6 +380,24 @@ func.func @k17_3(%q: tensor<4x3x8xf32>, %K: tensor<3x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
+// K25: what is rounded to.
+func.func @k25(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>) rounds scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K4: queries are f32 where they must not be rounded.
+func.func @k4_q(%x: tensor<?x?x8xbf16>, %k: tensor<?x2x32x4xbf16>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K4] q is 'tensor<?x?x8xbf16>'; a stream is f32, of rank 2 or more}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xbf16>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>) scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
 // K18: one row of each sequence.
 func.func @k18(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K18] x is 'tensor<?x?x8xf32>' and the output 'tensor<?x?x8xf32>'; legal are [B, T, D] and [B, 1, D]}}
@@ -592,5 +610,174 @@ func.func @k24_6(%x: tensor<?x?x8xf32>, %t: tensor<?x?x4xf32>) {
 func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>) {
   // expected-error @below {{[K24] has x and output of one shape; over packed rows it needs order and counts}}
   %0 = kernel.softmax ins(%x : tensor<?x?x8xf32>) rows(%f : tensor<3xi32>) sets [0, 1] over_rows outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: a workspace is for buffers.
+func.func @k26(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
+  // expected-error @below {{[K26] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by []
+      workspace(%s, %t : tensor<2x16x8xf32>, tensor<1xi32>) outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K26: it is of three dimensions.
+func.func @k26_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<16x8xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  }
+  return
+}
+
+// -----
+
+// K26: tickets are i32.
+func.func @k26_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<2x16x8xf32>, memref<1xf32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  }
+  return
+}
+
+// -----
+
+// K26: of attention too.
+func.func @k26_3(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %s: memref<2x16x12xf32>, %t: memref<?xi32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<2x16x12xf32>' and the tickets 'memref<?xi32>'; legal are}}
+  kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
+      workspace(%s, %t : memref<2x16x12xf32>, memref<?xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
+  return
+}
+
+// -----
+
+// K27: scaled and squares come together.
+func.func @k27(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K27] writes only one of scaled and squares, or has gains for neither}}
+  %0:2 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>
+  return
+}
+
+// -----
+
+// K27: gains are for scaled.
+func.func @k27_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K27] writes only one of scaled and squares, or has gains for neither}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g : tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K27: the output is exact.
+func.func @k27_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
+  // expected-error @below {{[K27] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xbf16>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K27: of one product.
+func.func @k27_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K27] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32, %a2: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K27: scaled is f32 or bf16.
+func.func @k27_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
+  // expected-error @below {{[K27] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%h : tensor<?x?x64xf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K27: a column of squares for 32.
+func.func @k27_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K27] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%h : tensor<?x?x1xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x1xf32>
+  return
+}
+
+// -----
+
+// K27: gains are columns of the output.
+func.func @k27_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K27] has 2 gains; legal are none, one and one for each group}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K28: squares of the rows of a.
+func.func @k28(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K28] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%h : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K28: an epsilon is not negative.
+func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%q : tensor<?x?x2xf32>) epsilon -1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K28: it is for squares.
+func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] has only one of squares and an epsilon}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) attributes {epsilon = 1.0 : f32} {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
   return
 }

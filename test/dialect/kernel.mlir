@@ -17,7 +17,7 @@
 // CHECK-LABEL: func.func @dense(
 func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %s: tensor<?x?x1xf32>,
                  %t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x32xi32>, %l: tensor<?x1x8xf32>,
-                 %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>) {
+                 %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>, %nk: tensor<?x2x32x4xbf16>) {
   // CHECK: kernel.embed ins(%{{.*}}, %{{.*}} : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.000000e+00 outs(%{{.*}} : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   %0 = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.0 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
@@ -36,6 +36,19 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   ^bb0(%acc: f32, %old: f32):
     kernel.yield %acc : f32
   } -> tensor<?x?x8xf16>
+  // The halves of an RMS norm.
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] gains(%{{.*}} : tensor<8xf32>) outs(%{{.*}} : tensor<?x?x8xf32>) scaled(%{{.*}} : tensor<?x?x8xbf16>) squares(%{{.*}} : tensor<?x?x1xf32>) {
+  // CHECK: } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  %half:3 = kernel.matmul ins(%0 : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by [] gains(%b : tensor<8xf32>)
+      outs(%x : tensor<?x?x8xf32>) scaled(%na : tensor<?x?x8xbf16>) squares(%s : tensor<?x?x1xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xbf16>) normed(%{{.*}} : tensor<?x?x1xf32>) epsilon 1.000000e+00 weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
+  %other = kernel.matmul ins(%half#1 : tensor<?x?x8xbf16>) normed(%half#2 : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<8x8xbf16>) by [] outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
   // Two products, and three operands of the epilogue.
   // CHECK: kernel.matmul {{.*}} weights(%{{.*}}, %{{.*}} : tensor<8x8xbf16>, tensor<8x8xbf16>) epilogue(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8xf32>, tensor<?x?x1xf32>) by [#{{.*}}, #{{.*}}, #{{.*}}] outs
   %2 = kernel.matmul ins(%1 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>)
@@ -71,6 +84,9 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) scale 5.000000e-01 <causal> outs(%{{.*}} : tensor<?x?x8xf16>) -> tensor<?x?x8xf16>
   %narrow8 = kernel.attention ins(%5, %6, %6, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>)
       scale 0.5 <causal> outs(%no : tensor<?x?x8xf16>) -> tensor<?x?x8xf16>
+  // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xbf16>, {{.*}}) rounds scale 5.000000e-01 <causal> outs
+  %rounded8 = kernel.attention ins(%na, %nk, %nk, %n : tensor<?x?x8xbf16>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>)
+      rounds scale 0.5 <causal> outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.last_rows ins(%{{.*}} : tensor<?x?x8xf32>) outs(%{{.*}} : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   %9 = kernel.last_rows ins(%8 : tensor<?x?x8xf32>) outs(%l : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   // CHECK: kernel.softmax ins(%{{.*}} : tensor<?x?x8xf32>) outs
@@ -158,5 +174,19 @@ kernel.def @rope_0(%t: memref<?x?x4xf32>, %x: memref<?x?x8xf32>) attributes {not
 func.func @launch(%t: memref<?x1x4xf32>, %x: memref<?x1x8xf32>) {
   // CHECK: kernel.launch @rope_0(%{{.*}}, %{{.*}}) : memref<?x1x4xf32>, memref<?x1x8xf32>
   kernel.launch @rope_0(%t, %x) : memref<?x1x4xf32>, memref<?x1x8xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @workspace
+func.func @workspace(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
+  // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}, %{{.*}}) by [] workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) outs(%{{.*}} : memref<?x?x8xf32>) {
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xbf16>, memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %old: f32):
+    kernel.yield %a : f32
+  }
+  // CHECK: kernel.attention ins({{.*}}) rounds workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) scale
+  kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
+      rounds workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
   return
 }

@@ -56,3 +56,45 @@ func.func @no_change(%n: index, %x: tensor<?x2x8xf32>, %w: tensor<4x8xbf16>, %v:
   } -> tensor<?x2x4xf32>
   return %1, %3, %0 : tensor<?x2x4xf32>, tensor<?x2x4xf32>, tensor<?x2x8xf32>
 }
+
+// Queries of attention that rounds, and what else reads them as such.
+// CHECK-LABEL: func.func @queries
+// CHECK: %[[EMPTY:.*]] = tensor.empty({{.*}}) : tensor<?x2x8xbf16>
+// CHECK: %[[Q:.*]] = kernel.matmul {{.*}} outs(%[[EMPTY]] : tensor<?x2x8xbf16>)
+// CHECK: kernel.attention ins(%[[Q]], {{.*}} : tensor<?x2x8xbf16>, {{.*}}) rounds
+func.func @queries(%n: index, %x: tensor<?x2x4xf32>, %w: tensor<8x4xbf16>, %k: tensor<?x2x32x4xbf16>,
+                   %lengths: tensor<?xi32>, %y: tensor<?x2x8xf32>) -> tensor<?x2x8xf32> {
+  %empty = tensor.empty(%n) : tensor<?x2x8xf32>
+  %q = kernel.matmul ins(%x : tensor<?x2x4xf32>) weights(%w : tensor<8x4xbf16>) by [] outs(%empty : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %0 = kernel.attention ins(%q, %k, %k, %lengths : tensor<?x2x8xf32>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>)
+      rounds scale 0.5 <causal> outs(%y : tensor<?x2x8xf32>) -> tensor<?x2x8xf32>
+  return %0 : tensor<?x2x8xf32>
+}
+
+// Attention that does not round, and queries that are turned in place.
+// CHECK-LABEL: func.func @no_change_of_queries
+// CHECK-NOT: x8xbf16>
+// CHECK: return
+func.func @no_change_of_queries(%n: index, %x: tensor<?x2x4xf32>, %w: tensor<8x4xbf16>, %k: tensor<?x2x32x4xbf16>,
+                                %t: tensor<?x2x4xf32>, %lengths: tensor<?xi32>, %y: tensor<?x2x8xf32>,
+                                %z: tensor<?x2x8xf32>) -> (tensor<?x2x8xf32>, tensor<?x2x8xf32>) {
+  %empty = tensor.empty(%n) : tensor<?x2x8xf32>
+  %q = kernel.matmul ins(%x : tensor<?x2x4xf32>) weights(%w : tensor<8x4xbf16>) by [] outs(%empty : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %0 = kernel.attention ins(%q, %k, %k, %lengths : tensor<?x2x8xf32>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>)
+      scale 0.5 <causal> outs(%y : tensor<?x2x8xf32>) -> tensor<?x2x8xf32>
+  %other = tensor.empty(%n) : tensor<?x2x8xf32>
+  %p = kernel.matmul ins(%x : tensor<?x2x4xf32>) weights(%w : tensor<8x4xbf16>) by [] outs(%other : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %turned = kernel.rope ins(%t : tensor<?x2x4xf32>) head_dim 4 outs(%p : tensor<?x2x8xf32>) -> tensor<?x2x8xf32>
+  %1 = kernel.attention ins(%turned, %k, %k, %lengths : tensor<?x2x8xf32>, tensor<?x2x32x4xbf16>, tensor<?x2x32x4xbf16>, tensor<?xi32>)
+      rounds scale 0.5 <causal> outs(%z : tensor<?x2x8xf32>) -> tensor<?x2x8xf32>
+  return %0, %1 : tensor<?x2x8xf32>, tensor<?x2x8xf32>
+}

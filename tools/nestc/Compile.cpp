@@ -38,9 +38,12 @@ static const CommandSpec kSpec = {
       "what to keep: layers.all.ffn=1/4,skip=3, "
       "a name of nest.json, or a .json file",
       /*repeated=*/true},
-     {"--target", "TARGET", "cpu (default), or a GPU: sm_80, sm_90, sm_120"},
+     {"--target", "TARGET",
+      "cpu (default), or a GPU: sm_80, sm_90a, sm_120, ..."},
      {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
      {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
+     {"--exact-attention", "",
+      "on a GPU, do not round queries and softmax weights to TYPE"},
      {"--max-length", "N", "rows of the KV cache (default: the config's)"},
      {"--weights", "copy", "how weights are stored"},
      {"--emit", "PHASE",
@@ -111,15 +114,10 @@ int Compilation::readOptions() {
     llvm::Expected<NvptxTarget> found = NvptxTarget::get(targetName);
     if (!found) {
       llvm::consumeError(found.takeError());
-      llvm::StringRef number = targetName;
-      bool known = number.consume_front("sm_");
-      number.consume_back("a");
-      known &= !number.empty() && llvm::all_of(number, llvm::isDigit);
-      return reporter.fail(known ? ExitInput : ExitUsage,
-                           {"--target",
-                            known ? targetName + " is not supported yet"
-                                  : "unknown target '" + targetName + "'",
-                            "legal are cpu, sm_80, sm_90, sm_120"});
+      return reporter.fail(
+          ExitUsage,
+          {"--target", "unknown target '" + targetName + "'",
+           "legal are cpu, " + llvm::join(NvptxTarget::names(), ", ")});
     }
     gpu = *found;
   }
@@ -265,7 +263,11 @@ int Compilation::lowerAndPackage() {
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value()});
+        KernelPipelineOptions options;
+        options.narrowStreams = options.foldNorms = options.split = gpu.has_value();
+        options.roundAttention =
+            gpu.has_value() && !arguments.has("--exact-attention");
+        buildKernelPipeline(manager, options);
       }))
     return code;
   if (int code = endPhase(Phase::Kernels, stop); code || stop)
@@ -292,7 +294,7 @@ int Compilation::lowerAndPackage() {
     }
   if (int code = model.run([&](OpPassManager &manager) {
         if (gpu)
-          buildNvptxPipeline(manager);
+          buildNvptxPipeline(manager, *gpu);
         else
           buildCpuPipeline(manager, target->vectorBits);
       }))

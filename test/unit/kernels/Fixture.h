@@ -49,6 +49,51 @@ inline double worst(const std::vector<float> &x, const std::vector<double> &y) {
   return result;
 }
 
+/// The largest |x - y| / (1 + |y|) of what |x - y| is above `slack`.
+inline double worst(const std::vector<float> &x, std::vector<double> y,
+                    const std::vector<double> &slack) {
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] =
+        x[i] + std::copysign(std::max(std::fabs(y[i] - x[i]) - slack[i], 0.0),
+                             y[i] - x[i]);
+  return worst(x, y);
+}
+
+/// One row of attention, with a scale of 0.3, over the keys `first` to `end` of
+/// a head, to `y`. If weights may be `rounded` to bf16 or f16 ("": they may
+/// not), `slack` is how far that can move the row. With weights w of sum 1 each
+/// is off by a part u of it at most, the roundoff, and of f16 by 2^-25, half of
+/// the least number, of weights the largest of which is 1 or more: y by
+/// sum_j (u w_j + 2^-25) |v_j - y| / (1 - u).
+inline void attend(const float *query, const float *keys, const float *values,
+                   int64_t first, int64_t end, int64_t headDim, double *y,
+                   const std::string &rounded = "", double *slack = nullptr) {
+  std::vector<double> weights;
+  double top = -1e300, sum = 0;
+  for (int64_t j = first; j < end; ++j) {
+    double s = 0;
+    for (int64_t d = 0; d < headDim; ++d)
+      s += double(query[d]) * keys[j * headDim + d];
+    weights.push_back(s * 0.3f);
+    top = std::max(top, weights.back());
+  }
+  for (double &weight : weights)
+    sum += weight = std::exp(weight - top);
+  std::fill_n(y, headDim, 0.0);
+  for (int64_t j = first; j < end; ++j)
+    for (int64_t d = 0; d < headDim; ++d)
+      y[d] += weights[j - first] / sum * values[j * headDim + d];
+  if (rounded.empty())
+    return;
+  bool isHalf = rounded == "f16";
+  double unit = isHalf ? 0x1p-11 : 0x1p-8, least = isHalf ? 0x1p-25 : 0;
+  std::fill_n(slack, headDim, 0.0);
+  for (int64_t j = first; j < end; ++j)
+    for (int64_t d = 0; d < headDim; ++d)
+      slack[d] += (unit * weights[j - first] / sum + least) / (1 - unit) *
+                  std::fabs(values[j * headDim + d] - y[d]);
+}
+
 /// What tests put where nothing should be written.
 constexpr int32_t unwritten = -77;
 

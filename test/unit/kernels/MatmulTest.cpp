@@ -30,6 +30,9 @@ struct Problem {
   bool residual = false;
   int64_t sets = 0; ///< 0: no row sets
   bool perSet = false, gathers = false, scatters = false;
+  int64_t splits = 0; ///< that the workspace has room for; 0: no workspace
+  bool normed = false; ///< a is of a norm
+  string scaled = "";  ///< not empty: writes this type for a norm
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -37,7 +40,15 @@ struct Problem {
            (residual ? " residual" : "") +
            (sets ? " sets " + to_string(sets) : "") +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
-           (scatters ? " scatters" : "");
+           (scatters ? " scatters" : "") + (normed ? " normed" : "") +
+           (scaled.empty() ? "" : " scaled " + scaled) +
+           (splits ? " splits " + to_string(splits) : "");
+  }
+  /// Whole tiles of 128, and a ticket for each, in each of 16 sets.
+  int64_t workspaceColumns() const { return (n * products + 127) / 128 * 128; }
+  int64_t tickets() const {
+    return workspaceColumns() / 128 *
+           (perSet ? std::min<int64_t>(sets, 16) : 1);
   }
 };
 
@@ -50,8 +61,11 @@ protected:
       return "memref<?x?x" + to_string(columns) + "x" + type + ">";
     };
     vector<string> types;
-    string text =
-        "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") weights(";
+    string text = "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") ";
+    if (p.normed)
+      text += "normed(" + add(types, {stream(slicesOf(p.k), "f32")}) +
+              ") epsilon " + to_string(epsilon) + " ";
+    text += "weights(";
     string w =
         "memref<" + to_string(p.n) + "x" + to_string(p.k) + "x" + p.weights +
         (p.stride ? ", strided<[" + to_string(p.stride) + ", 1]>>" : ">");
@@ -74,7 +88,23 @@ protected:
               " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
               (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
     }
-    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") attributes {" +
+    if (p.splits)
+      text += "workspace(" +
+              add(types, {"memref<" + to_string(p.splits) + "x16x" +
+                              to_string(p.workspaceColumns()) + "xf32>",
+                          "memref<" + to_string(p.tickets()) + "xi32>"}) +
+              ") ";
+    bool isScaled = !p.scaled.empty();
+    if (isScaled)
+      text += "gains(" +
+              add(types, vector<string>(groups,
+                                        "memref<" + to_string(p.n) + "xf32>")) +
+              ") ";
+    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") ";
+    if (isScaled)
+      text += "scaled(" + add(types, {stream(p.n, p.scaled)}) + ") squares(" +
+              add(types, {stream(slicesOf(p.n), "f32")}) + ") ";
+    text += string("attributes {") +
             (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
             (p.perSet && !p.tile.empty() ? ", " : "") +
             (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
@@ -110,15 +140,16 @@ protected:
           types[0] + "\nkernel.launch @k(" + names + ") : " + all +
           "\nreturn\n}\n";
     }
-    auto code = std::make_unique<Compiled>(module, "sm_80");
+    auto code = std::make_unique<Compiled>(module, gpuLevel());
     EXPECT_EQ(code->error, "");
     return code;
   }
 
-  /// Runs on `batch` x `tokens` rows and compares. The rows of sets are at
-  /// random; every seventh is in none.
-  void run(Compiled &code, const Problem &p, int64_t batch, int64_t tokens,
-           int64_t shift = 0) {
+  /// Runs on `batch` x `tokens` rows and compares; gives the output. The rows
+  /// of sets are at random; every seventh is in none. `seed`: as Compiled::run
+  /// has it.
+  vector<char> run(Compiled &code, const Problem &p, int64_t batch,
+                   int64_t tokens, int64_t shift = 0, int seed = -1) {
     SCOPED_TRACE(p.str() + ", rows " + to_string(batch * tokens));
     Random random(p.n + 3 * p.k + batch * tokens);
     int64_t m = batch * tokens, groups = p.perSet ? p.sets : 1;
@@ -141,7 +172,18 @@ protected:
     for (int64_t i = 0; i < groups; ++i)
       biases.push_back(random.many(p.n));
     vector<float> scale = random.many(m);
+    vector<vector<float>> gains;
+    if (!p.scaled.empty())
+      for (int64_t i = 0; i < groups; ++i)
+        gains.push_back(random.many(p.n));
+    vector<float> normed = random.many(p.normed ? m * slicesOf(p.k) : 0, 9);
+    for (float &sum : normed)
+      sum = std::fabs(sum);
+    Stored scaled(random.many(gains.empty() ? 0 : m * p.n), p.scaled);
+    vector<float> squares(gains.empty() ? 0 : m * slicesOf(p.n), 3);
     vector<double> expected(y.values.begin(), y.values.end());
+    vector<double> expectedScaled(scaled.values.begin(), scaled.values.end());
+    vector<double> expectedSquares(squares.begin(), squares.end());
     int64_t rows = p.sets ? family.offsets[p.sets] : m;
     for (int64_t packed = 0, set = 0; packed < rows; ++packed) {
       while (p.sets && packed >= family.offsets[set + 1])
@@ -150,6 +192,13 @@ protected:
       int64_t row = p.sets ? family.indices[packed] : packed;
       const float *from = &x.values[(p.gathers ? row : packed) * p.k];
       double *to = &expected[(p.scatters ? row : packed) * p.n];
+      double factor = 1;
+      if (p.normed) {
+        double sum = 0;
+        for (int64_t i = 0; i < slicesOf(p.k); ++i)
+          sum += normed[(p.gathers ? row : packed) * slicesOf(p.k) + i];
+        factor = 1 / std::sqrt(sum / double(p.k) + epsilon);
+      }
       for (int64_t j = 0; j < p.n; ++j) {
         double sums[2] = {0, 0};
         for (int64_t i = 0; i < p.products; ++i) {
@@ -157,9 +206,16 @@ protected:
           for (int64_t l = 0; l < p.k; ++l)
             sums[i] += double(roundTo(from[l], p.weights)) * w[l];
         }
+        for (double &sum : sums)
+          sum *= factor;
         double sum = p.products > 1 ? sums[0] * sums[1] : 2 * sums[0];
         double value = (sum + biases[g][j]) * scale[packed];
         to[j] = p.residual ? to[j] + value : -value;
+        if (gains.empty())
+          continue;
+        expectedScaled[packed * p.n + j] = to[j] * gains[g][j];
+        double &slice = expectedSquares[packed * slicesOf(p.n) + j / 32];
+        slice = to[j] * to[j] + (j % 32 ? slice : 0);
       }
     }
     vector<void *> buffers;
@@ -167,6 +223,8 @@ protected:
     std::copy(x.bytes.begin(), x.bytes.end(), arena.begin() + shift);
     if (!shift)
       buffers.push_back(x.data());
+    if (p.normed)
+      buffers.push_back(normed.data());
     for (Stored &weight : weights)
       buffers.push_back(weight.data());
     for (vector<float> &bias : biases)
@@ -176,14 +234,37 @@ protected:
       buffers.push_back(family.offsets.data());
     if (p.gathers || p.scatters)
       buffers.push_back(family.indices.data());
+    // The workspace holds nothing that counts.
+    vector<float> workspace(p.splits * 16 * p.workspaceColumns(), NAN);
+    vector<int32_t> tickets(p.splits ? p.tickets() : 0);
+    if (p.splits) {
+      buffers.push_back(workspace.data());
+      buffers.push_back(tickets.data());
+    }
+    for (vector<float> &gain : gains)
+      buffers.push_back(gain.data());
     buffers.push_back(y.data());
+    if (!gains.empty()) {
+      buffers.push_back(scaled.data());
+      buffers.push_back(squares.data());
+    }
     // In reverse order, or in two random ones.
-    code.run(buffers, batch, tokens, static_cast<int>(m % 3),
+    code.run(buffers, batch, tokens, seed < 0 ? static_cast<int>(m % 3) : seed,
              shift ? arena.data() : nullptr);
+    EXPECT_EQ(std::count(tickets.begin(), tickets.end(), 0),
+              static_cast<int64_t>(tickets.size()));
     // The last rounding, to the output's type.
     double rounding = p.out == "bf16" ? 1.0 / 256 : p.out == "f16" ? 5e-4 : 0;
-    EXPECT_LT(worst(widen(y.bytes, p.out), expected),
-              rounding + 4e-6 * std::sqrt(p.k));
+    double bound = 4e-6 * std::sqrt(p.k);
+    EXPECT_LT(worst(widen(y.bytes, p.out), expected), rounding + bound);
+    if (gains.empty())
+      return y.bytes;
+    EXPECT_LT(worst(widen(scaled.bytes, p.scaled), expectedScaled),
+              (p.scaled == "bf16" ? 1.0 / 256 : 0) + bound);
+    // An error e of each of 32 values makes 2 e of their sum, relative to it,
+    // and where all are small that times the root of 32, relative to 1.
+    EXPECT_LT(worst(squares, expectedSquares), 2 * std::sqrt(32) * bound);
+    return y.bytes;
   }
 
   void check(const Problem &p, const vector<int64_t> &rows) {
@@ -195,7 +276,10 @@ protected:
       run(*code, p, m % 3 == 0 ? 3 : 1, m % 3 == 0 ? m / 3 : m);
   }
 
+  static int64_t slicesOf(int64_t columns) { return (columns + 31) / 32; }
+
 private:
+  static constexpr double epsilon = 0.25;
   static string add(vector<string> &types, const vector<string> &more) {
     string names, list;
     for (const string &type : more) {
@@ -257,6 +341,55 @@ TEST_F(GpuMatmul, Decode) {
         {16, 18});
 }
 
+TEST_F(GpuMatmul, Splits) {
+  // As many batches of 128 as splits, more, fewer; a rest; more than shared
+  // memory holds rows of at once.
+  for (auto [k, splits] : vector<std::pair<int64_t, int64_t>>{
+           {256, 2}, {264, 2}, {1056, 3}, {640, 4}, {384, 5}, {2312, 2}})
+    for (string a : {"bf16", "f32"})
+      check({.a = a, .n = 136, .k = k, .splits = splits}, {1, 7, 16});
+  // One batch or none is not split.
+  for (int64_t k : {64, 136})
+    check({.n = 40, .k = k, .splits = 3}, {5});
+  check({.out = "bf16", .n = 144, .k = 392, .products = 2, .splits = 3},
+        {3, 16});
+  check({.a = "f16",
+         .weights = "f16",
+         .out = "f16",
+         .n = 40,
+         .k = 512,
+         .stride = 528,
+         .residual = true,
+         .splits = 4},
+        {1, 9});
+  check({.n = 16, .k = 256, .products = 2, .residual = true, .splits = 2},
+        {2, 12});
+  for (bool perSet : {true, false})
+    for (bool gathers : {true, false})
+      check({.n = 136,
+             .k = 328,
+             .residual = !gathers,
+             .sets = 3,
+             .perSet = perSet,
+             .gathers = gathers,
+             .scatters = !gathers,
+             .splits = 2},
+            {1, 12, 16});
+  // More sets than rows.
+  check({.n = 16, .k = 256, .sets = 33, .perSet = true, .splits = 2}, {9, 16});
+}
+
+TEST_F(GpuMatmul, SplitsInAnyOrder) {
+  // The order of blocks does not change a bit.
+  Problem p{.a = "f32", .n = 264, .k = 1160, .residual = true, .splits = 4};
+  auto code = compile(p);
+  if (!code->error.empty())
+    return;
+  vector<char> first = run(*code, p, 1, 11);
+  for (int seed : {0, 1, 2, 3, 4, 5})
+    EXPECT_EQ(run(*code, p, 1, 11, 0, seed), first) << seed;
+}
+
 TEST_F(GpuMatmul, Sets) {
   for (string tile : {"decode", "tensor16", "tensor64", "tensor128"})
     for (bool perSet : {true, false}) {
@@ -289,6 +422,76 @@ TEST_F(GpuMatmul, Sets) {
         {9, 150});
 }
 
+TEST_F(GpuMatmul, Norms) {
+  // Both halves: slices by 4 and one by one, whole columns of tiles and slices,
+  // and parts.
+  for (string tile : {"decode", "tensor16", "tensor64", "tensor128"})
+    for (auto [n, k, scaled] :
+         {std::tuple<int64_t, int64_t, string>{136, 200, "bf16"},
+          {128, 512, "f32"}})
+      check({.tile = tile,
+             .n = n,
+             .k = k,
+             .residual = true,
+             .normed = true,
+             .scaled = scaled},
+            tile == "decode" || tile == "tensor16" ? vector<int64_t>{1, 7, 16}
+                                                   : vector<int64_t>{3, 131});
+  for (string tile : {"fma16", "fma64", "plain16", "plain64"}) {
+    bool plain = tile[0] == 'p';
+    check({.tile = tile,
+           .a = "f32",
+           .weights = "f32",
+           .n = plain ? 75 : 76,
+           .k = 72,
+           .normed = true,
+           .scaled = "f32"},
+          {1, 18});
+    // So many slices that they are added in a loop.
+    if (plain)
+      check({.tile = tile,
+             .n = 75,
+             .k = 2328,
+             .residual = true,
+             .normed = true,
+             .scaled = "bf16"},
+            {13});
+  }
+  // Factors for two products, and of gathered rows; a gain for each set.
+  check({.tile = "decode",
+         .out = "bf16",
+         .n = 72,
+         .k = 2328,
+         .products = 2,
+         .normed = true},
+        {9});
+  for (string tile : {"decode", "tensor64", "tensor128"}) {
+    check({.tile = tile,
+           .out = "bf16",
+           .n = 72,
+           .k = 72,
+           .products = 2,
+           .normed = true},
+          {70});
+    for (bool perSet : {true, false}) {
+      Problem p{.tile = tile,
+                .n = 72,
+                .k = 72,
+                .sets = 3,
+                .perSet = perSet,
+                .gathers = true,
+                .normed = true};
+      check(p, {1, 200});
+      p.gathers = false;
+      p.residual = true;
+      p.scaled = "bf16";
+      check(p, {1, 200});
+    }
+  }
+  // The generator's choice.
+  check({.n = 192, .k = 192, .normed = true, .scaled = "bf16"}, {1, 17, 300});
+}
+
 TEST_F(GpuMatmul, Unaligned) {
   // Where a buffer does not begin at 16 bytes, the plain kernel runs.
   for (string type : {"bf16", "f32"})
@@ -306,6 +509,7 @@ TEST_F(GpuMatmul, Unaligned) {
         uint64_t wide = 0;
         for (auto &[name, counts] : profile.opcodes)
           if (name.find("ld.global.v4") != string::npos ||
+              name.find("ld.global.v2.b64") != string::npos ||
               name.find("cp.async.cg") != string::npos)
             wide += counts.warps;
         EXPECT_EQ(wide > 0, shift == 16);
@@ -348,6 +552,16 @@ TEST_F(GpuMatmul, Errors) {
                 .error.find("'kernel.matmul' op asks for the tile "
                             "\"tensor128\", which this kernel has not"),
             string::npos);
+  text = "kernel.matmul ins(%a0 : memref<?x?x256xbf16>) weights(%a1 : "
+         "memref<256x256xbf16>) by [] workspace(%a2, %a3 : "
+         "memref<2x16x256xf32>, memref<1xi32>) outs(%a4 : memref<?x?x256xf32>) "
+         "{\n^bb0(%x: f32, %o: f32):\nkernel.yield %x : f32\n}";
+  types = {"memref<?x?x256xbf16>", "memref<256x256xbf16>",
+           "memref<2x16x256xf32>", "memref<1xi32>", "memref<?x?x256xf32>"};
+  EXPECT_NE(Compiled(oneKernel(types, text), "sm_80")
+                .error.find("it needs rows and columns of 16 x 256, and 2 "
+                            "tickets"),
+            string::npos);
 }
 
 TEST_F(GpuMatmul, Profile) {
@@ -373,7 +587,33 @@ TEST_F(GpuMatmul, Profile) {
             64,
             64},
            {{.tile = "tensor16", .n = 256, .k = 512}, 16, 128, 16},
-           {{.tile = "decode", .n = 64, .k = 2048}, 16, 8, 16},
+           {{.tile = "decode", .n = 64, .k = 2048}, 16, 64, 16},
+           {{.tile = "decode", .n = 256, .k = 1024, .splits = 4}, 16, 128, 16},
+           {{.tile = "tensor128",
+             .n = 256,
+             .k = 512,
+             .residual = true,
+             .normed = true,
+             .scaled = "bf16"},
+            128,
+            128,
+            128},
+           {{.tile = "tensor64",
+             .n = 128,
+             .k = 256,
+             .normed = true,
+             .scaled = "bf16"},
+            128,
+            64,
+            64},
+           {{.tile = "decode",
+             .n = 64,
+             .k = 2048,
+             .normed = true,
+             .scaled = "bf16"},
+            16,
+            64,
+            16},
        }) {
     SCOPED_TRACE(e.problem.str());
     const Problem &p = e.problem;
@@ -390,10 +630,22 @@ TEST_F(GpuMatmul, Profile) {
     int64_t tiles =
         across * e.rows * p.k * 2 + down * p.products * p.n * p.k * 2;
     int64_t outBytes = e.rows * p.n * (p.out == "f32" ? 4 : 2);
-    EXPECT_EQ(profile.globalBytes[1], uint64_t(outBytes));
-    EXPECT_EQ(profile.globalSectors[1] * 32, uint64_t(outBytes));
+    // Of sums of squares a tile has a part of a sector in each row, at most.
+    int64_t scaledBytes = p.scaled.empty() ? 0 : e.rows * p.n * 2;
+    int64_t sums = p.scaled.empty() ? 0 : e.rows * slicesOf(p.n);
+    int64_t sectors = p.scaled.empty() ? 0 : e.rows * across;
+    // Sums of splits, once; and a ticket each of 4 bytes, a sector.
+    int64_t partBytes = p.splits * e.rows * p.products * p.n * 4;
+    int64_t tickets = p.splits * across * down;
+    int64_t written = outBytes + scaledBytes + partBytes;
+    EXPECT_EQ(profile.globalBytes[1],
+              uint64_t(written + sums * 4 + 4 * tickets));
+    EXPECT_GE(profile.globalSectors[1] * 32, profile.globalBytes[1]);
+    EXPECT_LE(profile.globalSectors[1] * 32,
+              uint64_t(written + (sectors + tickets) * 32));
     // Bias and scale come on top, by element or 16 bytes.
-    int64_t rest = profile.globalBytes[0] - tiles - p.residual * outBytes;
+    int64_t rest =
+        profile.globalBytes[0] - tiles - p.residual * outBytes - partBytes;
     EXPECT_GE(rest, 0);
     EXPECT_LE(rest, tiles / 8 + e.rows * p.n * 2);
     EXPECT_EQ(profile.mmaFlops, uint64_t(2 * e.rows * p.products * p.n * p.k));

@@ -22,14 +22,15 @@ namespace {
 /// A kernel `k(.param .u64 out)` with some registers, and a buffer.
 class PtxLaunch : public ::testing::Test {
 protected:
-  void compile(const std::string &body, const std::string &module = "") {
-    auto parsed =
-        parse(".version 8.0\n.target sm_80\n.address_size 64\n" + module +
-                  "\n.visible .entry k(.param .u64 out)\n{\n"
-                  "  .reg .b32 %r<20>;\n  .reg .b64 %a<20>;\n"
-                  "  .reg .pred %p<4>;\n" +
-                  body + "\n}\n",
-              "t.ptx");
+  void compile(const std::string &body, const std::string &module = "",
+               const std::string &target = "sm_80") {
+    auto parsed = parse(".version 8.0\n.target " + target +
+                            "\n.address_size 64\n" + module +
+                            "\n.visible .entry k(.param .u64 out)\n{\n"
+                            "  .reg .b32 %r<20>;\n  .reg .b64 %a<20>;\n"
+                            "  .reg .pred %p<4>;\n" +
+                            body + "\n}\n",
+                        "t.ptx");
     ASSERT_FALSE(parsed.failed()) << parsed.error().str();
     auto loadedModule = load(device, std::move(*parsed));
     ASSERT_FALSE(loadedModule.failed()) << loadedModule.error().str();
@@ -73,6 +74,27 @@ constexpr const char *ownWord = R"(
 )";
 
 } // namespace
+
+TEST_F(PtxLaunch, LeastAndLargestNotBelowZero) {
+  compile(R"(
+  ld.param.u64 %a0, [out];
+  min.relu.s32 %r0, 5, -3;
+  st.global.u32 [%a0], %r0;
+  min.relu.s32 %r0, 5, 7;
+  st.global.u32 [%a0+4], %r0;
+  max.relu.s32 %r0, -5, -3;
+  st.global.u32 [%a0+8], %r0;
+  mov.b32 %r1, 0x0005fffe;
+  mov.b32 %r2, 0x0007ffff;
+  max.relu.s16x2 %r0, %r1, %r2;
+  st.global.u32 [%a0+12], %r0;
+  min.relu.s16x2 %r0, %r1, %r2;
+  st.global.u32 [%a0+16], %r0;
+  ret;)",
+          "", "sm_90");
+  ASSERT_EQ(run(5), "");
+  EXPECT_EQ(out, (std::vector<uint32_t>{0, 5, 0, 0x70000, 0x50000}));
+}
 
 TEST_F(PtxLaunch, EveryThreadOfTheGrid) {
   compile(std::string(ownWord) + "  st.global.u32 [%a0], %r0;\n  ret;");
