@@ -586,6 +586,8 @@ private:
   static constexpr char kOnAxis[] =
       "the mask stays: its dimension lies on a nested axis here, whose width a "
       "submodel chooses";
+  static constexpr char kWhole[] =
+      "the mask stays: this cannot run over a part of its dimension";
 
   struct Applied {
     Operation *op;
@@ -634,11 +636,11 @@ private:
         continue;
       }
       if (view->reduced.test(loop)) {
-        if (!ends.contains({op, loop}))
+        if (ends.contains({op, loop}))
+          remark(op, view->nested.test(loop) ? kOnAxis : kWhole);
+        else
           blame(op,
                 "reduces" + columns + ", and is no sum to which they add 0");
-        else
-          remark(op, kOnAxis);
         continue;
       }
       for (auto [result, loops] :
@@ -658,7 +660,7 @@ private:
                   seen);
       }
       if (view->fixed.test(loop))
-        remark(op, kOnAxis);
+        remark(op, view->nested.test(loop) ? kOnAxis : kWhole);
     }
   }
 

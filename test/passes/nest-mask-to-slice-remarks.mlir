@@ -143,3 +143,16 @@ func.func @chain(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %i: tensor<2x4xf32>, 
   %y = linalg.matmul ins(%n, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%i : tensor<2x4xf32>) -> tensor<2x4xf32>
   return %y, %s : tensor<2x4xf32>, tensor<2xf32>
 }
+
+// -----
+
+// The rows of a window cannot be fewer.
+// CHECK-LABEL: func.func @no_change_window
+// CHECK: linalg.conv_1d ins(%{{.*}}, %{{.*}} : tensor<8xf32>, tensor<4xf32>)
+func.func @no_change_window(%x: tensor<8xf32>, %w: tensor<4xf32>, %i: tensor<5xf32>) -> tensor<5xf32> {
+  %mask = arith.constant dense<[1.0, 1.0, 0.0, 0.0]> : tensor<4xf32>
+  %m = arith.mulf %w, %mask : tensor<4xf32>
+  // expected-remark @below {{the mask stays: this cannot run over a part of its dimension}}
+  %y = linalg.conv_1d ins(%x, %m : tensor<8xf32>, tensor<4xf32>) outs(%i : tensor<5xf32>) -> tensor<5xf32>
+  return %y : tensor<5xf32>
+}
