@@ -46,6 +46,7 @@ void finish(Operation *op, LoopView &view, unsigned loops) {
   view.sizes.assign(loops, ShapedType::kDynamic);
   view.reduced.resize(loops);
   view.fixed.resize(loops);
+  view.nested.resize(loops);
   auto add = [&](Value value, ArrayRef<int> of) {
     ArrayRef<int64_t> shape = shapeOf(value);
     for (auto [dim, loop] : llvm::enumerate(of)) {
@@ -53,7 +54,9 @@ void finish(Operation *op, LoopView &view, unsigned loops) {
         continue;
       if (!ShapedType::isDynamic(shape[dim]))
         view.sizes[loop] = shape[dim];
-      if (llvm::count(of, loop) > 1 || liesOnAxis(value, dim))
+      if (liesOnAxis(value, dim))
+        view.nested.set(loop);
+      if (llvm::count(of, loop) > 1)
         view.fixed.set(loop);
     }
   };
@@ -61,6 +64,7 @@ void finish(Operation *op, LoopView &view, unsigned loops) {
     add(value, of);
   for (auto [value, of] : llvm::zip_equal(op->getResults(), view.results))
     add(value, of);
+  view.fixed |= view.nested;
   for (auto [loop, size] : llvm::enumerate(view.sizes))
     if (ShapedType::isDynamic(size))
       view.fixed.set(loop);

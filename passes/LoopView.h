@@ -31,8 +31,9 @@ struct LoopView {
   llvm::SmallVector<int64_t, 4> sizes;
   /// Loops that are summed over (or reduced otherwise).
   llvm::BitVector reduced;
-  /// Loops that only run over all of their size.
-  llvm::BitVector fixed;
+  /// Loops that only run over all of their size, and of these the ones along a
+  /// nested axis.
+  llvm::BitVector fixed, nested;
 
   /// The view of linalg on tensors, elementwise operations, reshapes by unit
   /// dimensions, and row-wise operations of `nest`; none for anything else.

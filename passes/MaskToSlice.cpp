@@ -191,6 +191,9 @@ public:
     explainMasks();
     for (Operation *op : ops)
       narrow(op);
+    for (auto [from, to] : narrowed)
+      if (from.getType() == to.getType())
+        from.replaceAllUsesWith(to);
     eraseDead();
     settleWeights();
     dropOnes();
@@ -583,6 +586,8 @@ private:
   static constexpr char kOnAxis[] =
       "the mask stays: its dimension lies on a nested axis here, whose width a "
       "submodel chooses";
+  static constexpr char kWhole[] =
+      "the mask stays: this cannot run over a part of its dimension";
 
   struct Applied {
     Operation *op;
@@ -631,11 +636,11 @@ private:
         continue;
       }
       if (view->reduced.test(loop)) {
-        if (!ends.contains({op, loop}))
+        if (ends.contains({op, loop}))
+          remark(op, view->nested.test(loop) ? kOnAxis : kWhole);
+        else
           blame(op,
                 "reduces" + columns + ", and is no sum to which they add 0");
-        else
-          remark(op, kOnAxis);
         continue;
       }
       for (auto [result, loops] :
@@ -655,7 +660,7 @@ private:
                   seen);
       }
       if (view->fixed.test(loop))
-        remark(op, kOnAxis);
+        remark(op, view->nested.test(loop) ? kOnAxis : kWhole);
     }
   }
 
@@ -664,6 +669,14 @@ private:
     auto result = dyn_cast<OpResult>(value);
     if (!result || matchPattern(value, m_Constant()))
       return;
+    if (isa<nest::GetOp>(result.getOwner()) && needOf(value)[dim] == width) {
+      remark(
+          result.getOwner(),
+          "this weight is reshaped from what is stored, of which its first " +
+              std::to_string(width) +
+              " columns are no box: it is read in full and sliced");
+      return;
+    }
     std::string sliced = " all " + std::to_string(shapeOf(value)[dim]) +
                          " columns, of which a mask leaves " +
                          std::to_string(width) +
@@ -730,22 +743,22 @@ private:
     }
     for (auto [from, to] :
          llvm::zip_equal(op->getResults(), next->getResults()))
-      if (from.getType() == to.getType())
-        from.replaceAllUsesWith(to);
-      else
-        narrowed[from] = to;
+      narrowed[from] = to;
   }
 
   /// `value` cut to `shape`, for `user`.
   Value take(Value value, ArrayRef<int64_t> shape, Operation *user) {
     if (shapeOf(value) == shape)
-      return value;
+      return value; // settled at the end, where it was narrowed inside only
     RankedTensorType type = withShape(value.getType(), shape);
     OpBuilder::InsertionGuard guard(b);
     if (Attribute constant = constantOf(value))
       if (Value taken = takeConstant(value, constant, type))
         return taken;
-    if (auto get = value.getDefiningOp<nest::GetOp>())
+    Operation *source = value.getDefiningOp();
+    if (isa_and_nonnull<tensor::EmptyOp, linalg::FillOp>(source))
+      return makeAgain(source, type);
+    if (auto get = dyn_cast_or_null<nest::GetOp>(source))
       takeWeight(get);
     Value from = narrowed.lookup(value);
     if (!from)
@@ -767,18 +780,39 @@ private:
                                           offsets, sizes, strides);
   }
 
-  Value takeConstant(Value value, Attribute constant, RankedTensorType type) {
-    SmallVector<Value> &taken = constants[value];
-    for (Value known : taken)
+  /// What `take` has made of `value` of this type, or null.
+  Value takenBefore(Value value, RankedTensorType type) {
+    for (Value known : taken[value])
       if (known.getType() == type)
         return known;
+    return {};
+  }
+
+  /// A buffer without contents, or of one number, of its own: others may read
+  /// all of the one that `op` makes.
+  Value makeAgain(Operation *op, RankedTensorType type) {
+    Value value = op->getResult(0);
+    if (Value known = takenBefore(value, type))
+      return known;
+    SmallVector<Value> operands(op->getOperands());
+    if (auto fill = dyn_cast<linalg::FillOp>(op))
+      operands.back() = take(fill.output(), type.getShape(), op);
+    b.setInsertionPoint(op);
+    Value made = clone(b, op, type, operands)->getResult(0);
+    taken[value].push_back(made);
+    return made;
+  }
+
+  Value takeConstant(Value value, Attribute constant, RankedTensorType type) {
+    if (Value known = takenBefore(value, type))
+      return known;
     auto elements = dyn_cast<DenseElementsAttr>(constant);
     DenseElementsAttr prefix =
         elements ? takePrefix(elements, type) : DenseElementsAttr();
     if (!prefix)
       return {};
     b.setInsertionPointAfter(value.getDefiningOp());
-    return taken.emplace_back(
+    return taken[value].emplace_back(
         arith::ConstantOp::create(b, value.getLoc(), prefix));
   }
 
@@ -864,7 +898,7 @@ private:
   void dropOnes() {
     splats.clear();
     computed.clear();
-    SmallVector<Operation *> found;
+    SmallVector<Operation *> found, replaced;
     module.walk([&](Operation *op) {
       std::optional<LoopView> view = LoopView::get(op);
       if (view && view->reduced.none() && op->getNumResults() == 1 &&
@@ -882,27 +916,31 @@ private:
           op->getOperand(same.operand).getType() == op->getResult(0).getType())
         op->getResult(0).replaceAllUsesWith(op->getOperand(same.operand));
       else if (auto generic = dyn_cast<linalg::GenericOp>(op))
-        dropOnesIn(generic);
+        dropOnesIn(generic, replaced);
     }
+    // Not before: what is known of values is looked up by their address.
+    for (Operation *op : replaced)
+      op->erase();
   }
 
   /// Takes multiplications by ones, and selects, out of a body that does more.
-  void dropOnesIn(linalg::GenericOp generic) {
+  void dropOnesIn(linalg::GenericOp generic,
+                  SmallVectorImpl<Operation *> &replaced) {
     SmallVector<OpOperand *> left;
     for (OpOperand *input : generic.getDpsInputOperands()) {
       BlockArgument argument = generic.getMatchingBlockArgument(input);
       if (isOne(splatOf(input->get())))
-        for (Operation *user :
-             llvm::make_early_inc_range(argument.getUsers())) {
-          Value left;
+        for (Operation *user : llvm::SmallSetVector<Operation *, 4>(
+                 argument.user_begin(), argument.user_end())) {
+          Value other;
           if (isa<arith::MulFOp, arith::MulIOp>(user))
-            left = user->getOperand(user->getOperand(0) == argument ? 1 : 0);
+            other = user->getOperand(user->getOperand(0) == argument ? 1 : 0);
           else if (auto select = dyn_cast<arith::SelectOp>(user);
                    select && select.getCondition() == argument)
-            left = select.getTrueValue();
-          if (!left)
+            other = select.getTrueValue();
+          if (!other)
             continue;
-          user->getResult(0).replaceAllUsesWith(left);
+          user->getResult(0).replaceAllUsesWith(other);
           user->erase();
         }
       if (!argument.use_empty() || !isOne(splatOf(input->get())))
@@ -928,7 +966,7 @@ private:
         body.eraseArgument(input->getOperandNumber());
     next.getRegion().takeBody(generic.getRegion());
     generic.replaceAllUsesWith(next);
-    generic.erase();
+    replaced.push_back(generic);
   }
 
   ModuleOp module;
@@ -951,8 +989,8 @@ private:
   /// How much of each dimension anyone reads.
   DenseMap<Value, SmallVector<int64_t>> needs;
 
-  DenseMap<Value, Value> narrowed;
-  DenseMap<Value, SmallVector<Value>> constants;
+  llvm::MapVector<Value, Value> narrowed;
+  DenseMap<Value, SmallVector<Value>> taken;
   llvm::MapVector<Operation *, SmallVector<Slice>> slices;
 };
 

@@ -143,3 +143,33 @@ func.func @no_change_axis(%x: tensor<1x1x4xf32>) -> tensor<1x1x3xf32> {
   %y = nest.linear %m, %w : (tensor<1x1x4xf32>, tensor<3x4xf32>) -> tensor<1x1x3xf32>
   return %y : tensor<1x1x3xf32>
 }
+
+// -----
+
+// Every expert has its own weights; a weight that is reshaped from what is
+// stored is no box of it, and is sliced.
+// CHECK: nest.weight @a stored tensor<4x3xf32> box [0, 0] [2, 3] : tensor<2x3xf32>
+// CHECK: nest.weight @b stored tensor<4x3xf32> box [0, 0] [2, 3] : tensor<2x3xf32>
+// CHECK: nest.weight @down stored tensor<12xf32> : tensor<3x4xf32>
+nest.weight @a : tensor<4x3xf32>
+nest.weight @b : tensor<4x3xf32>
+nest.weight @down stored tensor<12xf32> : tensor<3x4xf32>
+// CHECK-LABEL: func.func @experts
+// CHECK: %[[W:.+]] = nest.per_set %{{.*}} : (!nest.rows<2, cover>, tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x3xf32>
+// CHECK: nest.linear %{{.*}}, %[[W]] : (tensor<1x2x3xf32>, tensor<2x3xf32>) -> tensor<1x2x2xf32>
+// CHECK: tensor.extract_slice %{{.*}}[0, 0] [3, 2] [1, 1] : tensor<3x4xf32> to tensor<3x2xf32>
+func.func @experts(%x: tensor<1x2x3xf32>, %s: tensor<1x2x2xf32>) -> tensor<1x2x3xf32> {
+  %mask = arith.constant dense<[[[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]]> : tensor<1x2x4xf32>
+  %a = nest.get @a : tensor<4x3xf32>
+  %b = nest.get @b : tensor<4x3xf32>
+  // expected-remark @below {{this weight is reshaped from what is stored, of which its first 2 columns are no box: it is read in full and sliced}}
+  %d = nest.get @down : tensor<3x4xf32>
+  %f = nest.assign %s choice 0 : (tensor<1x2x2xf32>) -> !nest.rows<2, cover>
+  %p = nest.gather %x by %f : (tensor<1x2x3xf32>, !nest.rows<2, cover>) -> tensor<1x2x3xf32>
+  %w = nest.per_set %f(%a, %b) : (!nest.rows<2, cover>, tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+  %h = nest.linear %p, %w : (tensor<1x2x3xf32>, tensor<4x3xf32>) -> tensor<1x2x4xf32>
+  %m = arith.mulf %h, %mask : tensor<1x2x4xf32>
+  %r = nest.act relu %m : tensor<1x2x4xf32>
+  %y = nest.linear %r, %d : (tensor<1x2x4xf32>, tensor<3x4xf32>) -> tensor<1x2x3xf32>
+  return %y : tensor<1x2x3xf32>
+}

@@ -122,3 +122,37 @@ func.func @one_of_two_readers(%x: tensor<2x4xf32>, %w: tensor<4x3xf32>, %i: tens
   %c = math.cos %m : tensor<2x4xf32>
   return %y, %c : tensor<2x3xf32>, tensor<2x4xf32>
 }
+
+// -----
+
+// Two masks one behind the other: the second is behind a sum of the whole
+// result of the first, which takes fewer columns all the same.
+// CHECK-LABEL: func.func @chain
+// CHECK: %[[H:.+]] = linalg.matmul ins(%{{.*}}, %{{.*}} : tensor<2x3xf32>, tensor<3x4xf32>)
+// CHECK: linalg.reduce {{.*}} ins(%[[H]] : tensor<2x4xf32>)
+// CHECK: %[[S:.+]] = tensor.extract_slice %[[H]][0, 0] [2, 1] [1, 1]
+// CHECK: linalg.matmul ins(%[[S]], %{{.*}} : tensor<2x1xf32>, tensor<1x4xf32>)
+func.func @chain(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %i: tensor<2x4xf32>, %k: tensor<2xf32>) -> (tensor<2x4xf32>, tensor<2xf32>) {
+  %three = arith.constant dense<[[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]]> : tensor<2x4xf32>
+  %one = arith.constant dense<[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]> : tensor<2x4xf32>
+  %m = arith.mulf %x, %three : tensor<2x4xf32>
+  %h = linalg.matmul ins(%m, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%i : tensor<2x4xf32>) -> tensor<2x4xf32>
+  // expected-remark @below {{this reads all 4 columns, of which a mask leaves 1: it is computed in full and sliced}}
+  %s = linalg.reduce { arith.addf } ins(%h : tensor<2x4xf32>) outs(%k : tensor<2xf32>) dimensions = [1]
+  %n = arith.mulf %h, %one : tensor<2x4xf32>
+  %y = linalg.matmul ins(%n, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%i : tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y, %s : tensor<2x4xf32>, tensor<2xf32>
+}
+
+// -----
+
+// The rows of a window cannot be fewer.
+// CHECK-LABEL: func.func @no_change_window
+// CHECK: linalg.conv_1d ins(%{{.*}}, %{{.*}} : tensor<8xf32>, tensor<4xf32>)
+func.func @no_change_window(%x: tensor<8xf32>, %w: tensor<4xf32>, %i: tensor<5xf32>) -> tensor<5xf32> {
+  %mask = arith.constant dense<[1.0, 1.0, 0.0, 0.0]> : tensor<4xf32>
+  %m = arith.mulf %w, %mask : tensor<4xf32>
+  // expected-remark @below {{the mask stays: this cannot run over a part of its dimension}}
+  %y = linalg.conv_1d ins(%x, %m : tensor<8xf32>, tensor<4xf32>) outs(%i : tensor<5xf32>) -> tensor<5xf32>
+  return %y : tensor<5xf32>
+}

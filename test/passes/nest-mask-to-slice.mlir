@@ -230,3 +230,23 @@ func.func @reshapes(%x: tensor<?x3x2xf32>, %w1: tensor<?x2x4xf32>, %w2: tensor<4
   %y = linalg.matmul ins(%d, %w2 : tensor<?x4xf32>, tensor<4x5xf32>) outs(%i5 : tensor<?x5xf32>) -> tensor<?x5xf32>
   return %y : tensor<?x5xf32>
 }
+
+// -----
+
+// A buffer that others read in full is made again, not sliced.
+// CHECK-LABEL: func.func @shared_buffers
+// CHECK-SAME: %[[X:.+]]: tensor<2x4xf32>
+// CHECK-DAG: %[[F4:.+]] = linalg.fill {{.*}} -> tensor<2x4xf32>
+// CHECK-DAG: %[[F2:.+]] = linalg.fill {{.*}} -> tensor<2x2xf32>
+// CHECK: linalg.matmul {{.*}} outs(%[[F2]] : tensor<2x2xf32>)
+// CHECK: linalg.matmul {{.*}} outs(%[[F4]] : tensor<2x4xf32>)
+func.func @shared_buffers(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>) -> tensor<2x4xf32> {
+  %mask = arith.constant dense<[[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]> : tensor<2x4xf32>
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<2x4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %h = linalg.matmul ins(%x, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%f : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %m = linalg.mul ins(%h, %mask : tensor<2x4xf32>, tensor<2x4xf32>) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %y = linalg.matmul ins(%m, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%f : tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}

@@ -13,7 +13,7 @@
 
 // relu2 of [1, 3.5] and [-1, 0] is [1, 12.25] and [0, 0]; times w2, plus b2.
 // CHECK: {{\[\[\[}}2, 25.5, 14.25],
-// CHECK-NEXT: [1, 1, 1]{{\]\]\]}}
+// CHECK-NEXT: [1, 1, 1]{{\]\]}}
 module {
   func.func private @printMemrefF32(tensor<*xf32>) attributes {llvm.emit_c_interface}
   func.func @ffn(%x: tensor<1x2x3xf32>, %w1: tensor<4x3xf32>, %b1: tensor<4xf32>, %w2: tensor<3x4xf32>, %b2: tensor<3xf32>) -> tensor<1x2x3xf32> {
