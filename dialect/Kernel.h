@@ -19,6 +19,10 @@
 
 namespace nestc::kernel {
 
+/// A unit attribute of a memref.alloc of tickets: i32 that are zero before and
+/// after every kernel. All of them are one region at the start of the arena.
+inline constexpr llvm::StringLiteral kTicketsAttr = "kernel.tickets";
+
 /// How many leading dimensions of `operand`, of a kernel, are batch and rows:
 /// one definition serves all their sizes.
 unsigned getNumRowDims(mlir::OpOperand &operand);

@@ -47,6 +47,11 @@ void EmbedOp::getEffects(Effects &effects) {
 }
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
+  for (OpOperand &operand : getOperation()->getOpOperands())
+    if (operand.get() == getWorkspace() || operand.get() == getTickets())
+      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
+                           /*effectOnFullRegion=*/true,
+                           SideEffects::DefaultResource::get());
 }
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -284,6 +289,31 @@ public:
     return success();
   }
 
+  /// [K25] Room for the sums of parts, and counters of parts.
+  LogicalResult workspace(Value workspace, Value tickets) {
+    if (!workspace && !tickets)
+      return success();
+    bool legal = workspace && tickets && isa<MemRefType>(workspace.getType()) &&
+                 elementOf(workspace).isF32() && rankOf(workspace) == 3 &&
+                 elementOf(tickets).isSignlessInteger(32) &&
+                 rankOf(tickets) == 1;
+    for (Value value : {workspace, tickets})
+      legal = legal && llvm::all_of(shapeOf(value), [](int64_t extent) {
+                return !ShapedType::isDynamic(extent) && extent > 0;
+              });
+    if (legal)
+      return success();
+    InFlightDiagnostic diag = refuse(25);
+    diag << "has the workspace ";
+    if (workspace)
+      diag << workspace.getType();
+    diag << " and the tickets ";
+    if (tickets)
+      diag << tickets.getType();
+    return diag << "; legal are memrefs, f32 [parts, rows, columns] and i32 "
+                   "[n], static";
+  }
+
   /// [K9]-[K11] A region of `arguments` scalars that yields `results`, at least
   /// one if that is zero.
   LogicalResult region(Region &region, unsigned arguments, unsigned results,
@@ -382,6 +412,8 @@ LogicalResult MatmulOp::verify() {
              << ", " << k
              << "], columns of the output and of a, in one of f32, bf16 "
              << "and f16 for all weights";
+  if (failed(check.workspace(getWorkspace(), getTickets())))
+    return failure();
   MLIRContext *context = getContext();
   AffineExpr row = getAffineDimExpr(0, context);
   AffineExpr column = getAffineDimExpr(1, context);
@@ -746,7 +778,8 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
       .Case([&](EmbedOp) { return 0; })
       .Case([&](MatmulOp matmul) {
         bool isWeight = llvm::is_contained(matmul.getWeights(), value);
-        return isWeight || rank == 1 ? 0 : rank - 1;
+        bool isShared = isWeight || value == matmul.getWorkspace();
+        return isShared || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {
         return operand.getOperandNumber() == 0 ? rank - 1 : 1;

@@ -86,10 +86,16 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     output is. Epilogue operands are packed. With `groups` G, the number of sets,
     weights are G for each product, one a set, product after product; an operand
     whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
+
+    With `workspace` (f32 [S, R, C] and tickets, i32) the sums over k may be made
+    in S parts where there are at most R packed rows: workspace[s, r, :] holds
+    part s of row r, in an order that is the generator's. Tickets count the parts
+    that are there; they are zero before and after the kernel.
   }];
   let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
                        Variadic<Kernel_Shaped>:$epilogue,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        Kernel_Shaped:$out, AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
                        UnitAttr:$gathers, UnitAttr:$scatters);
@@ -99,6 +105,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`gathers` $gathers^)? (`scatters` $scatters^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $region (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{

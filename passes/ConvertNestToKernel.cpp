@@ -919,9 +919,9 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   bool indexed = group.gather || group.spread;
   auto matmul = kernel::MatmulOp::create(
       b, loc, TypeRange{(*out).getType()}, a, weights, operands, family.offsets,
-      indexed ? family.indices : Value(), *out, b.getAffineMapArrayAttr(maps),
-      setsOf(family), groups, static_cast<bool>(group.gather),
-      static_cast<bool>(group.spread));
+      indexed ? family.indices : Value(), /*workspace=*/Value(),
+      /*tickets=*/Value(), *out, b.getAffineMapArrayAttr(maps), setsOf(family),
+      groups, static_cast<bool>(group.gather), static_cast<bool>(group.spread));
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();

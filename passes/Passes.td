@@ -97,6 +97,17 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
                            "::mlir::bufferization::BufferizationDialect"];
 }
 
+def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
+  let summary = "Give products of few rows a workspace in which blocks of a GPU share their depth";
+  let description = [{
+    Of bf16 and f16 weights whose columns alone do not make blocks for the whole
+    device, by a rule of columns and depth. Runs on buffers, before memory is
+    planned: the workspace is a buffer like others, tickets are marked
+    `kernel.tickets`.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a place in one arena; prove that no allocation and no copy is left";
   let dependentDialects = ["::nestc::kernel::KernelDialect"];

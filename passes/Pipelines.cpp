@@ -24,6 +24,8 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());
+  if (options.split)
+    manager.addPass(createKernelSplit());
   manager.addPass(createKernelPlanMemory());
   manager.addPass(createKernelOutline());
 }

@@ -16,6 +16,8 @@ namespace nestc {
 struct KernelPipelineOptions {
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;
+  /// Runs kernel-split, for generators whose blocks share the work of a tile.
+  bool split = false;
 };
 
 /// From graph operations without axes and layers (behind nest-drop-axes) to

@@ -14,6 +14,10 @@
 // taken. Free places are kept by offset, to be joined, and by size, to be
 // found: n log n.
 //
+// Tickets (kernel.tickets) are zero before and after every kernel, in whatever
+// entry: they are one region at the start of the arena, of one size in all
+// entries, which the runtime clears when it makes the arena.
+//
 //===----------------------------------------------------------------------===//
 
 #include "passes/Passes.h"
@@ -119,14 +123,14 @@ public:
       : function(function), block(function.getBody().front()),
         b(function.getContext()) {}
 
-  LogicalResult run();
+  LogicalResult run(int64_t ticketBytes);
 
 private:
   LogicalResult dropResults();
   LogicalResult classify(memref::AllocOp op);
   Operation *lastUse(Value value);
   void place();
-  void rewrite();
+  void rewrite(int64_t ticketBytes);
   LogicalResult prove();
 
   Value constant(int64_t value);
@@ -137,6 +141,7 @@ private:
   Block &block;
   OpBuilder b;
   SmallVector<Buffer> buffers;
+  SmallVector<memref::AllocOp> tickets;
   Pool pools[3];
   std::map<int64_t, Value> constants;
   Value sizes[2];
@@ -291,7 +296,7 @@ Value Planner::multiply(Value x, int64_t y) {
   return arith::MulIOp::create(b, function.getLoc(), x, constant(y));
 }
 
-void Planner::rewrite() {
+void Planner::rewrite(int64_t ticketBytes) {
   Location loc = function.getLoc();
   Type arenaType = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
   unsigned index = function.getNumArguments();
@@ -300,13 +305,16 @@ void Planner::rewrite() {
       b.getDictionaryAttr(b.getNamedAttr(kArena, b.getUnitAttr()));
   (void)function.insertArgument(index, arenaType, attrs, loc);
   Value arena = function.getArgument(index);
-  function->setAttr(
-      kArena,
-      b.getDictionaryAttr(
-          {b.getNamedAttr("per_row", b.getI64IntegerAttr(pools[PerRow].size())),
-           b.getNamedAttr("per_sequence",
-                          b.getI64IntegerAttr(pools[PerSequence].size())),
-           b.getNamedAttr("fixed", b.getI64IntegerAttr(pools[Fixed].size()))}));
+  auto entry = [&](StringRef name, int64_t bytes) {
+    return b.getNamedAttr(name, b.getI64IntegerAttr(bytes));
+  };
+  SmallVector<NamedAttribute> layout{
+      entry("per_row", pools[PerRow].size()),
+      entry("per_sequence", pools[PerSequence].size()),
+      entry("fixed", pools[Fixed].size())};
+  if (ticketBytes)
+    layout.push_back(entry("tickets", ticketBytes));
+  function->setAttr(kArena, b.getDictionaryAttr(layout));
 
   // Index arithmetic once, at the top; the three classes one behind the other.
   b.setInsertionPointToStart(&block);
@@ -316,7 +324,7 @@ void Planner::rewrite() {
     unit[PerRow] = arith::MulIOp::create(b, loc, size(0), size(1));
   if (uses(PerSequence))
     unit[PerSequence] = size(0);
-  Value next;
+  Value next = ticketBytes ? constant(ticketBytes) : Value();
   for (Scale scale : {PerRow, PerSequence, Fixed}) {
     base[scale] = next;
     bool isLast = scale == Fixed || (scale == PerSequence && !uses(Fixed)) ||
@@ -355,6 +363,14 @@ void Planner::rewrite() {
     }
     buffer.op.replaceAllUsesWith(view);
   }
+  for (memref::AllocOp op : tickets) {
+    Value start = constant(0);
+    Value &view = views[{start, op.getType()}];
+    if (!view)
+      view = memref::ViewOp::create(b, loc, op.getType(), arena, start,
+                                    ValueRange());
+    op.replaceAllUsesWith(view);
+  }
   // Buffers, their sizes, and constants that only sizes used.
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
     if (isa<memref::AllocOp, memref::DimOp, arith::ConstantOp>(op) &&
@@ -392,7 +408,7 @@ LogicalResult Planner::prove() {
   return success();
 }
 
-LogicalResult Planner::run() {
+LogicalResult Planner::run(int64_t ticketBytes) {
   if (!llvm::hasSingleElement(function.getBody()) ||
       !isa<func::ReturnOp>(block.getTerminator()))
     return function.emitOpError("has control flow; memory is planned for "
@@ -412,11 +428,13 @@ LogicalResult Planner::run() {
       continue;
     if (alloc.use_empty())
       alloc.erase();
+    else if (alloc->hasAttr(kernel::kTicketsAttr))
+      tickets.push_back(alloc);
     else if (failed(classify(alloc)))
       return failure();
   }
   place();
-  rewrite();
+  rewrite(ticketBytes);
   return prove();
 }
 
@@ -424,6 +442,23 @@ struct KernelPlanMemory : nestc::impl::KernelPlanMemoryBase<KernelPlanMemory> {
   using KernelPlanMemoryBase::KernelPlanMemoryBase;
 
   void runOnOperation() override {
+    int64_t ticketBytes = 0;
+    WalkResult known = getOperation().walk([&](memref::AllocOp op) {
+      if (!op->hasAttr(kernel::kTicketsAttr))
+        return WalkResult::advance();
+      MemRefType type = op.getType();
+      if (!type.hasStaticShape() || !type.getElementType().isInteger(32) ||
+          type.getNumElements() > int64_t(1) << 30) {
+        op.emitOpError("has tickets of type ")
+            << type << "; legal is i32 of a static shape, below 2^30";
+        return WalkResult::interrupt();
+      }
+      ticketBytes = std::max<int64_t>(
+          ticketBytes, llvm::alignTo(4 * type.getNumElements(), kAlignment));
+      return WalkResult::advance();
+    });
+    if (known.wasInterrupted())
+      return signalPassFailure();
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isExternal() || !function->hasAttr(nest::kEntryAttr))
         continue;
@@ -432,7 +467,7 @@ struct KernelPlanMemory : nestc::impl::KernelPlanMemoryBase<KernelPlanMemory> {
           function.emitOpError("works on tensors; run kernel-bufferize first");
           return signalPassFailure();
         }
-      if (failed(Planner(function).run()))
+      if (failed(Planner(function).run(ticketBytes)))
         return signalPassFailure();
     }
   }

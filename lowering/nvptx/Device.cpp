@@ -566,3 +566,28 @@ void Device::storeIf(Value condition, Value value, Value address) {
   assembly(*this, Type(), {condition, address, value},
            "@$0 st.global.b32 [$1], $2;", "b,l,r,~{memory}");
 }
+
+//===----------------------------------------------------------------------===//
+// What blocks do together
+//===----------------------------------------------------------------------===//
+
+Value Device::countGlobal(Value pointer, int64_t last) {
+  // LLVM makes a relaxed atom whatever the order asked for.
+  auto fence = [&] {
+    LLVM::FenceOp::create(*this, LLVM::AtomicOrdering::acq_rel, "device");
+  };
+  fence();
+  Value old = LLVM::AtomicRMWOp::create(
+      *this, LLVM::AtomicBinOp::uinc_wrap, pointer, i32(last),
+      LLVM::AtomicOrdering::monotonic, "device");
+  fence();
+  return old;
+}
+
+Value Device::barrierAny(Value condition) {
+  auto any = NVVM::BarrierOp::create(
+      *this, getI32Type(), Value(), Value(),
+      NVVM::BarrierReductionAttr::get(getContext(), NVVM::BarrierReduction::OR),
+      count(condition));
+  return compare(arith::CmpIPredicate::ne, any.getResult(0), i32(0));
+}

@@ -219,6 +219,18 @@ public:
   /// Stores an i32 to an address of global memory, an i64, where a condition
   /// holds, without a branch.
   void storeIf(Value condition, Value value, Value address);
+
+  //===--------------------------------------------------------------------===//
+  // What blocks do together
+  //===--------------------------------------------------------------------===//
+
+  /// The i32 at a pointer to global memory, which then counts on, from `last`
+  /// to 0; atomic. What the thread saw before it is seen by threads that count
+  /// later, behind theirs.
+  Value countGlobal(Value pointer, int64_t last);
+  /// bar.red.or: a barrier; whether the condition holds in a thread of the
+  /// block.
+  Value barrierAny(Value condition);
 };
 
 } // namespace nestc::nvptx

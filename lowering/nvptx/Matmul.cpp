@@ -77,11 +77,10 @@ namespace {
 struct Way {
   Tile tile;
   int64_t first, last;
-  bool wide; ///< only where buffers are aligned; else, only where not
+  bool wide;          ///< only where buffers are aligned; else, only where not
+  int64_t splits = 1; ///< blocks of a tile
 };
 constexpr int64_t allRows = int64_t(1) << 40;
-/// Rows that a tile of the decode kernel has.
-constexpr int64_t fewRows = 16;
 } // namespace
 
 /// Clocks that `rows` rows take, on a device such as the A100: a multiprocessor
@@ -178,6 +177,24 @@ static Value isAligned(Code &host, const Matmul &matmul,
   return host.equal(host.rem(bits, 16), 0);
 }
 
+/// That a workspace has room for few rows, and tickets for their tiles.
+static LogicalResult checkWorkspace(const Matmul &matmul,
+                                    const DecodeTile &tile) {
+  kernel::MatmulOp op = matmul.op;
+  if (tile.splits == 1)
+    return success();
+  auto room = cast<MemRefType>(op.getWorkspace().getType());
+  auto tickets = cast<MemRefType>(op.getTickets().getType());
+  int64_t columns = tile.columnTiles(matmul) * fewRowsColumns;
+  if (room.getDimSize(1) < fewRows || room.getDimSize(2) < columns ||
+      room.getDimSize(2) % 4 || tickets.getDimSize(0) < tile.tickets(matmul))
+    return op.emitOpError("has the workspace ")
+           << room << " and the tickets " << tickets << "; it needs rows and "
+           << "columns of " << fewRows << " x " << columns << ", and "
+           << tile.tickets(matmul) << " tickets";
+  return success();
+}
+
 LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
   FailureOr<Matmul> checked = ::checked(op);
   if (failed(checked))
@@ -198,9 +215,9 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
       Value rows = buffers[out].rows(host);
       Value tiles = host.mul(way.tile.rowTiles(host, matmul, rows),
                              way.tile.columnTiles(matmul));
-      Value none = host.i64(0);
+      Value none = host.i64(0), splits = host.i64(way.splits);
       if (always)
-        return Grid{tiles, {}, {}};
+        return Grid{tiles, splits, {}};
       if (way.first > 1)
         tiles = host.select(host.less(rows, way.first), none, tiles);
       if (way.last < allRows)
@@ -210,7 +227,7 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
         tiles = way.wide ? host.select(fits, tiles, none)
                          : host.select(fits, none, tiles);
       }
-      return Grid{tiles, {}, {}};
+      return Grid{tiles, splits, {}};
     };
     kernel.stage(way.tile.threads, shared, grid, body);
   };
@@ -247,7 +264,10 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
     };
     if (aligned) {
       DecodeTile decode = DecodeTile::of(matmul);
-      add("decode", {decode, 1, fewRows, true}, decode.sharedBytes(matmul),
+      if (failed(checkWorkspace(matmul, decode)))
+        return failure();
+      add("decode", {decode, 1, fewRows, true, decode.splits},
+          decode.sharedBytes(matmul),
           [&](Kernel::Inside &in) { multiplyForDecode(in, matmul, decode); });
       TensorTile tiles[] = {tensor(16, 128, 1, 4, 4, true),
                             tensor(64, 64, 2, 2, 4, true),

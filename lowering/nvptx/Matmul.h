@@ -17,6 +17,7 @@
 #define NESTC_LOWERING_NVPTX_MATMUL_H
 
 #include "lowering/nvptx/Generator.h"
+#include "passes/SplitKernels.h"
 
 namespace nestc::nvptx {
 
@@ -111,15 +112,23 @@ struct TensorTile : Tile {
 void multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
                            const TensorTile &tile);
 
-/// Products of bf16 or f16 for few rows: tiles of 16, no shared memory before
-/// the sums. Streams and weights must be aligned to 16 bytes.
+/// Products of bf16 or f16 for few rows: tiles of 16. Streams and weights must
+/// be aligned to 16 bytes.
 struct DecodeTile : Tile {
   int64_t perSlot; ///< weight rows of a product side by side in a slot
-  int64_t batch;   ///< steps of 32 of k whose weights a warp loads at once
-  /// Narrow for few columns, so that there are blocks for the whole device.
+  int64_t splits;  ///< blocks, of the grid's y, that share the depth of a tile
+  int64_t batches; ///< whole batches of k of a split; the last may have less
+  /// As many splits as the workspace has room for, and as there are batches.
   static DecodeTile of(const Matmul &matmul);
   int64_t sharedBytes(const Matmul &matmul) const;
+  /// How many are needed: one for each tile.
+  int64_t tickets(const Matmul &matmul) const;
 };
+/// Makes the sums of a tile in shared memory; `finish` is code of the one block
+/// that has them.
+void sumForDecode(Kernel::Inside &in, const Matmul &matmul,
+                  const DecodeTile &tile, const Place &place,
+                  llvm::function_ref<void(const Sums &)> finish);
 void multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                        const DecodeTile &tile);
 

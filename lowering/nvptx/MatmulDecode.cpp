@@ -13,10 +13,12 @@
 // words 2h, 2h + 1 are the operand of mma h = 0, 1. Four lanes read 64 bytes of
 // a row, all that a sector of 32 holds.
 //
-// The warps of a block split k: every one takes its part of each 1024 (at the
-// batch of 4), and the sums of all warps are added in their order: results do
-// not depend on schedules. Nobody else reads the elements of `a` that a lane
-// needs, so that these come straight from memory as well.
+// Warps of a block have columns of their own and share rows of `a`, which lie
+// in shared memory as mmas take them: of each 32 of k two quads for each lane.
+//
+// With a workspace, blocks split k. Each leaves its sums there and takes a
+// ticket; the one with the last ticket adds them in the order of k, so that
+// results do not depend on schedules.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,40 +28,61 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-static constexpr int64_t warps = 8;
 // Elements of k of a step, and of those the ones of a lane.
 static constexpr int64_t stepDepth = 32, laneDepth = 8;
+// Steps whose weights a warp loads at once: a batch.
+static constexpr int64_t batchSteps = fewRowsDepth / stepDepth;
+// Batches whose rows of `a` are in shared memory at once.
+static constexpr int64_t chunkBatches = 8;
 // Rows of weights whose chunks a warp loads at once, a group of lanes each.
 static constexpr int64_t slots = 8;
-// Blocks that fill a device: two for each of the 108 multiprocessors of sm_80.
-static constexpr int64_t enoughBlocks = 216;
+// Bytes of a quad of all lanes, and of a step: two of them.
+static constexpr int64_t quadBytes = warpSize * 16, stepBytes = 2 * quadBytes;
+// Steps of `a` that a warp loads before it stores them.
+static constexpr int64_t stagedAtOnce = 4;
 
 DecodeTile DecodeTile::of(const Matmul &matmul) {
-  DecodeTile tile{{16, 0, warps * warpSize}, 0, 0};
-  // Wide tiles read `a` less often; four accumulators are enough.
-  tile.perSlot = 4 / matmul.products;
-  while (tile.perSlot > 1 &&
-         matmul.columns / (slots * tile.perSlot) < enoughBlocks)
-    tile.perSlot /= 2;
-  tile.columns = slots * tile.perSlot;
-  // A batch of all warps should not be longer than the sum.
-  tile.batch = 4;
-  while (tile.batch > 1 && tile.batch * warps * stepDepth > matmul.depth)
-    tile.batch /= 2;
+  int64_t warps = 4;
+  DecodeTile tile{{fewRows, 0, 0}, 4 / matmul.products, 1, 0};
+  int64_t warpColumns = slots * tile.perSlot;
+  while (warps > 1 && warps / 2 * warpColumns >= matmul.columns)
+    warps /= 2;
+  tile.columns = warps * warpColumns;
+  tile.threads = warps * warpSize;
+  tile.batches = matmul.depth / fewRowsDepth;
+  kernel::MatmulOp op = matmul.op;
+  if (op.getWorkspace() && tile.batches > 1) {
+    auto room = cast<MemRefType>(op.getWorkspace().getType());
+    int64_t all = tile.batches;
+    tile.batches = llvm::divideCeil(all, std::min(all, room.getDimSize(0)));
+    tile.splits = llvm::divideCeil(all, tile.batches);
+  }
   return tile;
 }
 
-/// Lanes store 8 or 16 bytes, four lanes a row: a pitch that puts the rows of
-/// one access side by side.
+int64_t DecodeTile::tickets(const Matmul &matmul) const {
+  return columnTiles(matmul) * std::min(matmul.groups, fewRows);
+}
+
+/// Lanes store 16 bytes, four lanes a row: a pitch, and a distance of halves,
+/// that put what eight lanes store side by side.
 static Sums sumsOf(const Matmul &matmul, const DecodeTile &tile) {
-  Sums sums(matmul, tile, /*wide=*/true, tile.perSlot == 4 ? 4 : 8, /*gap=*/0);
-  if (sums.split || tile.perSlot == 2)
-    return Sums(matmul, tile, /*wide=*/true, tile.perSlot == 1 ? 8 : 16, 0);
-  return sums;
+  bool isPair = tile.perSlot == 2;
+  int64_t gap = isPair ? (8 + 16 - tile.columns / 2 % 16) % 16 : 0;
+  Sums sums(matmul, tile, /*wide=*/true, /*residue=*/isPair ? 16 : 4, gap);
+  return sums.split ? Sums(matmul, tile, /*wide=*/true, /*residue=*/16, gap)
+                    : sums;
+}
+
+/// Steps of `a` that there is room for.
+static int64_t stagedSteps(const DecodeTile &tile) {
+  int64_t batches = std::clamp<int64_t>(tile.batches, 1, chunkBatches);
+  return llvm::alignTo(batches * batchSteps,
+                       stagedAtOnce * tile.threads / warpSize);
 }
 
 int64_t DecodeTile::sharedBytes(const Matmul &matmul) const {
-  return warps * sumsOf(matmul, *this).bytes;
+  return std::max(stagedSteps(*this) * stepBytes, sumsOf(matmul, *this).bytes);
 }
 
 namespace {
@@ -70,19 +93,46 @@ public:
                const Place &place)
       : in(in), code(in.code), matmul(matmul), tile(tile), place(place),
         isNarrow(matmul.streamed == matmul.stored) {}
-  void run();
+  void run(function_ref<void(const Sums &)> finish);
 
 private:
-  void findSources();
-  SmallVector<Value> load(ArrayRef<Value> pointers, int64_t batches,
-                          int64_t step, Value isInside);
-  void multiply(ArrayRef<Value> step, SmallVectorImpl<Value> &sums);
-  void storeSums(const Sums &area, ArrayRef<Value> sums);
-  void addWarps(const Sums &area);
+  /// Of a product, rows that lanes load in a slot: `stride` bytes apart.
+  struct Weight {
+    Value from;
+    Value stride; ///< i64; null if it is `constant`
+    int64_t constant = 0;
+  };
+  /// Four sums of a lane side by side: of a product, row g + 8 * half, and
+  /// columns from the lane's first one + `column` on.
+  struct Quad {
+    int64_t product, half, column;
+  };
 
-  /// Values of a step: the words of weights, then of rows.
-  int64_t weightWords() const { return matmul.products * tile.perSlot * 4; }
-  int64_t rowWords() const { return 2 * (isNarrow ? 4 : 8); }
+  void findSources();
+  void stage(Value first, Value steps, bool isRest);
+  void load(ValueRange pointers, int64_t step, Value isInside,
+            SmallVectorImpl<Value> &words);
+  void multiply(Value rows, int64_t step, ArrayRef<Value> words,
+                SmallVectorImpl<Value> &sums);
+  void addBatches(SmallVectorImpl<Value> &sums);
+  void addRest(SmallVectorImpl<Value> &sums);
+
+  SmallVector<Quad> quads() const;
+  Value quadOf(const Quad &quad, ArrayRef<Value> sums);
+  Value workspaceAt(const Quad &quad, Value split);
+  void leaveSums(ArrayRef<Value> sums);
+  Value takeTicket();
+  void addSplits(SmallVectorImpl<Value> &sums);
+  void storeSums(const Sums &area, ArrayRef<Value> sums);
+
+  int64_t warps() const { return tile.threads / warpSize; }
+  int64_t stepWords() const { return matmul.products * tile.perSlot * 4; }
+  /// The value of all splits but the last, and of the last.
+  Value ofSplit(int64_t others, int64_t last) {
+    if (tile.splits == 1 || others == last)
+      return code.i32(last);
+    return code.select(isLast, code.i32(last), code.i32(others));
+  }
 
   Kernel::Inside &in;
   Device &code;
@@ -91,7 +141,9 @@ private:
   const Place &place;
   const bool isNarrow;
   Value warp, group, inGroup;
-  SmallVector<Value> sources; ///< of weights, then of the rows g and g + 8
+  Value split, isLast; ///< null with one split
+  SmallVector<Weight> weights;
+  Value rows[2]; ///< of `a`: g and g + 8, from the split's first k on
 };
 } // namespace
 
@@ -101,224 +153,447 @@ void DecodeKernel::findSources() {
   warp = code.div(code.thread32(), code.i32(warpSize));
   group = code.div(lane, code.i32(4));
   inGroup = code.rem(lane, code.i32(4));
-  Value k =
-      code.widen(code.add(code.mul(warp, code.i32(tile.batch * stepDepth)),
-                          code.mul(inGroup, code.i32(laneDepth))));
+  Value k = code.mul(inGroup, code.i32(laneDepth));
+  if (tile.splits > 1) {
+    split = code.block32(1);
+    isLast = code.equal(code.widen(split), tile.splits - 1);
+    k = code.add(k, code.mul(split, code.i32(tile.batches * fewRowsDepth)));
+  }
+  k = code.widen(k);
+  Value first =
+      code.add(place.column, code.mul(warp, code.i32(slots * tile.perSlot)));
+  // Slots are whole: columns are a multiple of 4.
+  Value row = code.min(code.add(first, code.mul(group, code.i32(tile.perSlot))),
+                       code.i32(matmul.columns - tile.perSlot));
   int64_t bytes = matmul.bytesOf(matmul.stored);
-  Value first = code.add(place.column, code.mul(group, code.i32(tile.perSlot)));
   for (int64_t p = 0; p < matmul.products; ++p) {
-    auto weights = op.getWeights().slice(p * matmul.groups, matmul.groups);
-    Value base = pointerOf(in, place, weights);
-    Value stride = in[weights.front()].rowStride(code);
-    for (int64_t j = 0; j < tile.perSlot; ++j) {
-      Value row =
-          code.min(code.add(first, code.i32(j)), code.i32(matmul.columns - 1));
-      Value index = code.add(code.mul(code.widen(row), stride), k);
-      sources.push_back(code.byteAt(base, code.mul(index, bytes)));
-    }
+    auto operands = op.getWeights().slice(p * matmul.groups, matmul.groups);
+    Value base = pointerOf(in, place, operands);
+    const Buffer &buffer = in[operands.front()];
+    Value stride = buffer.rowStride(code);
+    Value index = code.add(code.mul(code.widen(row), stride), k);
+    Weight weight{code.byteAt(base, code.mul(index, bytes)),
+                  code.mul(stride, bytes)};
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    if (succeeded(buffer.type.getStridesAndOffset(strides, offset)) &&
+        !ShapedType::isDynamic(strides[0]) &&
+        // An immediate of a load has 24 bits.
+        strides[0] * bytes * tile.perSlot < (1 << 22))
+      weight = {weight.from, Value(), strides[0] * bytes};
+    weights.push_back(weight);
   }
   bytes = matmul.bytesOf(matmul.streamed);
   Value base = code.global(in[op.getA()].pointer);
   Value last = code.sub(place.rows, code.i32(1));
   for (int64_t half = 0; half < 2; ++half) {
-    Value row = code.add(group, code.i32(8 * half));
-    // Rows behind the last are copies of it, whose sums nobody reads.
-    row = code.add(place.row, code.min(row, last));
-    Value index = streamRow(in, matmul, place, row, op.getGathers());
+    Value row = code.min(code.add(group, code.i32(8 * half)), last);
+    Value index =
+        streamRow(in, matmul, place, code.add(place.row, row), op.getGathers());
     index = code.add(code.mul(index, matmul.depth), k);
-    sources.push_back(code.byteAt(base, code.mul(index, bytes)));
+    rows[half] = code.byteAt(base, code.mul(index, bytes));
   }
 }
 
-// Values of step `step` of the batch `batches` behind the pointers' one; zeros
-// where `isInside` (null: everywhere) does not hold.
-SmallVector<Value> DecodeKernel::load(ArrayRef<Value> pointers, int64_t batches,
-                                      int64_t step, Value isInside) {
-  SmallVector<Value> result;
-  int64_t position = (batches * warps * tile.batch + step) * stepDepth;
-  auto words = [&](Value pointer, Type word, int64_t bytes, Value condition) {
-    auto type = VectorType::get({4}, word);
-    Value zero = word.isF32() ? code.splat(0, 4) : code.splatI32(0, 4);
-    auto get = [&] {
-      return Value(
-          LLVM::LoadOp::create(code, type, code.byteAt(pointer, bytes), 16));
-    };
-    Value vector = condition ? code.valueIf(condition, get, zero) : get();
-    for (int64_t i = 0; i < 4; ++i)
-      result.push_back(vector::ExtractOp::create(code, vector, i));
+// Brings `steps` steps of `a`, from step `first` of the split on, to shared
+// memory. What is no row, or behind the depth (which only the rest reaches), is
+// zero.
+void DecodeKernel::stage(Value first, Value steps, bool isRest) {
+  int64_t bytes = matmul.bytesOf(matmul.streamed);
+  Value lane = code.rem(code.thread32(), code.i32(warpSize));
+  Value base = code.add(code.sharedAddress(),
+                        code.add(code.mul(warp, code.i32(stepBytes)),
+                                 code.mul(lane, code.i32(16))));
+  Value isRow[2];
+  for (int64_t half = 0; half < 2; ++half)
+    isRow[half] = code.less(code.add(group, code.i32(8 * half)), place.rows);
+  auto some = [&](Value done) {
+    SmallVector<SmallVector<Value>> loaded; // of each step and half 4 words
+    for (int64_t i = 0; i < stagedAtOnce; ++i) {
+      Value step = code.add(code.add(done, warp), code.i32(i * warps()));
+      Value isThere = code.less(step, steps);
+      if (isRest)
+        isThere = code.less(code.add(code.mul(step, code.i32(stepDepth)),
+                                     code.mul(inGroup, code.i32(laneDepth))),
+                            code.i32(matmul.depth % fewRowsDepth));
+      Value byte = code.widen(
+          code.mul(code.add(first, step), code.i32(stepDepth * bytes)));
+      for (int64_t half = 0; half < 2; ++half) {
+        Value from = code.byteAt(rows[half], byte);
+        auto get = [&] {
+          SmallVector<Value> words;
+          Type word = isNarrow ? Type(code.getI32Type()) : code.getF32Type();
+          auto type = VectorType::get({4}, word);
+          for (int64_t at = 0; at < laneDepth * bytes; at += 16) {
+            Value vector =
+                LLVM::LoadOp::create(code, type, code.byteAt(from, at), 16);
+            for (int64_t e = 0; e < 4; ++e)
+              words.push_back(vector::ExtractOp::create(code, vector, e));
+          }
+          if (isNarrow)
+            return words;
+          SmallVector<Value> packed;
+          for (size_t e = 0; e < words.size(); e += 2)
+            packed.push_back(
+                code.packPair(matmul.stored, words[e], words[e + 1]));
+          return packed;
+        };
+        SmallVector<Value> zeros(4, code.i32(0));
+        loaded.push_back(code.choose(
+            arith::AndIOp::create(code, isThere, isRow[half]), zeros, get));
+      }
+    }
+    Value to = code.add(base, code.mul(done, code.i32(stepBytes)));
+    for (int64_t i = 0; i < stagedAtOnce; ++i)
+      for (int64_t h = 0; h < 2; ++h) {
+        Value quad = LLVM::PoisonOp::create(code, code.i32Vector(4));
+        for (int64_t e = 0; e < 4; ++e)
+          quad = vector::InsertOp::create(
+              code, loaded[2 * i + e % 2][2 * h + e / 2], quad, e);
+        LLVM::StoreOp::create(
+            code, quad,
+            code.sharedAt(to, Value(), i * warps() * stepBytes + h * quadBytes),
+            16);
+      }
   };
-  Type i32 = code.getI32Type(), f32 = code.getF32Type();
-  int64_t weights = matmul.products * tile.perSlot;
-  for (int64_t i = 0; i < weights; ++i)
-    words(pointers[i], i32, position * matmul.bytesOf(matmul.stored), isInside);
-  for (int64_t half = 0; half < 2; ++half) {
-    Value from = pointers[weights + half];
-    int64_t byte = position * matmul.bytesOf(matmul.streamed);
-    words(from, isNarrow ? i32 : f32, byte, isInside);
-    if (!isNarrow)
-      words(from, f32, byte + 16, isInside);
+  int64_t atOnce = stagedAtOnce * warps();
+  if (isRest || stagedSteps(tile) == atOnce) {
+    some(code.i32(0));
+    return;
   }
-  return result;
+  code.loop(code.i64(0), code.widen(steps), atOnce,
+            [&](Value done) { some(code.narrow(done)); });
 }
 
-void DecodeKernel::multiply(ArrayRef<Value> step,
+// Appends the weights of a step of the batch at `pointers`; zeros where
+// `isInside` (null: everywhere) does not hold.
+void DecodeKernel::load(ValueRange pointers, int64_t step, Value isInside,
+                        SmallVectorImpl<Value> &words) {
+  auto type = code.i32Vector(4);
+  for (auto [weight, pointer] : llvm::zip(weights, pointers))
+    for (int64_t j = 0; j < tile.perSlot; ++j) {
+      int64_t byte = step * stepDepth * matmul.bytesOf(matmul.stored);
+      Value from =
+          weight.stride
+              ? code.byteAt(code.byteAt(pointer, code.mul(weight.stride, j)),
+                            byte)
+              : code.byteAt(pointer, j * weight.constant + byte);
+      auto get = [&] {
+        return Value(LLVM::LoadOp::create(code, type, from, 16));
+      };
+      Value vector =
+          isInside ? code.valueIf(isInside, get, code.splatI32(0, 4)) : get();
+      for (int64_t e = 0; e < 4; ++e)
+        words.push_back(vector::ExtractOp::create(code, vector, e));
+    }
+}
+
+// Adds the products of a step with the step of `a` that is number `step` at
+// `rows`.
+void DecodeKernel::multiply(Value rows, int64_t step, ArrayRef<Value> words,
                             SmallVectorImpl<Value> &sums) {
-  ArrayRef<Value> weights = step.take_front(weightWords());
-  ArrayRef<Value> rows = step.drop_front(weightWords());
-  SmallVector<Value> packed;
-  if (!isNarrow) {
-    for (size_t i = 0; i < rows.size(); i += 2)
-      packed.push_back(code.packPair(matmul.stored, rows[i], rows[i + 1]));
-    rows = packed;
-  }
   for (int64_t h = 0; h < 2; ++h) {
-    Value a[4] = {rows[2 * h], rows[4 + 2 * h], rows[2 * h + 1],
-                  rows[4 + 2 * h + 1]};
+    Value quad = LLVM::LoadOp::create(
+        code, code.i32Vector(4),
+        code.sharedAt(rows, Value(), step * stepBytes + h * quadBytes), 16);
+    SmallVector<Value> a;
+    for (int64_t e = 0; e < 4; ++e)
+      a.push_back(vector::ExtractOp::create(code, quad, e));
     for (int64_t i = 0; i < matmul.products * tile.perSlot; ++i) {
       MutableArrayRef<Value> sum = MutableArrayRef<Value>(sums).slice(4 * i, 4);
       SmallVector<Value> next =
-          code.multiply(matmul.stored, a, weights.slice(4 * i + 2 * h, 2),
+          code.multiply(matmul.stored, a, words.slice(4 * i + 2 * h, 2),
                         SmallVector<Value>(sum));
       llvm::copy(next, sum.begin());
     }
   }
 }
 
-// A lane has rows g and g + 8, of the slots 2t and 2t + 1.
-void DecodeKernel::storeSums(const Sums &area, ArrayRef<Value> sums) {
-  Value column = code.mul(inGroup, code.i32(2 * tile.perSlot));
-  Value base =
-      code.add(code.sharedAddress(),
-               code.add(code.mul(warp, code.i32(area.bytes)),
-                        code.mul(code.add(code.mul(group, code.i32(area.pitch)),
-                                          area.offset(code, column)),
-                                 code.i32(4))));
-  base = code.opaque(base);
-  int64_t width = std::min<int64_t>(2 * tile.perSlot, 4);
-  for (int64_t p = 0; p < matmul.products; ++p)
-    for (int64_t half = 0; half < 2; ++half)
-      for (int64_t c = 0; c < 2 * tile.perSlot; c += width) {
-        Value vector = code.splat(0, width);
-        for (int64_t e = 0; e < width; ++e) {
-          int64_t slot = (c + e) / tile.perSlot, j = (c + e) % tile.perSlot;
-          vector = vector::InsertOp::create(
-              code, sums[4 * (p * tile.perSlot + j) + 2 * half + slot], vector,
-              e);
-        }
-        int64_t r = p * tile.rows + half * 8;
-        code.storeWide(
-            code.getF32Type(), vector,
-            code.sharedAt(base, Value(),
-                          (r * area.pitch + (area.split && c ? area.half : c)) *
-                              4));
-      }
+// The whole batches of the split. Each is loaded while the one before it is
+// multiplied.
+void DecodeKernel::addBatches(SmallVectorImpl<Value> &sums) {
+  int64_t all = matmul.depth / fewRowsDepth;
+  // Never a constant (with one split, the block's y is 0): ptxas moves the
+  // loads of a loop whose passes it can count to its start, with copies at the
+  // end.
+  Value count =
+      code.min(code.i32(tile.batches),
+               code.sub(code.i32(all),
+                        code.mul(code.block32(1), code.i32(tile.batches))));
+  Value lane = code.rem(code.thread32(), code.i32(warpSize));
+  Value start =
+      code.opaque(code.add(code.sharedAddress(), code.mul(lane, code.i32(16))));
+  SmallVector<Value> pointers;
+  for (const Weight &weight : weights)
+    pointers.push_back(weight.from);
+  size_t places = pointers.size(), numSums = sums.size();
+  SmallVector<Value> batch;
+  for (int64_t s = 0; s < batchSteps; ++s)
+    load(pointers, s, Value(), batch);
+
+  // Carried: rows of `a`, pointers of the batch behind the loaded one, sums,
+  // the loaded batch.
+  SmallVector<Value> carried{start};
+  for (Value pointer : pointers)
+    carried.push_back(pointer);
+  llvm::append_range(carried, sums);
+  llvm::append_range(carried, batch);
+  auto wordsOf = [&](ArrayRef<Value> batch, int64_t step) {
+    return batch.slice(step * stepWords(), stepWords());
+  };
+  auto once = [&](Value, ValueRange values) {
+    SmallVector<Value> all(values);
+    Value rows = all[0];
+    SmallVector<Value> next;
+    for (Value pointer : ArrayRef(all).slice(1, places))
+      next.push_back(
+          code.byteAt(pointer, fewRowsDepth * matmul.bytesOf(matmul.stored)));
+    SmallVector<Value> sums(ArrayRef(all).slice(1 + places, numSums));
+    ArrayRef<Value> batch = ArrayRef(all).drop_front(1 + places + numSums);
+    SmallVector<Value> loaded;
+    for (int64_t s = 0; s < batchSteps; ++s) {
+      multiply(rows, s, wordsOf(batch, s), sums);
+      load(next, s, Value(), loaded);
+    }
+    SmallVector<Value> result{code.add(rows, code.i32(batchSteps * stepBytes))};
+    llvm::append_range(result, next);
+    llvm::append_range(result, sums);
+    llvm::append_range(result, loaded);
+    return result;
+  };
+  auto chunk = [&](Value first, SmallVector<Value> carried) {
+    Value left = code.sub(count, first);
+    Value here = tile.batches > chunkBatches
+                     ? code.min(left, code.i32(chunkBatches))
+                     : left;
+    stage(code.mul(first, code.i32(batchSteps)),
+          code.mul(here, code.i32(batchSteps)), /*isRest=*/false);
+    code.barrier();
+    carried[0] = start;
+    // The last batch of all has none behind it.
+    Value passes = code.min(here, code.sub(left, code.i32(1)));
+    carried = code.loop(code.i64(0), code.widen(passes), 1, carried, once);
+    code.keepRolled(carried.front());
+    return carried;
+  };
+  if (tile.batches <= chunkBatches) {
+    carried = chunk(code.i32(0), carried);
+  } else {
+    carried = code.loop(code.i64(0), code.widen(count), chunkBatches, carried,
+                        [&](Value first, ValueRange values) {
+                          code.barrier();
+                          return chunk(code.narrow(first),
+                                       SmallVector<Value>(values));
+                        });
+    code.keepRolled(carried.front());
+  }
+  sums.assign(carried.begin() + 1 + places,
+              carried.begin() + 1 + places + numSums);
+  batch.assign(carried.begin() + 1 + places + numSums, carried.end());
+  for (int64_t s = 0; s < batchSteps; ++s)
+    multiply(carried[0], s, wordsOf(batch, s), sums);
 }
 
-void DecodeKernel::addWarps(const Sums &area) {
-  int64_t count = matmul.products * tile.rows * tile.columns;
-  Value base = code.sharedAddress();
-  code.share(code.i64(count), [&](Value index) {
-    Value i = code.narrow(index);
-    Value place = code.add(
-        code.mul(code.div(i, code.i32(tile.columns)), code.i32(area.pitch)),
-        code.rem(i, code.i32(tile.columns)));
-    Value at = code.add(base, code.mul(place, code.i32(4)));
-    Type f32 = code.getF32Type();
-    Value sum = code.load(f32, code.sharedAt(at, Value(), 0));
-    for (int64_t w = 1; w < warps; ++w)
-      sum = code.fadd(
-          sum, code.load(f32, code.sharedAt(at, Value(), w * area.bytes)));
-    code.store(sum, code.sharedAt(at, Value(), 0));
+// What of the depth is behind the last whole batch.
+void DecodeKernel::addRest(SmallVectorImpl<Value> &sums) {
+  code.barrier();
+  Value first = ofSplit(
+      0, (matmul.depth / fewRowsDepth - (tile.splits - 1) * tile.batches) *
+             batchSteps);
+  stage(first, code.i32(batchSteps), /*isRest=*/true);
+  code.barrier();
+  Value lane = code.rem(code.thread32(), code.i32(warpSize));
+  Value rows = code.add(code.sharedAddress(), code.mul(lane, code.i32(16)));
+  SmallVector<Value> pointers;
+  for (const Weight &weight : weights)
+    pointers.push_back(code.byteAt(
+        weight.from,
+        code.widen(code.mul(
+            first, code.i32(stepDepth * matmul.bytesOf(matmul.stored))))));
+  SmallVector<SmallVector<Value>> steps(batchSteps);
+  for (int64_t s = 0; s < batchSteps; ++s)
+    load(pointers, s,
+         code.less(code.mul(inGroup, code.i32(laneDepth)),
+                   code.i32(matmul.depth % fewRowsDepth - s * stepDepth)),
+         steps[s]);
+  for (int64_t s = 0; s < batchSteps; ++s)
+    multiply(rows, s, steps[s], sums);
+}
+
+//===----------------------------------------------------------------------===//
+// Sums. A lane has rows g and g + 8, of the slots 2t and 2t + 1.
+//===----------------------------------------------------------------------===//
+
+SmallVector<DecodeKernel::Quad> DecodeKernel::quads() const {
+  SmallVector<Quad> result;
+  for (int64_t p = 0; p < matmul.products; ++p)
+    for (int64_t half = 0; half < 2; ++half)
+      for (int64_t c = 0; c < 2 * tile.perSlot; c += 4)
+        result.push_back({p, half, c});
+  return result;
+}
+
+/// Where the sum of an element of a quad is among those of the lane.
+static int64_t sumOf(int64_t perSlot, int64_t product, int64_t half,
+                     int64_t column) {
+  return 4 * (product * perSlot + column % perSlot) + 2 * half +
+         column / perSlot;
+}
+
+Value DecodeKernel::quadOf(const Quad &quad, ArrayRef<Value> sums) {
+  Value vector = code.splat(0, 4);
+  for (int64_t e = 0; e < 4; ++e)
+    vector = vector::InsertOp::create(
+        code,
+        sums[sumOf(tile.perSlot, quad.product, quad.half, quad.column + e)],
+        vector, e);
+  return vector;
+}
+
+// A row of the workspace has the quads of warps, and of those a product or half
+// of the columns after the other, so that four lanes write 64 bytes side by
+// side. Rows behind the last are the last.
+Value DecodeKernel::workspaceAt(const Quad &quad, Value split) {
+  kernel::MatmulOp op = matmul.op;
+  const Buffer &room = in[op.getWorkspace()];
+  Value row = code.min(code.add(group, code.i32(8 * quad.half)),
+                       code.sub(place.rows, code.i32(1)));
+  row = code.add(code.mul(code.widen(split), room.type.getDimSize(1)),
+                 code.widen(code.add(place.row, row)));
+  Value tileStart = code.mul(code.div(place.column, code.i32(tile.columns)),
+                             code.i32(fewRowsColumns));
+  Value at = code.add(tileStart, code.add(code.mul(warp, code.i32(warpSize)),
+                                          code.mul(inGroup, code.i32(4))));
+  Value index =
+      code.add(code.mul(row, room.type.getDimSize(2)), code.widen(at));
+  return code.byteAt(code.byteAt(code.global(room.pointer), code.mul(index, 4)),
+                     (quad.product + quad.column / 4) * warpSize / 2 * 4);
+}
+
+void DecodeKernel::leaveSums(ArrayRef<Value> sums) {
+  for (const Quad &quad : quads()) {
+    Value row = code.add(group, code.i32(8 * quad.half));
+    code.when(code.less(row, place.rows), [&] {
+      code.storeWide(code.getF32Type(), quadOf(quad, sums),
+                     workspaceAt(quad, split));
+    });
+  }
+}
+
+// Whether this is the block that takes the last ticket of its tile, which then
+// is zero again.
+Value DecodeKernel::takeTicket() {
+  kernel::MatmulOp op = matmul.op;
+  // What the block wrote comes before its ticket.
+  code.barrier();
+  Value isFirst = code.equal(code.thread(), 0);
+  Value ticket = code.valueIf(
+      isFirst,
+      [&] {
+        return code.countGlobal(
+            code.atRow(code.global(in[op.getTickets()].pointer), code.block32(),
+                       4),
+            tile.splits - 1);
+      },
+      code.i32(0));
+  return code.barrierAny(arith::AndIOp::create(
+      code, isFirst, code.equal(code.widen(ticket), tile.splits - 1)));
+}
+
+void DecodeKernel::addSplits(SmallVectorImpl<Value> &sums) {
+  SmallVector<Quad> all = quads();
+  SmallVector<Value> added(all.size(), code.splat(0, 4));
+  // Some splits at a time are on their way.
+  constexpr int64_t atOnce = 4;
+  auto some = [&](Value first, int64_t many, SmallVector<Value> added) {
+    SmallVector<Value> loaded;
+    for (int64_t i = 0; i < many; ++i)
+      for (const Quad &quad : all)
+        loaded.push_back(
+            code.loadWide(code.getF32Type(),
+                          workspaceAt(quad, code.add(first, code.i32(i))), 4));
+    for (int64_t i = 0; i < many; ++i)
+      for (size_t q = 0; q < all.size(); ++q)
+        added[q] = code.fadd(added[q], loaded[i * all.size() + q]);
+    return added;
+  };
+  int64_t whole = tile.splits / atOnce * atOnce;
+  if (whole) {
+    added = code.loop(code.i64(0), code.i64(whole), atOnce, added,
+                      [&](Value first, ValueRange added) {
+                        return some(code.narrow(first), atOnce,
+                                    SmallVector<Value>(added));
+                      });
+    code.keepRolled(added.front());
+  }
+  if (whole < tile.splits)
+    added = some(code.i32(whole), tile.splits - whole, added);
+  for (auto [quad, vector] : llvm::zip(all, added))
+    for (int64_t e = 0; e < 4; ++e)
+      sums[sumOf(tile.perSlot, quad.product, quad.half, quad.column + e)] =
+          vector::ExtractOp::create(code, vector, e);
+}
+
+void DecodeKernel::storeSums(const Sums &area, ArrayRef<Value> sums) {
+  Value inTile = code.add(code.mul(warp, code.i32(slots * tile.perSlot)),
+                          code.mul(inGroup, code.i32(2 * tile.perSlot)));
+  Value base = code.opaque(
+      code.add(code.sharedAddress(),
+               code.mul(code.add(code.mul(group, code.i32(area.pitch)),
+                                 area.offset(code, inTile)),
+                        code.i32(4))));
+  for (const Quad &quad : quads()) {
+    int64_t row = quad.product * tile.rows + quad.half * 8;
+    int64_t at = area.split && quad.column ? area.half : quad.column;
+    code.storeWide(code.getF32Type(), quadOf(quad, sums),
+                   code.sharedAt(base, Value(), (row * area.pitch + at) * 4));
+  }
+}
+
+void DecodeKernel::run(function_ref<void(const Sums &)> finish) {
+  findSources();
+  SmallVector<Value> sums(matmul.products * tile.perSlot * 4, code.f32(0));
+  if (tile.batches)
+    addBatches(sums);
+  if (matmul.depth % fewRowsDepth) {
+    auto rest = [&] {
+      SmallVector<Value> more(sums);
+      addRest(more);
+      return more;
+    };
+    sums = isLast ? code.choose(isLast, sums, rest) : rest();
+  }
+  Sums area = sumsOf(matmul, tile);
+  auto end = [&] {
+    storeSums(area, sums);
+    code.barrier();
+    finish(area);
+  };
+  if (!split) {
+    code.barrier();
+    end();
+    return;
+  }
+  leaveSums(sums);
+  code.when(takeTicket(), [&] {
+    addSplits(sums);
+    end();
   });
 }
 
-void DecodeKernel::run() {
-  findSources();
-  int64_t batchDepth = tile.batch * warps * stepDepth;
-  int64_t whole = matmul.depth / batchDepth;
-  int64_t batches = llvm::divideCeil(matmul.depth, batchDepth);
-  SmallVector<Value> sums(matmul.products * tile.perSlot * 4, code.f32(0));
-  // Whether the lane's chunk is there, of batch `batch`.
-  auto isInside = [&](int64_t batch, int64_t step) {
-    if (batch < whole)
-      return Value();
-    Value mine = code.add(code.mul(warp, code.i32(tile.batch * stepDepth)),
-                          code.mul(inGroup, code.i32(laneDepth)));
-    return code.less(
-        mine, code.i32(matmul.depth - batch * batchDepth - step * stepDepth));
-  };
-  size_t words = weightWords() + rowWords();
-  auto stepOf = [&](ArrayRef<Value> batch, int64_t step) {
-    return batch.slice(step * words, words);
-  };
-  SmallVector<Value> batch;
-  for (int64_t s = 0; s < tile.batch; ++s)
-    llvm::append_range(batch, load(sources, 0, s, isInside(0, s)));
-  // Multiplies a batch and loads the next one into the registers as they
-  // become free.
-  auto once = [&](ArrayRef<Value> pointers, SmallVectorImpl<Value> &batch,
-                  SmallVectorImpl<Value> &sums, int64_t batches,
-                  int64_t nextBatch) {
-    SmallVector<Value> next;
-    for (int64_t s = 0; s < tile.batch; ++s) {
-      multiply(stepOf(batch, s), sums);
-      llvm::append_range(next,
-                         load(pointers, batches, s, isInside(nextBatch, s)));
-    }
-    batch.assign(next.begin(), next.end());
-  };
-  // Passes load whole batches only.
-  int64_t passes = std::max<int64_t>(0, whole - 1);
-  SmallVector<Value> pointers = sources;
-  if (passes) {
-    SmallVector<Value> carried = pointers;
-    llvm::append_range(carried, sums);
-    llvm::append_range(carried, batch);
-    size_t counts[] = {pointers.size(), sums.size()};
-    // A loop even of one pass: in a line, ptxas would sink the loads to where
-    // their values are needed.
-    Value bound = code.widen(code.opaque(code.i32(passes)));
-    carried = code.loop(
-        code.i64(0), bound, 1, carried, [&](Value, ValueRange values) {
-          SmallVector<Value> at(values.take_front(counts[0]));
-          SmallVector<Value> sums(values.slice(counts[0], counts[1]));
-          SmallVector<Value> batch(values.drop_front(counts[0] + counts[1]));
-          once(at, batch, sums, 1, 0);
-          SmallVector<Value> result;
-          for (auto [i, pointer] : llvm::enumerate(at)) {
-            Type type = i + 2 < at.size() ? matmul.stored : matmul.streamed;
-            result.push_back(
-                code.byteAt(pointer, batchDepth * matmul.bytesOf(type)));
-          }
-          result.append(sums);
-          result.append(batch);
-          return result;
-        });
-    code.keepRolled(carried.front());
-    ArrayRef<Value> all(carried);
-    // See loopUnrolled() in MatmulTensor.cpp.
-    pointers.clear();
-    for (Value pointer : all.take_front(counts[0]))
-      pointers.push_back(code.opaquePointer(pointer));
-    sums.assign(all.begin() + counts[0], all.begin() + counts[0] + counts[1]);
-    batch.assign(all.begin() + counts[0] + counts[1], all.end());
-  }
-  if (batches > passes + 1)
-    once(pointers, batch, sums, 1, passes + 1);
-  for (int64_t s = 0; s < tile.batch; ++s)
-    multiply(stepOf(batch, s), sums);
-  Sums area = sumsOf(matmul, tile);
-  storeSums(area, sums);
-  code.barrier();
-  addWarps(area);
-  code.barrier();
-  epilogue(in, matmul, tile, place, area, /*wide=*/true);
+void nvptx::sumForDecode(Kernel::Inside &in, const Matmul &matmul,
+                         const DecodeTile &tile, const Place &place,
+                         function_ref<void(const Sums &)> finish) {
+  DecodeKernel(in, matmul, tile, place).run(finish);
 }
 
 void nvptx::multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                               const DecodeTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
-  code.when(code.less(code.i32(0), place.rows),
-            [&] { DecodeKernel(in, matmul, tile, place).run(); });
+  code.when(code.less(code.i32(0), place.rows), [&] {
+    sumForDecode(in, matmul, tile, place, [&](const Sums &area) {
+      epilogue(in, matmul, tile, place, area, /*wide=*/true);
+    });
+  });
 }

@@ -509,6 +509,9 @@ Status CudaExecutor::call(size_t index, const std::vector<Argument> &inputs,
     // The old one goes first, nothing in it is kept.
     arena = {};
     NEST_RT_ASSIGN(arena.memory, allocateRaw(*arenaBytes, place));
+    if (entry.arena.tickets)
+      NEST_RT_TRY(
+          zero(arena.memory.get(), static_cast<uint64_t>(entry.arena.tickets)));
     arena.bytes = *arenaBytes;
   }
   NEST_RT_ASSIGN(const std::vector<void *> *weights, device->weights(package));

@@ -66,7 +66,8 @@ Manifest::Entry::arenaBytes(const std::vector<int64_t> &dimValues) const {
       __builtin_mul_overflow(rows, arena.perRow, &perRow) ||
       __builtin_mul_overflow(batch, arena.perSequence, &perSequence) ||
       __builtin_add_overflow(perRow, perSequence, &total) ||
-      __builtin_add_overflow(total, arena.fixed, &total))
+      __builtin_add_overflow(total, arena.fixed, &total) ||
+      __builtin_add_overflow(total, arena.tickets, &total))
     return std::nullopt;
   return static_cast<uint64_t>(total);
 }
@@ -229,11 +230,14 @@ static Status readEntry(const JsonReader &reader, Manifest::Entry &entry) {
   NEST_RT_ASSIGN(JsonReader weights, reader.get("weights"));
   NEST_RT_ASSIGN(entry.weights, weights.asIntList(0));
   NEST_RT_ASSIGN(JsonReader arena, reader.get("arena"));
-  NEST_RT_TRY(arena.expectKeys({"per_row", "per_sequence", "fixed"}));
+  NEST_RT_TRY(
+      arena.expectKeys({"per_row", "per_sequence", "fixed", "tickets"}));
   NEST_RT_ASSIGN(entry.arena.perRow, arena.getInt("per_row", 0, maxArena));
   NEST_RT_ASSIGN(entry.arena.perSequence,
                  arena.getInt("per_sequence", 0, maxArena));
   NEST_RT_ASSIGN(entry.arena.fixed, arena.getInt("fixed", 0, maxArena));
+  NEST_RT_ASSIGN(entry.arena.tickets,
+                 arena.getIntOr("tickets", 0, 0, maxArena));
   NEST_RT_ASSIGN(entry.scratch, reader.getInt("scratch", 0, maxArena));
   return Status::success();
 }
@@ -548,13 +552,20 @@ static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
                    "indices below the " + std::to_string(m.weights.size()) +
                        " weights");
   for (int64_t bytes : {entry.arena.perRow, entry.arena.perSequence,
-                        entry.arena.fixed, entry.scratch})
+                        entry.arena.fixed, entry.arena.tickets, entry.scratch})
     if (bytes < 0 || bytes > maxArena)
       return Error(at + ".arena", "has " + std::to_string(bytes) + " bytes",
                    "from 0 to " + std::to_string(maxArena));
   if (m.device && entry.scratch)
     return Error(at + ".scratch", "is " + std::to_string(entry.scratch),
                  "0 for a GPU");
+  // Entries share an arena, and find in it what others left.
+  int64_t tickets = m.device ? m.entries.front().arena.tickets : 0;
+  if (entry.arena.tickets != tickets)
+    return Error(at + ".arena.tickets",
+                 "is " + std::to_string(entry.arena.tickets),
+                 std::to_string(tickets) +
+                     (m.device ? ", as in other entries" : " without a GPU"));
   return Status::success();
 }
 
@@ -820,6 +831,8 @@ Json Manifest::toJson() const {
     arena.set("per_row", entry.arena.perRow);
     arena.set("per_sequence", entry.arena.perSequence);
     arena.set("fixed", entry.arena.fixed);
+    if (entry.arena.tickets)
+      arena.set("tickets", entry.arena.tickets);
     item.set("arena", std::move(arena));
     item.set("scratch", entry.scratch);
     entriesJson.push(std::move(item));

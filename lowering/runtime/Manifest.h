@@ -135,6 +135,9 @@ struct Manifest {
   };
   struct Arena {
     int64_t perRow = 0, perSequence = 0, fixed = 0; ///< bytes
+    /// Of a GPU: bytes at the start that are zero between kernels, the same in
+    /// all entries.
+    int64_t tickets = 0;
   };
   struct Entry {
     std::string name, symbol;
@@ -148,8 +151,8 @@ struct Manifest {
     const Buffer *findOutput(std::string_view name) const;
     /// Index of a dim by name, or -1.
     int dim(std::string_view name) const;
-    /// perRow*B*T + perSequence*B + fixed for the values of `dims` (T is 1
-    /// where there is no T, B likewise); nothing on overflow.
+    /// tickets + perRow*B*T + perSequence*B + fixed for the values of `dims` (T
+    /// is 1 where there is no T, B likewise); nothing on overflow.
     std::optional<uint64_t>
     arenaBytes(const std::vector<int64_t> &dimValues) const;
     /// A buffer's shape for the values of `dims`.

@@ -594,3 +594,42 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
   %0 = kernel.softmax ins(%x : tensor<?x?x8xf32>) rows(%f : tensor<3xi32>) sets [0, 1] over_rows outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
+
+// -----
+
+// K25: a workspace is for buffers.
+func.func @k25(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
+  // expected-error @below {{[K25] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by []
+      workspace(%s, %t : tensor<2x16x8xf32>, tensor<1xi32>) outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K25: it is of three dimensions.
+func.func @k25_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
+  // expected-error @below {{[K25] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<16x8xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  }
+  return
+}
+
+// -----
+
+// K25: tickets are i32.
+func.func @k25_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
+  // expected-error @below {{[K25] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<2x16x8xf32>, memref<1xf32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  }
+  return
+}

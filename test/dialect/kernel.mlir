@@ -160,3 +160,14 @@ func.func @launch(%t: memref<?x1x4xf32>, %x: memref<?x1x8xf32>) {
   kernel.launch @rope_0(%t, %x) : memref<?x1x4xf32>, memref<?x1x8xf32>
   return
 }
+
+// CHECK-LABEL: func.func @workspace
+func.func @workspace(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
+  // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}, %{{.*}}) by [] workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) outs(%{{.*}} : memref<?x?x8xf32>) {
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xbf16>, memref<8x8xbf16>) by []
+      workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %old: f32):
+    kernel.yield %a : f32
+  }
+  return
+}

@@ -261,7 +261,8 @@ int Compilation::lowerAndPackage() {
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
-        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value()});
+        buildKernelPipeline(manager, {/*narrowStreams=*/gpu.has_value(),
+                                      /*split=*/gpu.has_value()});
       }))
     return code;
   if (int code = endPhase(Phase::Kernels, stop); code || stop)

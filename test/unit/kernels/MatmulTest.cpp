@@ -30,6 +30,7 @@ struct Problem {
   bool residual = false;
   int64_t sets = 0; ///< 0: no row sets
   bool perSet = false, gathers = false, scatters = false;
+  int64_t splits = 0; ///< that the workspace has room for; 0: no workspace
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -37,7 +38,14 @@ struct Problem {
            (residual ? " residual" : "") +
            (sets ? " sets " + to_string(sets) : "") +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
-           (scatters ? " scatters" : "");
+           (scatters ? " scatters" : "") +
+           (splits ? " splits " + to_string(splits) : "");
+  }
+  /// Whole tiles of 128, and a ticket for each, in each of 16 sets.
+  int64_t workspaceColumns() const { return (n * products + 127) / 128 * 128; }
+  int64_t tickets() const {
+    return workspaceColumns() / 128 *
+           (perSet ? std::min<int64_t>(sets, 16) : 1);
   }
 };
 
@@ -74,6 +82,12 @@ protected:
               " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
               (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
     }
+    if (p.splits)
+      text += "workspace(" +
+              add(types, {"memref<" + to_string(p.splits) + "x16x" +
+                              to_string(p.workspaceColumns()) + "xf32>",
+                          "memref<" + to_string(p.tickets()) + "xi32>"}) +
+              ") ";
     text += "outs(" + add(types, {stream(p.n, p.out)}) + ") attributes {" +
             (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
             (p.perSet && !p.tile.empty() ? ", " : "") +
@@ -115,10 +129,11 @@ protected:
     return code;
   }
 
-  /// Runs on `batch` x `tokens` rows and compares. The rows of sets are at
-  /// random; every seventh is in none.
-  void run(Compiled &code, const Problem &p, int64_t batch, int64_t tokens,
-           int64_t shift = 0) {
+  /// Runs on `batch` x `tokens` rows and compares; gives the output. The rows
+  /// of sets are at random; every seventh is in none. `seed`: as Compiled::run
+  /// has it.
+  vector<char> run(Compiled &code, const Problem &p, int64_t batch,
+                   int64_t tokens, int64_t shift = 0, int seed = -1) {
     SCOPED_TRACE(p.str() + ", rows " + to_string(batch * tokens));
     Random random(p.n + 3 * p.k + batch * tokens);
     int64_t m = batch * tokens, groups = p.perSet ? p.sets : 1;
@@ -176,14 +191,24 @@ protected:
       buffers.push_back(family.offsets.data());
     if (p.gathers || p.scatters)
       buffers.push_back(family.indices.data());
+    // The workspace holds nothing that counts.
+    vector<float> workspace(p.splits * 16 * p.workspaceColumns(), NAN);
+    vector<int32_t> tickets(p.splits ? p.tickets() : 0);
+    if (p.splits) {
+      buffers.push_back(workspace.data());
+      buffers.push_back(tickets.data());
+    }
     buffers.push_back(y.data());
     // In reverse order, or in two random ones.
-    code.run(buffers, batch, tokens, static_cast<int>(m % 3),
+    code.run(buffers, batch, tokens, seed < 0 ? static_cast<int>(m % 3) : seed,
              shift ? arena.data() : nullptr);
+    EXPECT_EQ(std::count(tickets.begin(), tickets.end(), 0),
+              static_cast<int64_t>(tickets.size()));
     // The last rounding, to the output's type.
     double rounding = p.out == "bf16" ? 1.0 / 256 : p.out == "f16" ? 5e-4 : 0;
     EXPECT_LT(worst(widen(y.bytes, p.out), expected),
               rounding + 4e-6 * std::sqrt(p.k));
+    return y.bytes;
   }
 
   void check(const Problem &p, const vector<int64_t> &rows) {
@@ -255,6 +280,55 @@ TEST_F(GpuMatmul, Decode) {
          .k = 72,
          .products = 2},
         {16, 18});
+}
+
+TEST_F(GpuMatmul, Splits) {
+  // As many batches of 128 as splits, more, fewer; a rest; more than shared
+  // memory holds rows of at once.
+  for (auto [k, splits] : vector<std::pair<int64_t, int64_t>>{
+           {256, 2}, {264, 2}, {1056, 3}, {640, 4}, {384, 5}, {2312, 2}})
+    for (string a : {"bf16", "f32"})
+      check({.a = a, .n = 136, .k = k, .splits = splits}, {1, 7, 16});
+  // One batch or none is not split.
+  for (int64_t k : {64, 136})
+    check({.n = 40, .k = k, .splits = 3}, {5});
+  check({.out = "bf16", .n = 144, .k = 392, .products = 2, .splits = 3},
+        {3, 16});
+  check({.a = "f16",
+         .weights = "f16",
+         .out = "f16",
+         .n = 40,
+         .k = 512,
+         .stride = 528,
+         .residual = true,
+         .splits = 4},
+        {1, 9});
+  check({.n = 16, .k = 256, .products = 2, .residual = true, .splits = 2},
+        {2, 12});
+  for (bool perSet : {true, false})
+    for (bool gathers : {true, false})
+      check({.n = 136,
+             .k = 328,
+             .residual = !gathers,
+             .sets = 3,
+             .perSet = perSet,
+             .gathers = gathers,
+             .scatters = !gathers,
+             .splits = 2},
+            {1, 12, 16});
+  // More sets than rows.
+  check({.n = 16, .k = 256, .sets = 33, .perSet = true, .splits = 2}, {9, 16});
+}
+
+TEST_F(GpuMatmul, SplitsInAnyOrder) {
+  // The order of blocks does not change a bit.
+  Problem p{.a = "f32", .n = 264, .k = 1160, .residual = true, .splits = 4};
+  auto code = compile(p);
+  if (!code->error.empty())
+    return;
+  vector<char> first = run(*code, p, 1, 11);
+  for (int seed : {0, 1, 2, 3, 4, 5})
+    EXPECT_EQ(run(*code, p, 1, 11, 0, seed), first) << seed;
 }
 
 TEST_F(GpuMatmul, Sets) {
@@ -349,6 +423,16 @@ TEST_F(GpuMatmul, Errors) {
                 .error.find("'kernel.matmul' op asks for the tile "
                             "\"tensor128\", which this kernel has not"),
             string::npos);
+  text = "kernel.matmul ins(%a0 : memref<?x?x256xbf16>) weights(%a1 : "
+         "memref<256x256xbf16>) by [] workspace(%a2, %a3 : "
+         "memref<2x16x256xf32>, memref<1xi32>) outs(%a4 : memref<?x?x256xf32>) "
+         "{\n^bb0(%x: f32, %o: f32):\nkernel.yield %x : f32\n}";
+  types = {"memref<?x?x256xbf16>", "memref<256x256xbf16>",
+           "memref<2x16x256xf32>", "memref<1xi32>", "memref<?x?x256xf32>"};
+  EXPECT_NE(Compiled(oneKernel(types, text), "sm_80")
+                .error.find("it needs rows and columns of 16 x 256, and 2 "
+                            "tickets"),
+            string::npos);
 }
 
 TEST_F(GpuMatmul, Profile) {
@@ -374,7 +458,8 @@ TEST_F(GpuMatmul, Profile) {
             64,
             64},
            {{.tile = "tensor16", .n = 256, .k = 512}, 16, 128, 16},
-           {{.tile = "decode", .n = 64, .k = 2048}, 16, 8, 16},
+           {{.tile = "decode", .n = 64, .k = 2048}, 16, 64, 16},
+           {{.tile = "decode", .n = 256, .k = 1024, .splits = 4}, 16, 128, 16},
        }) {
     SCOPED_TRACE(e.problem.str());
     const Problem &p = e.problem;
@@ -391,10 +476,16 @@ TEST_F(GpuMatmul, Profile) {
     int64_t tiles =
         across * e.rows * p.k * 2 + down * p.products * p.n * p.k * 2;
     int64_t outBytes = e.rows * p.n * (p.out == "f32" ? 4 : 2);
-    EXPECT_EQ(profile.globalBytes[1], uint64_t(outBytes));
-    EXPECT_EQ(profile.globalSectors[1] * 32, uint64_t(outBytes));
+    // Sums of splits, once; and a ticket each of 4 bytes, a sector.
+    int64_t partBytes = p.splits * e.rows * p.products * p.n * 4;
+    int64_t tickets = p.splits * across * down;
+    EXPECT_EQ(profile.globalBytes[1],
+              uint64_t(outBytes + partBytes + 4 * tickets));
+    EXPECT_EQ(profile.globalSectors[1] * 32,
+              uint64_t(outBytes + partBytes + 32 * tickets));
     // Bias and scale come on top, by element or 16 bytes.
-    int64_t rest = profile.globalBytes[0] - tiles - p.residual * outBytes;
+    int64_t rest =
+        profile.globalBytes[0] - tiles - p.residual * outBytes - partBytes;
     EXPECT_GE(rest, 0);
     EXPECT_LE(rest, tiles / 8 + e.rows * p.n * 2);
     EXPECT_EQ(profile.mmaFlops, uint64_t(2 * e.rows * p.products * p.n * p.k));

@@ -295,6 +295,32 @@ TEST_F(GpuTest, DecodesAreGraphs) {
   EXPECT_EQ(record.count("cuGraphExecDestroy"), 1u);
 }
 
+TEST_F(GpuTest, TicketsAreClearedWithTheArena) {
+  write(dir / "pkg", [](Manifest &m) {
+    for (Manifest::Entry &entry : m.entries)
+      entry.arena.tickets = 128;
+  });
+  Expected<std::unique_ptr<Package>> loaded = load(dir / "pkg");
+  ASSERT_OK(loaded);
+  package = std::move(*loaded);
+  std::unique_ptr<Session> s = session();
+  callsOf([&] { EXPECT_EQ(run(*s, "prefill", {1, 2}), 4); });
+  EXPECT_EQ(record.count("cuMemsetD8Async"), 1u);
+  EXPECT_LT(record.first("cuMemsetD8Async"), record.first("cuLaunchKernel"));
+  // Kernels leave them as they were, whatever entry comes next.
+  callsOf([&] {
+    for (int32_t token : {4, 8, 0, 0})
+      (void)run(*s, "decode", {token});
+  });
+  EXPECT_EQ(record.count("cuMemsetD8Async"), 0u);
+  // Another arena.
+  s->reset();
+  callsOf([&] {
+    EXPECT_EQ(run(*s, "prefill", std::vector<int32_t>(20, 1)), 21 % V);
+  });
+  EXPECT_EQ(record.count("cuMemsetD8Async"), 1u);
+}
+
 TEST_F(GpuTest, GraphsOfManyLengthsAreForgotten) {
   make();
   std::unique_ptr<Session> s = session();

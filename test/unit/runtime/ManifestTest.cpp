@@ -29,6 +29,38 @@ TEST(Manifest, RoundTrip) {
   EXPECT_EQ(back->weights[1].extent(), (15 * 2 + 1) * 4u);
 }
 
+TEST(Manifest, TicketsAreTheSameInAllEntries) {
+  Manifest manifest = fakeManifest();
+  EXPECT_EQ(manifest.serialise().find("tickets"), std::string::npos);
+  manifest.entries[0].arena.tickets = 128;
+  EXPECT_EQ(manifest.entries[0].arenaBytes({2, 3}),
+            128 + 2u * 3 * 64 + 2 * 8 + 16);
+  Status status = manifest.validate("m");
+  ASSERT_TRUE(status.failed());
+  EXPECT_NE(status.error().str().find("arena.tickets: is 128"),
+            std::string::npos)
+      << status.error().str();
+  EXPECT_NE(status.error().str().find("0 without a GPU"), std::string::npos);
+  // Of a GPU they are legal, and the same everywhere.
+  manifest.target = "sm_80";
+  manifest.abi = 2;
+  manifest.device.emplace();
+  manifest.device->ptx = {"code.ptx", std::string(64, 'a')};
+  manifest.device->kernels = {"k"};
+  for (Manifest::Entry &entry : manifest.entries)
+    entry.scratch = 0;
+  status = manifest.validate("m");
+  ASSERT_TRUE(status.failed());
+  EXPECT_NE(status.error().str().find("as in other entries"), std::string::npos)
+      << status.error().str();
+  for (Manifest::Entry &entry : manifest.entries)
+    entry.arena.tickets = 128;
+  EXPECT_OK(manifest.validate("m"));
+  Expected<Manifest> back = Manifest::parse(manifest.serialise(), "m");
+  ASSERT_OK(back);
+  EXPECT_EQ(back->entries[1].arena.tickets, 128);
+}
+
 TEST(Manifest, DenseStrideIsFilledIn) {
   Manifest manifest = fakeManifest();
   manifest.weights[1].shape = {16, 2};
