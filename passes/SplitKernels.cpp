@@ -80,14 +80,21 @@ struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
   using KernelSplitBase::KernelSplitBase;
 
   void runOnOperation() override {
-    WalkResult result = getOperation().walk([](kernel::MatmulOp op) {
-      if (op.hasPureTensorSemantics()) {
-        op.emitOpError("works on tensors; run kernel-bufferize first");
-        return WalkResult::interrupt();
-      }
-      split(op);
-      return WalkResult::advance();
-    });
+    WalkResult result =
+        getOperation().walk<WalkOrder::PreOrder>([](Operation *op) {
+          // What is outlined already has the operands that it has.
+          if (isa<kernel::DefOp>(op))
+            return WalkResult::skip();
+          auto matmul = dyn_cast<kernel::MatmulOp>(op);
+          if (!matmul)
+            return WalkResult::advance();
+          if (matmul.hasPureTensorSemantics()) {
+            op->emitOpError("works on tensors; run kernel-bufferize first");
+            return WalkResult::interrupt();
+          }
+          split(matmul);
+          return WalkResult::advance();
+        });
     if (result.wasInterrupted())
       signalPassFailure();
   }

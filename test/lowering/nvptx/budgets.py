@@ -88,6 +88,13 @@ def matmul(name, tile, n, k, a="bf16", w="bf16", out="f32", products=1, form="pl
     elif products == 2:  # silu
         body = ("%n = arith.negf %x0 : f32\n%e = math.exp %n : f32\n%one = arith.constant 1.0 : f32\n%d = arith.addf %e, %one : f32\n"
                 "%q = arith.divf %x0, %d : f32\n%y = arith.mulf %q, %x1 : f32\nkernel.yield %y : f32")
+    if tile == "decode":
+        # As kernel-split gives it: two blocks for each of 108 multiprocessors, of at
+        # least two batches of 128 of the depth.
+        tiles, batches = -(-n * products // 128), k // 128
+        splits = batches // max(batches * tiles // 216, 2)
+        types |= {"room": f"memref<{splits}x16x{tiles * 128}xf32>", "tickets": f"memref<{tiles * (3 if form == 'sets' else 1)}xi32>"}
+        rows += " workspace($room, $tickets : $$room, $$tickets)"
     types["out"] = stream(n, out)
     names = ", ".join("$" + key for key in weights)
     add(name,
