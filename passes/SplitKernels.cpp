@@ -49,9 +49,10 @@ int64_t splitsOf(int64_t tiles, int64_t depth) {
 
 void split(kernel::MatmulOp op) {
   auto weight = cast<MemRefType>(op.getWeights().front().getType());
-  // What is loaded by 16 bytes is a multiple of them.
-  if (weight.getElementType().isF32() || op.getWorkspace() ||
-      weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
+  // An outlined kernel has the operands that it has. What is loaded by 16 bytes
+  // is a multiple of them.
+  if (op->getParentOfType<kernel::DefOp>() || weight.getElementType().isF32() ||
+      op.getWorkspace() || weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
     return;
   auto out = cast<MemRefType>(op.getOut().getType());
   int64_t rows = 1;
@@ -80,21 +81,14 @@ struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
   using KernelSplitBase::KernelSplitBase;
 
   void runOnOperation() override {
-    WalkResult result =
-        getOperation().walk<WalkOrder::PreOrder>([](Operation *op) {
-          // What is outlined already has the operands that it has.
-          if (isa<kernel::DefOp>(op))
-            return WalkResult::skip();
-          auto matmul = dyn_cast<kernel::MatmulOp>(op);
-          if (!matmul)
-            return WalkResult::advance();
-          if (matmul.hasPureTensorSemantics()) {
-            op->emitOpError("works on tensors; run kernel-bufferize first");
-            return WalkResult::interrupt();
-          }
-          split(matmul);
-          return WalkResult::advance();
-        });
+    WalkResult result = getOperation().walk([](kernel::MatmulOp op) {
+      if (op.hasPureTensorSemantics()) {
+        op.emitOpError("works on tensors; run kernel-bufferize first");
+        return WalkResult::interrupt();
+      }
+      split(op);
+      return WalkResult::advance();
+    });
     if (result.wasInterrupted())
       signalPassFailure();
   }

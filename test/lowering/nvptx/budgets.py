@@ -201,8 +201,9 @@ STEPS = {
 # Of a kernel: registers, in the eights that they are given out in, bytes of shared
 # memory, instructions; the most of all targets. To be made smaller, never larger.
 # Goals that are met stand as they were asked: 114 and 56 for the tiles of 128 and
-# 16 rows, 81 for decode (100 bytes of weights an instruction), 140 for the RMS norm,
-# 100 for RoPE. Still to be met: 290 and 435 for attention64 and attention128 of bf16.
+# 16 rows, 140 for the RMS norm, 100 for RoPE. Still to be met, in the unrounded
+# form of attention too: 290 and 435 for attention64 and attention128 of bf16, 81 for
+# decode (100 bytes of weights an instruction); what is there is in the table.
 BUDGETS = {
     "dense_tensor128": (168, 98304, 114),
     "dense_tensor64": (96, 65536, 68),
