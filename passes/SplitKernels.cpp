@@ -60,9 +60,10 @@ void giveWorkspace(KernelOp op, ArrayRef<int64_t> shape, int64_t count) {
 
 void split(kernel::MatmulOp op) {
   auto weight = cast<MemRefType>(op.getWeights().front().getType());
-  // What is loaded by 16 bytes is a multiple of them.
-  if (weight.getElementType().isF32() || op.getWorkspace() ||
-      weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
+  // An outlined kernel has the operands that it has. What is loaded by 16 bytes
+  // is a multiple of them.
+  if (op->getParentOfType<kernel::DefOp>() || weight.getElementType().isF32() ||
+      op.getWorkspace() || weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
     return;
   auto out = cast<MemRefType>(op.getOut().getType());
   int64_t rows = 1;

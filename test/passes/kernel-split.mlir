@@ -137,3 +137,18 @@ func.func @no_change(%x: memref<2x9x1024xbf16>, %w: memref<1024x1024xbf16>, %y: 
   }
   return
 }
+
+// -----
+
+// Nor does a kernel that is outlined, which takes what its launches give it.
+// CHECK-LABEL: kernel.def @no_change
+// CHECK-NOT: workspace
+// CHECK-NOT: memref.alloc
+// PLAN-LABEL: kernel.def @no_change
+// PLAN-NOT: workspace
+kernel.def @no_change(%x: memref<?x?x4096xbf16>, %w: memref<4096x4096xbf16>, %y: memref<?x?x4096xf32>) {
+  kernel.matmul ins(%x : memref<?x?x4096xbf16>) weights(%w : memref<4096x4096xbf16>) by [] outs(%y : memref<?x?x4096xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  }
+}

@@ -88,6 +88,14 @@ def matmul(name, tile, n, k, a="bf16", w="bf16", out="f32", products=1, form="pl
     elif products == 2:  # silu
         body = ("%n = arith.negf %x0 : f32\n%e = math.exp %n : f32\n%one = arith.constant 1.0 : f32\n%d = arith.addf %e, %one : f32\n"
                 "%q = arith.divf %x0, %d : f32\n%y = arith.mulf %q, %x1 : f32\nkernel.yield %y : f32")
+    if tile == "decode":
+        # As kernel-split gives it: two blocks for each of 108 multiprocessors, of at
+        # least two batches of 128 of the depth.
+        tiles, batches = -(-n * products // 128), k // 128
+        splits = batches // max(batches * tiles // 216, 2)
+        if splits > 1:
+            types |= {"room": f"memref<{splits}x16x{tiles * 128}xf32>", "tickets": f"memref<{tiles * (3 if form == 'sets' else 1)}xi32>"}
+            rows += " workspace($room, $tickets : $$room, $$tickets)"
     types["out"] = stream(n, out)
     names = ", ".join("$" + key for key in weights)
     add(name,
@@ -204,7 +212,7 @@ BUDGETS = {
     "dense_tensor128": (168, 98304, 114),
     "dense_tensor64": (96, 65536, 68),
     "dense_tensor16": (72, 73728, 56),
-    "dense_decode": (104, 8192, 218),
+    "dense_decode": (128, 32768, 81),
     "dense_plain64": (160, 32768, 371),
     "glu_tensor128": (168, 98304, 114),
     "gather_tensor128": (168, 98304, 114),
@@ -212,11 +220,11 @@ BUDGETS = {
     "glu_tensor16": (72, 73728, 56),
     "gather_tensor16": (88, 73728, 56),
     "residual_tensor16": (80, 73728, 56),
-    "glu_decode": (144, 16384, 161),
-    "gather_decode": (104, 8192, 220),
-    "residual_decode": (104, 8192, 218),
+    "glu_decode": (128, 32768, 81),
+    "gather_decode": (128, 32768, 81),
+    "residual_decode": (128, 32768, 81),
     "towers_tensor128": (168, 98304, 114),
-    "towers_decode": (96, 8192, 289),
+    "towers_decode": (128, 32768, 81),
     "f32_stream_tensor128": (144, 98304, 134),
     "f16_tensor128": (168, 98304, 114),
     "unaligned_plain16": (152, 36864, 370),

@@ -240,8 +240,7 @@ vector<Case> cases() {
       matmul({"tensor128", 128, 256, 512, 128, 128, 1, "f32", "gather"}),
       matmul({"tensor64", 128, 128, 512, 64, 64}),
       matmul({"tensor16", 16, 256, 512, 16, 128}),
-      // Rows come from the GPU's cache, once for each tile of 8 columns; so
-      // narrow a tile writes half a sector of bf16.
+      // Rows come from the GPU's cache, for each tile of columns.
       matmul({"decode", 16, 64, 2048, 16, 64}).allow(2.4, 1),
       matmul({"decode", 1, 64, 2048, 1, 64}).allow(1.24, 1),
       matmul({"decode", 16, 64, 2048, 16, 128, 2, "bf16"}).allow(1.78, 2, 64),
