@@ -297,7 +297,7 @@ public:
     return success();
   }
 
-  /// [K26] Room for the sums of parts, and counters of parts.
+  /// [K25] Room for the sums of parts, and counters of parts.
   LogicalResult workspace(Value workspace, Value tickets) {
     if (!workspace && !tickets)
       return success();
@@ -311,7 +311,7 @@ public:
               });
     if (legal)
       return success();
-    InFlightDiagnostic diag = refuse(26);
+    InFlightDiagnostic diag = refuse(25);
     diag << "has the workspace ";
     if (workspace)
       diag << workspace.getType();
@@ -612,7 +612,7 @@ LogicalResult AttentionOp::verify() {
     return failure();
   Type cached = elementOf(getK());
   if (getRounds() && !cached.isBF16() && !cached.isF16())
-    return check.refuse(25) << "rounds to the type of the caches, "
+    return check.refuse(26) << "rounds to the type of the caches, "
                             << getK().getType() << "; legal is bf16 or f16";
   if (failed(check.stream("q", getQ(),
                           getRounds() ? ArrayRef(cached) : ArrayRef<Type>())))

@@ -138,6 +138,21 @@ LayerSelector::resolve(int64_t numLayers, StringRef place,
   return layers;
 }
 
+std::string LayerSelector::text(ArrayRef<int64_t> layers, int64_t numLayers) {
+  if (static_cast<int64_t>(layers.size()) == numLayers)
+    return "all";
+  std::string text;
+  for (size_t first = 0, next = 0; first < layers.size(); first = next) {
+    for (next = first + 1; next < layers.size(); ++next)
+      if (layers[next] != layers[next - 1] + 1)
+        break;
+    text += (text.empty() ? "" : "+") + std::to_string(layers[first]);
+    if (next > first + 1)
+      text += "-" + std::to_string(layers[next - 1]);
+  }
+  return text;
+}
+
 //===----------------------------------------------------------------------===//
 // WidthValue
 //===----------------------------------------------------------------------===//

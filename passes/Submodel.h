@@ -47,6 +47,8 @@ public:
   /// not there is an error.
   std::optional<llvm::SmallVector<int64_t>>
   resolve(int64_t numLayers, llvm::StringRef place, SubmodelError &error) const;
+  /// How `layers`, ascending and below `numLayers`, are written: all, 0-3+7.
+  static std::string text(llvm::ArrayRef<int64_t> layers, int64_t numLayers);
   /// Whether layers are listed by number, so that each of them is meant.
   bool isListed() const { return kind == Kind::Ranges; }
 

@@ -53,6 +53,27 @@ if ! .venv/bin/python3 -c 'import numpy' 2>/dev/null; then
   .venv/bin/pip install --quiet --disable-pip-version-check 'numpy>=1.24,<3'
 fi
 
+# Tests that count the instructions of GPU code need ptxas of this release, which
+# decides what they count, and nvdisasm, of any release that reads its output.
+release=13.0
+has() { # PROGRAM RELEASE: where tests look, which is where findPtxas() looks
+  local program
+  for program in "${CUDA_HOME:-}/bin/$1" "${CUDA_PATH:-}/bin/$1" "$(command -v "$1" || true)" \
+    "${VIRTUAL_ENV:-}"/lib/python3*/site-packages/nvidia/*/bin/"$1" \
+    .venv/lib/python3*/site-packages/nvidia/*/bin/"$1"; do
+    if [ -x "$program" ] && "$program" --version | grep -q "release $2"; then
+      return 0
+    fi
+  done
+  return 1
+}
+if ! { has ptxas "$release" && has nvdisasm 13; }; then
+  # There is no nvdisasm of 13.0 as a package.
+  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps "nvidia-cuda-nvcc==$release.*" \
+    "nvidia-nvvm==$release.*" "nvidia-cuda-crt==$release.*" 'nvidia-cuda-nvdisasm==13.2.*' ||
+    echo "note: pip has no ptxas $release and nvdisasm; tests that count instructions of GPU code will be skipped" >&2
+fi
+
 [ "${1:-}" = "--no-build" ] && exit 0
 [ -f build/build.ninja ] || cmake --preset release >/dev/null
 cmake --build build

@@ -1,5 +1,6 @@
 # The lit suite: IR tests with FileCheck, command lines, end-to-end numerics.
 import os
+import sys
 
 import lit.formats
 
@@ -14,9 +15,19 @@ path = [config.nest_tools_dir, config.llvm_tools_dir, os.environ.get("PATH", "")
 config.environment["PATH"] = os.path.pathsep.join(path)
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope --dump-input-filter=error"
 config.environment["OMP_NUM_THREADS"] = "2"
-for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TMPDIR"):
+for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TMPDIR", "NEST_PTXAS", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+
+# What ptxas makes of kernels is counted where there is one of the right release.
+sys.path.insert(0, config.test_source_root)
+import toolkit  # noqa: E402
+
+missing = [why for _, why in map(toolkit.find, toolkit.RELEASES) if why]
+if missing:
+    lit_config.note("tests that need ptxas are skipped: " + "; ".join(missing))
+else:
+    config.available_features.add("ptxas")
 
 if config.sanitize:
     config.available_features.add("sanitize")

@@ -13,6 +13,10 @@
 // register tiles as weights do. Packed queries are found by their number in the
 // sequence.
 //
+// Tiles multiply hidden values by 0, which makes no number of a NaN or an
+// infinity: rows whose output is not a number are computed again, from the keys
+// that they see alone.
+//
 //===----------------------------------------------------------------------===//
 
 #include "lowering/cpu/Tiles.h"
@@ -144,7 +148,7 @@ private:
     code.loop(first, end, blockKeys, [&](Value key) {
       block(key, code.min(code.sub(end, key), blockKeys));
     });
-    finish();
+    finish(end);
   }
 
   const Buffer &table(Value operand) {
@@ -292,20 +296,26 @@ private:
     });
   }
 
+  // The keys low to high that row r sees, of those below `end`.
+  std::pair<Value, Value> visible(Value r, Value end) {
+    Value t = code.div(r, shape.group), low = code.i64(0);
+    Value position = cacheRow(code.add(token, t));
+    if (op.getMask().getCausal())
+      end = code.min(end, code.add(position, 1));
+    if (op.getPositions() && op.getMask().getWindow())
+      low = lowOf(t);
+    else if (int64_t window = op.getMask().getWindow())
+      low = code.max(code.sub(code.add(position, 1), window), 0);
+    return {low, end};
+  }
+
   // Turns a row of scores into e^(score - maximum), 0 where the mask hides the
   // key, and rescales the row's output and sum to the new maximum.
   void softmax(Value scores, Value r, Value key, Value count) {
     int64_t lanes = code.lanes;
-    Value t = code.div(r, shape.group);
-    Value position = cacheRow(code.add(token, t));
     // Visible keys of the block: low <= j < high.
-    Value low = code.i64(0), high = count;
-    if (op.getMask().getCausal())
-      high = code.min(high, code.add(code.sub(position, key), 1));
-    if (op.getPositions() && op.getMask().getWindow())
-      low = code.sub(lowOf(t), key);
-    else if (int64_t window = op.getMask().getWindow())
-      low = code.sub(code.add(code.sub(position, window), 1), key);
+    auto [first, end] = visible(r, code.add(key, count));
+    Value low = code.sub(first, key), high = code.sub(end, key);
     auto narrow = [&](Value value) {
       // Within a block or beside it: clamped to what an i32 surely holds.
       value = code.max(code.min(value, blockKeys), -1);
@@ -332,12 +342,12 @@ private:
       return Value(arith::SelectOp::create(code, seen, value,
                                            code.splat(hidden, lanes)));
     };
-    Value end = code.roundUp(count, lanes);
+    Value padded = code.roundUp(count, lanes);
     Value oldMaximum = code.load(
         code.getF32Type(), code.atF32(code.atF32(scratch, shape.maxima), r));
     // Hidden keys count as -1e30 here and as 0 below: no infinity appears.
     Value maximum = code.loop(
-        code.i64(0), end, lanes, ValueRange{code.splat(-1e30f, lanes)},
+        code.i64(0), padded, lanes, ValueRange{code.splat(-1e30f, lanes)},
         [&](Value j, ValueRange carried) {
           Value s = code.load(code.f32Vector(lanes), code.atF32(scores, j));
           return SmallVector<Value>{
@@ -345,7 +355,7 @@ private:
         })[0];
     maximum = code.fmax(code.maximum(maximum), oldMaximum);
     Value sum =
-        code.loop(code.i64(0), end, lanes, ValueRange{code.splat(0, lanes)},
+        code.loop(code.i64(0), padded, lanes, ValueRange{code.splat(0, lanes)},
                   [&](Value j, ValueRange carried) {
                     Value at = code.atF32(scores, j);
                     Value s = code.load(code.f32Vector(lanes), at);
@@ -372,11 +382,63 @@ private:
     });
   }
 
-  void finish() {
+  // Computes the output and the sum of a row from the keys that it sees, one
+  // after the other.
+  void computeAlone(Value r, Value end) {
+    auto [low, high] = visible(r, end);
+    Value outs = outRow(r);
+    Value left = code.atF32(code.atF32(scratch, shape.left),
+                            code.mul(r, Tiling::stride));
+    Value headRow = code.mul(
+        code.add(code.mul(sequence, shape.kvHeads), kvHead), k.sizes[2]);
+    Value width = code.i64(shape.headDim);
+    code.columns(width, [&](Value j, int64_t lanes) {
+      code.store(code.splat(0, lanes), code.atF32(outs, j));
+    });
+    auto sums = code.loop(
+        low, high, 1, ValueRange{code.f32(-1e30f), code.f32(0)},
+        [&](Value key, ValueRange carried) {
+          Value row = code.add(headRow, key);
+          Value score = code.sumColumns(width, 1, [&](Value j, int64_t lanes) {
+            Value x = code.load(code.f32Vector(lanes), code.atF32(left, j));
+            Value y = code.loadVector(
+                k.element(), code.at(k.row(code, row), k.element(), j), lanes);
+            return SmallVector<Value>{code.fmul(x, y)};
+          })[0];
+          Value maximum = code.fmax(score, carried[0]);
+          auto weight = [&](Value exponent) -> Value {
+            Value e = code.exp(code.broadcast(code.fsub(exponent, maximum), 1));
+            return vector::ExtractOp::create(code, e, 0);
+          };
+          Value factor = weight(carried[0]), mine = weight(score);
+          code.columns(width, [&](Value j, int64_t lanes) {
+            Value at = code.atF32(outs, j);
+            Value y = code.loadVector(
+                v.element(), code.at(v.row(code, row), v.element(), j), lanes);
+            Value x = code.load(code.f32Vector(lanes), at);
+            x = code.fmul(x, code.broadcast(factor, lanes));
+            code.store(code.fma(y, code.broadcast(mine, lanes), x), at);
+          });
+          return SmallVector<Value>{
+              maximum, code.fadd(code.fmul(carried[1], factor), mine)};
+        });
+    code.store(sums[1], code.atF32(code.atF32(scratch, shape.sums), r));
+  }
+
+  void finish(Value end) {
     code.loop(rows, [&](Value r) {
       Value row = rowOf(r);
       auto write = [&] {
         Value to = place(out, row, r), outs = outRow(r);
+        // 0 of numbers alone.
+        Value doubt = code.sumColumns(
+            code.i64(shape.headDim), 1, [&](Value j, int64_t width) {
+              Value x = code.load(code.f32Vector(width), code.atF32(outs, j));
+              return SmallVector<Value>{code.fmul(x, code.splat(0, width))};
+            })[0];
+        Value isNone = arith::CmpFOp::create(code, arith::CmpFPredicate::UNO,
+                                             doubt, doubt);
+        code.when(isNone, [&] { computeAlone(r, end); });
         Value sum = code.load(code.getF32Type(),
                               code.atF32(code.atF32(scratch, shape.sums), r));
         code.columns(code.i64(shape.headDim), [&](Value j, int64_t width) {

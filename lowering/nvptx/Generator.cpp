@@ -46,6 +46,8 @@ void Kernel::stage(int64_t threads, int64_t shared,
   function->setAttr(
       NVVM::NVVMDialect::getReqntidAttrName(),
       builder.getDenseI32ArrayAttr({static_cast<int32_t>(threads)}));
+  // For readers: what a launch adds is nowhere in the text of a kernel.
+  function->setAttr("device.shared", builder.getI64IntegerAttr(shared));
   Device code(op->getLoc(),
               OpBuilder::atBlockEnd(function.addEntryBlock(builder)), threads);
   SmallVector<Buffer> buffers;

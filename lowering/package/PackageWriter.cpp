@@ -17,8 +17,6 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 
-#include <algorithm>
-
 using namespace mlir;
 
 namespace nestc {
@@ -223,94 +221,8 @@ rt::Status describeEntries(ModuleOp module,
 }
 
 //===----------------------------------------------------------------------===//
-// Weights
+// The directory
 //===----------------------------------------------------------------------===//
-
-/// Calls `visit(first element, count)` for the contiguous runs of the box, in
-/// row-major order.
-static rt::Status
-forEachRun(const PackagedWeight &weight,
-           llvm::function_ref<rt::Status(int64_t, int64_t)> visit) {
-  // Trailing dimensions that are taken whole join one run.
-  size_t rank = weight.storedShape.size();
-  size_t split = rank;
-  int64_t run = 1;
-  while (split > 0) {
-    --split;
-    run *= weight.sizes[split];
-    if (weight.sizes[split] != weight.storedShape[split])
-      break;
-  }
-  if (llvm::is_contained(weight.sizes, 0))
-    return rt::Status::success();
-  std::vector<int64_t> strides(rank, 1);
-  for (size_t dim = rank; dim-- > 1;)
-    strides[dim - 1] = strides[dim] * weight.storedShape[dim];
-  std::vector<int64_t> position(split, 0);
-  while (true) {
-    int64_t first = 0;
-    for (size_t dim = 0; dim < rank; ++dim)
-      first += (weight.offsets[dim] + (dim < split ? position[dim] : 0)) *
-               strides[dim];
-    NEST_RT_TRY(visit(first, run));
-    size_t dim = split;
-    while (dim > 0 && ++position[dim - 1] == weight.sizes[dim - 1])
-      position[--dim] = 0;
-    if (dim == 0)
-      return rt::Status::success();
-  }
-}
-
-/// Streams the box of a stored tensor in the type of the package.
-static rt::Status produceWeight(const PackagedWeight &weight,
-                                const rt::TensorInfo &tensor,
-                                const std::string &place,
-                                const rt::ByteSink &sink) {
-  constexpr int64_t kChunk = 1 << 16; // elements
-  unsigned from = rt::byteSize(weight.storedType);
-  unsigned to = rt::byteSize(weight.type);
-  const char *data = static_cast<const char *>(tensor.data);
-  std::vector<char> buffer;
-  return forEachRun(weight, [&](int64_t first, int64_t count) -> rt::Status {
-    if (weight.storedType == weight.type)
-      return sink(data + first * from, count * from);
-    for (int64_t done = 0; done < count; done += kChunk) {
-      int64_t step = std::min(kChunk, count - done);
-      buffer.resize(step * to);
-      if (!rt::convertElements(weight.storedType, data + (first + done) * from,
-                               weight.type, buffer.data(), step))
-        return rt::Error(place,
-                         std::string("cannot be converted from ") +
-                             rt::name(weight.storedType) + " to " +
-                             rt::name(weight.type),
-                         "f32, bf16 and f16 convert into each other");
-      NEST_RT_TRY(sink(buffer.data(), buffer.size()));
-    }
-    return rt::Status::success();
-  });
-}
-
-/// The stored tensor of `weight`, checked against what the module says of it.
-static rt::Expected<const rt::TensorInfo *>
-findStored(const rt::Checkpoint &checkpoint, const PackagedWeight &weight) {
-  NEST_RT_ASSIGN(const rt::TensorInfo *tensor, checkpoint.get(weight.key));
-  if (tensor->dtype != weight.storedType || tensor->shape != weight.storedShape)
-    return rt::Error(checkpoint.placeOf(*tensor),
-                     std::string("is ") + rt::name(tensor->dtype) + " " +
-                         rt::shapeString(tensor->shape),
-                     std::string("the module was made for ") +
-                         rt::name(weight.storedType) + " " +
-                         rt::shapeString(weight.storedShape) +
-                         "; import the checkpoint again");
-  return tensor;
-}
-
-static rt::Status copyFile(const std::string &from, const std::string &to) {
-  NEST_RT_ASSIGN(rt::MappedFile source, rt::MappedFile::open(from));
-  NEST_RT_ASSIGN(rt::OutputFile target, rt::OutputFile::create(to));
-  NEST_RT_TRY(target.write(source.text()));
-  return target.close();
-}
 
 /// Fills `root`, the package's temporary directory.
 static rt::Status fillPackage(PackageRequest &request,
@@ -318,17 +230,8 @@ static rt::Status fillPackage(PackageRequest &request,
                               const std::string &root) {
   rt::Manifest &manifest = request.manifest;
   rt::SafetensorsWriter writer;
-  for (const PackagedWeight &weight : request.weights) {
-    NEST_RT_ASSIGN(const rt::TensorInfo *tensor,
-                   findStored(checkpoint, weight));
-    std::string place = checkpoint.placeOf(*tensor);
-    NEST_RT_ASSIGN([[maybe_unused]] size_t index,
-                   writer.add(weight.name, weight.type, weight.shape,
-                              [&weight, tensor, place](const auto &sink) {
-                                return produceWeight(weight, *tensor, place,
-                                                     sink);
-                              }));
-  }
+  for (const PackagedWeight &weight : request.weights)
+    NEST_RT_TRY(addWeight(writer, checkpoint, weight));
   writer.layout();
   std::string codePath = rt::joinPath(root, "code.so");
   NEST_RT_TRY(request.code(codePath));
@@ -340,10 +243,7 @@ static rt::Status fillPackage(PackageRequest &request,
     auto write =
         [&](const std::string &name,
             const std::string &text) -> rt::Expected<rt::Manifest::Code> {
-      NEST_RT_ASSIGN(rt::OutputFile file,
-                     rt::OutputFile::create(rt::joinPath(root, name)));
-      NEST_RT_TRY(file.write(text));
-      NEST_RT_TRY(file.close());
+      NEST_RT_TRY(writePlainFile(rt::joinPath(root, name), text));
       return rt::Manifest::Code{name, rt::sha256(text)};
     };
     manifest.device.emplace();
@@ -356,18 +256,10 @@ static rt::Status fillPackage(PackageRequest &request,
     manifest.device->kernels = request.device->kernels;
   }
   std::string weightsPath = rt::joinPath(root, "weights.safetensors");
-  {
-    NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(weightsPath));
-    uint64_t total = writer.fileBytes();
-    NEST_RT_TRY(writer.write(
-        [&](const void *data, size_t size) { return file.write(data, size); },
-        weightsPath,
-        [&](uint64_t done) {
-          if (request.progress)
-            request.progress(done, total);
-        }));
-    NEST_RT_TRY(file.close());
-  }
+  NEST_RT_TRY(writeTensors(writer, weightsPath, [&](uint64_t done) {
+    if (request.progress)
+      request.progress(done, writer.fileBytes());
+  }));
   manifest.files = {{"weights.safetensors",
                      static_cast<int64_t>(writer.fileBytes()),
                      rt::sha256(writer.headerText())}};
@@ -389,12 +281,7 @@ static rt::Status fillPackage(PackageRequest &request,
 
   std::string manifestPath = rt::joinPath(root, "manifest.json");
   NEST_RT_TRY(manifest.validate(manifestPath));
-  {
-    NEST_RT_ASSIGN(rt::OutputFile file, rt::OutputFile::create(manifestPath));
-    NEST_RT_TRY(file.write(manifest.serialise()));
-    NEST_RT_TRY(file.close());
-  }
-  return rt::Status::success();
+  return writePlainFile(manifestPath, manifest.serialise());
 }
 
 rt::Status writePackage(PackageRequest request) {
@@ -406,13 +293,7 @@ rt::Status writePackage(PackageRequest request) {
   rt::Status status = fillPackage(request, checkpoint, root);
   if (status.ok())
     return directory.commit();
-  // Users know the package, not its temporary.
-  rt::Error error = status.takeError();
-  for (std::string *text : {&error.place, &error.message})
-    for (size_t at = 0; (at = text->find(root, at)) != std::string::npos;
-         at += request.output.size())
-      text->replace(at, root.size(), request.output);
-  return error;
+  return inOutput(status.takeError(), root, request.output);
 }
 
 } // namespace nestc

@@ -9,6 +9,7 @@
 #ifndef NESTC_LOWERING_PACKAGE_PACKAGEWRITER_H
 #define NESTC_LOWERING_PACKAGE_PACKAGEWRITER_H
 
+#include "lowering/package/WeightFile.h"
 #include "lowering/runtime/Error.h"
 #include "lowering/runtime/Manifest.h"
 
@@ -20,14 +21,6 @@
 #include <vector>
 
 namespace nestc {
-
-/// Where the bytes of one weight come from: a `nest.weight`, taken down before
-/// kernels are formed.
-struct PackagedWeight {
-  std::string name, key;
-  rt::DType storedType, type;
-  std::vector<int64_t> storedShape, offsets, sizes, shape;
-};
 
 /// The weights of a specialised module, in the module's order.
 std::vector<PackagedWeight> collectWeights(mlir::ModuleOp module);

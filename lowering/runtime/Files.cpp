@@ -658,6 +658,7 @@ bool nestc::rt::isNestcPackage(const std::string &path) {
 
 struct AtomicDirectory::Impl {
   std::string path, target, directory, temp;
+  Replaceable replaceable;
   int lock = -1;
   int slot = -1;
   bool done = false;
@@ -675,13 +676,12 @@ struct AtomicDirectory::Impl {
     struct stat info;
     if (::lstat(target.c_str(), &info) != 0)
       return false;
-    if (S_ISREG(info.st_mode) || isNestcPackage(target))
+    if (S_ISREG(info.st_mode) || replaceable.test(target))
       return true;
     if (S_ISDIR(info.st_mode))
       return Error(path, "is a directory that nestc did not make",
-                   "a new path, a file, or a nestc package");
-    return Error(path, "is no file or directory",
-                 "a new path, a file, or a nestc package");
+                   replaceable.legal);
+    return Error(path, "is no file or directory", replaceable.legal);
   }
 };
 
@@ -692,9 +692,11 @@ AtomicDirectory &
 AtomicDirectory::operator=(AtomicDirectory &&) noexcept = default;
 AtomicDirectory::~AtomicDirectory() = default;
 
-Expected<AtomicDirectory> AtomicDirectory::create(const std::string &path) {
+Expected<AtomicDirectory> AtomicDirectory::create(const std::string &path,
+                                                  Replaceable replaceable) {
   auto impl = std::make_unique<Impl>();
   impl->path = path;
+  impl->replaceable = replaceable;
   std::string base;
   NEST_RT_TRY(splitTarget(path, impl->directory, base, impl->target));
   if (Expected<bool> replaces = impl->replaces(); !replaces)

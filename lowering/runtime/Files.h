@@ -104,18 +104,28 @@ private:
 /// AtomicFile::create, write, commit.
 Status writeFile(const std::string &path, std::string_view text);
 
+/// Whether `path` is a directory that nestc made as a package: its
+/// manifest.json has "format", "abi" and a "producer" beginning with "nestc".
+bool isNestcPackage(const std::string &path);
+
+/// Directories that an output may replace.
+struct Replaceable {
+  bool (*test)(const std::string &path) = isNestcPackage;
+  const char *legal = "a new path, a file, or a nestc package";
+};
+
 /// A directory (a package) that appears when it is complete. Fill tempPath()
 /// with files, then commit(). An existing target is exchanged atomically when
-/// it is a file or a nestc package (its manifest.json has "format", "abi" and
-/// a "producer" beginning with "nestc"); any other directory is refused, both
-/// at create() and at commit(). A directory on the way is not created.
+/// it is a file or what `replaceable` says; any other directory is refused,
+/// both at create() and at commit(). A directory on the way is not created.
 class AtomicDirectory {
 public:
   AtomicDirectory(AtomicDirectory &&) noexcept;
   AtomicDirectory &operator=(AtomicDirectory &&) noexcept;
   ~AtomicDirectory();
 
-  static Expected<AtomicDirectory> create(const std::string &path);
+  static Expected<AtomicDirectory> create(const std::string &path,
+                                          Replaceable replaceable = {});
 
   const std::string &tempPath() const;
   /// Syncs every file, moves the directory into place, removes the old one.
@@ -149,9 +159,6 @@ private:
   explicit OutputFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl;
 };
-
-/// Whether `path` is a directory that nestc made as a package.
-bool isNestcPackage(const std::string &path);
 
 /// Installs handlers for SIGINT, SIGTERM and SIGHUP that remove every live
 /// temporary and end the process by the same signal; SIGXFSZ and SIGPIPE are

@@ -380,9 +380,9 @@ func.func @k17_3(%q: tensor<4x3x8xf32>, %K: tensor<3x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
-// K25: what is rounded to.
-func.func @k25(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
-  // expected-error @below {{[K25] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
+// K26: what is rounded to.
+func.func @k26(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K26] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
   %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>) rounds scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
@@ -615,9 +615,9 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
 
 // -----
 
-// K26: a workspace is for buffers.
-func.func @k26(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
-  // expected-error @below {{[K26] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
+// K25: a workspace is for buffers.
+func.func @k25(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
+  // expected-error @below {{[K25] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
   %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by []
       workspace(%s, %t : tensor<2x16x8xf32>, tensor<1xi32>) outs(%x : tensor<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
@@ -628,9 +628,9 @@ func.func @k26(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf3
 
 // -----
 
-// K26: it is of three dimensions.
-func.func @k26_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
-  // expected-error @below {{[K26] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
+// K25: it is of three dimensions.
+func.func @k25_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
+  // expected-error @below {{[K25] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
       workspace(%s, %t : memref<16x8xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
@@ -641,9 +641,9 @@ func.func @k26_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf3
 
 // -----
 
-// K26: tickets are i32.
-func.func @k26_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
-  // expected-error @below {{[K26] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
+// K25: tickets are i32.
+func.func @k25_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
+  // expected-error @below {{[K25] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
       workspace(%s, %t : memref<2x16x8xf32>, memref<1xf32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
@@ -654,9 +654,9 @@ func.func @k26_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8x
 
 // -----
 
-// K26: of attention too.
-func.func @k26_3(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %s: memref<2x16x12xf32>, %t: memref<?xi32>) {
-  // expected-error @below {{[K26] has the workspace 'memref<2x16x12xf32>' and the tickets 'memref<?xi32>'; legal are}}
+// K25: of attention too.
+func.func @k25_3(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %s: memref<2x16x12xf32>, %t: memref<?xi32>) {
+  // expected-error @below {{[K25] has the workspace 'memref<2x16x12xf32>' and the tickets 'memref<?xi32>'; legal are}}
   kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
       workspace(%s, %t : memref<2x16x12xf32>, memref<?xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
   return

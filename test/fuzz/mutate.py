@@ -151,11 +151,16 @@ def prepare():
     np.save(root / "tokens.npy", np.array([[1, 2, 3], [4, 5, 6]], np.int64))
 
 
+EXPORT = ("export", "ckpt", "--submodel", "layers.all.ffn=1/4,skip=1", "-o", "out")
 RUN = ("run", "package", "--tokens", "1,2,3,4,5,6,7,8,9,10,11,12", "--logits", "out.npy")
 KINDS = {
     "config": ("ckpt/config.json", mutate_json, ("compile", "ckpt", "--max-length", "16", "-o", "out")),
     "nest": ("ckpt/nest.json", mutate_json, ("info", "ckpt", "--submodel", "layers.all.ffn=1/4")),
     "tensors": ("ckpt/model.safetensors", mutate_tensors, ("compile", "ckpt", "--max-length", "16", "-o", "out")),
+    "export-config": ("ckpt/config.json", mutate_json, EXPORT),
+    "export-nest": ("ckpt/nest.json", mutate_json, EXPORT),
+    "export-tensors": ("ckpt/model.safetensors", mutate_tensors, EXPORT),
+    "plan": ("ckpt/nest.json", mutate_json, ("plan", "ckpt", "--budget", "macs=1M", "-o", "out.json", "--svg", "out.svg")),
     "mlir": ("model.mlir", mutate_mlir, ("compile", "model.mlir", "-o", "out")),
     "manifest": ("package/manifest.json", mutate_json, RUN),
     "weights": ("package/weights.safetensors", mutate_tensors, RUN),
@@ -202,6 +207,10 @@ while time.time() - start < options.seconds if options.seconds else number < opt
     # What was accepted must run.
     if not problem and kind in ("config", "tensors", "mlir") and (root / "out").exists():
         problem = run(("run", "out", "--tokens", "1,2,3", "--generate", "3"))
+    # What was exported is a checkpoint.
+    if not problem and kind.startswith("export") and (root / "out").exists():
+        done = nestc("info", "out")
+        problem = done.stderr.decode(errors="replace") if done.returncode else ""
     path.write_bytes(good)
     shutil.rmtree(root / "out", ignore_errors=True)
     counts[kind] = counts.get(kind, 0) + 1

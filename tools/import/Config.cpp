@@ -65,8 +65,8 @@ Expected<std::vector<int64_t>> Config::sizesPerLayer(std::string_view key,
   }
   if (static_cast<int64_t>(value.size()) != numLayers)
     return value.error("has " + std::to_string(value.size()) + " elements",
-                       "one integer, or a list of num_hidden_layers (" +
-                           std::to_string(numLayers) + ") integers");
+                       "one integer, or a list of one for each of the " +
+                           std::to_string(numLayers) + " layers");
   return value.asIntList(1, kMaxConfigSize);
 }
 

@@ -47,6 +47,13 @@ static const TensorInfo *findMark(const Checkpoint &checkpoint,
   return nullptr;
 }
 
+const Family *nestc::findFamily(StringRef name) {
+  for (const Family *family : kFamilies)
+    if (name == family->name)
+      return family;
+  return nullptr;
+}
+
 static std::vector<std::string> allModelTypes() {
   std::vector<std::string> types;
   for (const Family *family : llvm::reverse(kFamilies))
@@ -95,14 +102,11 @@ static Status checkNestJson(const ImportInput &input, const Family &family) {
 
 Expected<const Family *> nestc::findFamily(const ImportInput &input) {
   std::string stated = input.nest.family();
-  const Family *statedFamily = nullptr;
+  const Family *statedFamily = findFamily(stated);
   if (!stated.empty()) {
     std::vector<std::string> names;
-    for (const Family *family : llvm::reverse(kFamilies)) {
+    for (const Family *family : llvm::reverse(kFamilies))
       names.push_back(family->name);
-      if (stated == family->name)
-        statedFamily = family;
-    }
     for (const LaterFamily &family : kLaterFamilies) {
       if (stated == family.name)
         return notYet(input.nest.familyPlace(), stated);

@@ -53,6 +53,11 @@ struct Family {
   unsigned reads; ///< of nest.json
   /// Fills `module`, which is empty.
   rt::Status (*build)(const ImportInput &input, mlir::ModuleOp module);
+  /// Keys of config.json: how many layers there are, how wide their FFNs are.
+  const char *depthKey = "num_hidden_layers";
+  const char *widthKey = "intermediate_size";
+  /// What the number of a layer follows in the names of its tensors.
+  const char *layerPrefix = "model.layers.";
 };
 
 extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily;
@@ -60,6 +65,8 @@ extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily;
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.
 rt::Expected<const Family *> findFamily(const ImportInput &input);
+/// The family of a name; null where there is none.
+const Family *findFamily(llvm::StringRef name);
 /// The config's model_type; where it has none, what `architectures` implies.
 rt::Expected<std::string> modelTypeOf(const Config &config);
 

@@ -17,8 +17,9 @@ using namespace nestc::rt;
 
 namespace {
 struct Gpt {
-  int64_t numLayers = 0, vocab = 0, hidden = 0, heads = 0, inner = 0,
-          positions = 0, maxLength = 0;
+  int64_t numLayers = 0, vocab = 0, hidden = 0, heads = 0, positions = 0,
+          maxLength = 0;
+  std::vector<int64_t> ffn; ///< one for each layer
   double epsilon = 0, scale = 1;
   nest::Activation activation = nest::Activation::gelu_tanh;
   std::vector<int64_t> eos;
@@ -70,7 +71,10 @@ static Expected<Gpt> readConfig(const ImportInput &input) {
                             ", no multiple of n_head (" +
                             std::to_string(model.heads) + ")",
                         "a multiple of it");
-  NEST_RT_ASSIGN(model.inner, config.sizeOr("n_inner", 4 * model.hidden));
+  model.ffn.assign(model.numLayers, 4 * model.hidden);
+  if (config.has("n_inner")) {
+    NEST_RT_ASSIGN(model.ffn, config.sizesPerLayer("n_inner", model.numLayers));
+  }
   NEST_RT_ASSIGN(model.positions, config.sizeOr("n_positions", 1024));
   model.maxLength = model.positions;
   NEST_RT_ASSIGN(model.epsilon, config.positive("layer_norm_epsilon", 1e-5));
@@ -131,7 +135,7 @@ static Status declareWeights(const ImportInput &input, const Gpt &model,
     return weights.declare(bias, letters.take_front(), sizes, use);
   };
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
-    sizes.set('F', model.inner, "n_inner", AxisTable::name(layer, "ffn"));
+    sizes.set('F', model.ffn[layer], "n_inner", AxisTable::name(layer, "ffn"));
     for (int64_t part = 0; part < 3; ++part)
       NEST_RT_TRY(declare(model.prefixes[layer] + "attn.c_attn", "DD",
                           {false, part, 3, kParts[part]}));
@@ -191,8 +195,7 @@ static LayerParts layerParts(const ImportInput &input, const Gpt &model,
 static Status build(const ImportInput &input, ModuleOp module) {
   NEST_RT_ASSIGN(Gpt model, readConfig(input));
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  std::vector<int64_t> ffn(model.numLayers, model.inner);
-  NEST_RT_TRY(declareFfnAxes(input, ffn, module, builder));
+  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(input, model, weights));
   recordModel(input,
@@ -236,5 +239,11 @@ static Status build(const ImportInput &input, ModuleOp module) {
   return Status::success();
 }
 
-const Family nestc::modGptFamily = {
-    "mod-gpt", {}, {".mod_router.", ".mod_predictor."}, Family::Routes, build};
+const Family nestc::modGptFamily = {"mod-gpt",
+                                    {},
+                                    {".mod_router.", ".mod_predictor."},
+                                    Family::Routes,
+                                    build,
+                                    "n_layer",
+                                    "n_inner",
+                                    "transformer.h."};

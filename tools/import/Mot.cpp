@@ -33,7 +33,8 @@ struct PartRule {
 
 struct Mot {
   int64_t numLayers = 0, vocab = 0, dim = 0, heads = 0, kvHeads = 0,
-          headDim = 0, hidden = 0, maxLength = 0;
+          headDim = 0, maxLength = 0;
+  std::vector<int64_t> ffn; ///< one for each layer
   double epsilon = 0;
   unsigned features = 0;
   RopeConfig rope;
@@ -117,7 +118,8 @@ static Expected<Mot> readConfig(const ImportInput &input) {
                         "a multiple of it, or head_dim beside it");
   NEST_RT_ASSIGN(model.headDim,
                  config.sizeOr("head_dim", model.dim / model.heads));
-  NEST_RT_ASSIGN(model.hidden, config.size("hidden_dim"));
+  NEST_RT_ASSIGN(model.ffn,
+                 config.sizesPerLayer("hidden_dim", model.numLayers));
   NEST_RT_ASSIGN(model.maxLength, config.sizeOr("max_seq_len", 4096));
   NEST_RT_ASSIGN(model.epsilon, config.positive("norm_eps", 1e-5));
   NEST_RT_ASSIGN(bool normsHeads, config.flag("qk_normalization", false));
@@ -141,7 +143,8 @@ static Status declareWeights(const Mot &model, WeightTable &weights) {
   };
   NEST_RT_TRY(weights.declare("tok_embeddings.weight", "VD", sizes));
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
-    sizes.set('F', model.hidden, "hidden_dim", AxisTable::name(layer, "ffn"));
+    sizes.set('F', model.ffn[layer], "hidden_dim",
+              AxisTable::name(layer, "ffn"));
     for (const PartRule &rule : kLayerTensors)
       for (int64_t tower = 0; tower < towersOf(rule.part); ++tower)
         if ((rule.when & ~model.features) == 0)
@@ -268,8 +271,7 @@ private:
 static Status build(const ImportInput &input, ModuleOp module) {
   NEST_RT_ASSIGN(Mot model, readConfig(input));
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  std::vector<int64_t> ffn(model.numLayers, model.hidden);
-  NEST_RT_TRY(declareFfnAxes(input, ffn, module, builder));
+  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(model, weights));
   recordModel(input,
@@ -306,4 +308,5 @@ static Status build(const ImportInput &input, ModuleOp module) {
 }
 
 const Family nestc::motFamily = {
-    "mot", {"mot"}, {}, Family::ModalityList, build};
+    "mot", {"mot"},    {},           Family::ModalityList,
+    build, "n_layers", "hidden_dim", "layers."};

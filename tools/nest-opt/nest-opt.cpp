@@ -1,4 +1,4 @@
-//===- nest-opt.cpp - runs nestc's passes on a module -----*- C++ -*-===//
+//===- nest-opt.cpp - runs nestc's passes on a module ---------------------===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -6,16 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialect/Kernel.h"
-#include "dialect/Nest.h"
-#include "lowering/Passes.h"
-#include "passes/Passes.h"
-#include "passes/Pipelines.h"
+#include "tools/Everything.h"
 
-#include "mlir/IR/DialectRegistry.h"
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
-#include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/CommandLine.h"
 
@@ -24,14 +16,8 @@ int main(int argc, char **argv) {
     stream << "nestc " << NESTC_VERSION << "\n";
   });
   mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  registry.insert<nestc::nest::NestDialect, nestc::kernel::KernelDialect>();
-  nestc::kernel::registerBufferizationModels(registry);
-  mlir::registerAllPasses();
-  nestc::registerNestPasses();
-  nestc::registerNestPipelines();
-  nestc::registerLoweringPasses();
+  nestc::registerEveryDialect(registry);
+  nestc::registerEveryPass();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "nestc pass driver\n", registry));
 }

@@ -20,8 +20,8 @@ struct Command {
   int (*run)(const Arguments &arguments, const Reporter &reporter);
 };
 
-extern const Command importCommand, infoCommand, compileCommand, runCommand,
-    benchCommand;
+extern const Command importCommand, infoCommand, planCommand, compileCommand,
+    runCommand, exportCommand, benchCommand;
 
 } // namespace nestc
 

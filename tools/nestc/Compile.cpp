@@ -269,7 +269,8 @@ int Compilation::lowerAndPackage() {
         manager.addPass(createNestDropAxes());
         KernelPipelineOptions options;
         options.narrowStreams = options.split = gpu.has_value();
-        options.roundAttention = gpu && !arguments.has("--exact-attention");
+        options.roundAttention =
+            gpu.has_value() && !arguments.has("--exact-attention");
         buildKernelPipeline(manager, options);
       }))
     return code;

@@ -151,27 +151,52 @@ static bool isCheckpointFile(StringRef name) {
          name == "model.safetensors.index.json";
 }
 
+/// Whether to write `output` would lose a part of `input`.
+static bool isInput(const std::string &input, const std::string &output) {
+  if (isSameFile(input, output) ||
+      (rt::isDirectory(output) && isBelow(input, output)))
+    return true;
+  if (!rt::isDirectory(input) || !rt::fileExists(output))
+    return false;
+  rt::Expected<std::vector<std::string>> names = rt::listDirectory(input);
+  return names && llvm::any_of(*names, [&](const std::string &name) {
+           return isCheckpointFile(name) &&
+                  isSameFile(rt::joinPath(input, name), output);
+         });
+}
+
+int Model::refuseInput(const std::string &input, const std::string &output) {
+  return fail(ExitInput, {output, "is part of the input " + input,
+                          "give another path with -o"});
+}
+
 int Model::checkOutput(const std::string &input, const std::string &output,
                        bool package) {
-  bool isInput = isSameFile(input, output) ||
-                 (rt::isDirectory(output) && isBelow(input, output));
-  if (!isInput && rt::isDirectory(input) && rt::fileExists(output))
-    if (rt::Expected<std::vector<std::string>> names = rt::listDirectory(input))
-      isInput = llvm::any_of(*names, [&](const std::string &name) {
-        return isCheckpointFile(name) &&
-               isSameFile(rt::joinPath(input, name), output);
-      });
-  if (isInput)
-    return fail(ExitInput, {output, "is part of the input " + input,
-                            "give another path with -o"});
+  if (isInput(input, output))
+    return refuseInput(input, output);
+  if (package)
+    return checkDirectory(output, {});
   // Made and dropped again: what stands in the way is said now.
-  if (package) {
-    rt::Expected<rt::AtomicDirectory> made =
-        rt::AtomicDirectory::create(output);
-    return made ? ExitDone : fail(ExitInput, made.error());
-  }
   rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(output);
   return made ? ExitDone : fail(ExitInput, made.error());
+}
+
+int Model::checkDirectory(const std::string &output,
+                          rt::Replaceable replaceable) {
+  rt::Expected<rt::AtomicDirectory> made =
+      rt::AtomicDirectory::create(output, replaceable);
+  return made ? ExitDone : fail(ExitInput, made.error());
+}
+
+int Model::checkOutputOutside(const std::string &input,
+                              const std::string &output,
+                              rt::Replaceable replaceable) {
+  StringRef parent = StringRef(output).rtrim('/');
+  parent = parent.take_front(parent.rfind('/') + 1);
+  if (isInput(input, output) || isBelow(output, input) ||
+      isBelow(parent.empty() ? "." : parent.str(), input))
+    return refuseInput(input, output);
+  return checkDirectory(output, replaceable);
 }
 
 int Model::import(const std::string &directory) {
@@ -483,14 +508,17 @@ int Model::specialize(const std::string &submodel) {
   }
 
   std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
+  std::optional<Binding> resolved;
   if (spec)
-    if (resolveSubmodel(*spec, AxisTable::get(module()), error))
-      return run([&](OpPassManager &manager) {
-        NestSpecializeOptions options;
-        options.submodel = submodelText;
-        manager.addPass(createNestSpecialize(options));
-      });
-  return refuse();
+    resolved = resolveSubmodel(*spec, AxisTable::get(module()), error);
+  if (!resolved)
+    return refuse();
+  binding = std::move(*resolved);
+  return run([&](OpPassManager &manager) {
+    NestSpecializeOptions options;
+    options.submodel = submodelText;
+    manager.addPass(createNestSpecialize(options));
+  });
 }
 
 std::string Model::checkpoint() {

@@ -9,6 +9,8 @@
 #ifndef NESTC_TOOLS_NESTC_MODEL_H
 #define NESTC_TOOLS_NESTC_MODEL_H
 
+#include "lowering/runtime/Files.h"
+#include "passes/Submodel.h"
 #include "tools/nestc/CommandLine.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -50,6 +52,10 @@ public:
   /// part of the input, which would be lost. `package`: it is a directory.
   int checkOutput(const std::string &input, const std::string &output,
                   bool package);
+  /// The same of a directory that may not stand in the input either, and
+  /// replaces what `replaceable` says.
+  int checkOutputOutside(const std::string &input, const std::string &output,
+                         rt::Replaceable replaceable);
   /// Imports a checkpoint directory or parses a .mlir or bytecode file.
   /// Returns the exit code.
   int load(const std::string &file);
@@ -79,8 +85,12 @@ public:
   std::string checkpoint();
   /// What --submodel said: the name in the package and the inline text.
   std::string submodelName = "default", submodelText;
+  /// What it means for the universal module.
+  Binding binding;
 
 private:
+  int refuseInput(const std::string &input, const std::string &output);
+  int checkDirectory(const std::string &output, rt::Replaceable replaceable);
   /// Refuses a depth that would take all memory: passes count layers.
   int checkDepth();
   int fail(ExitCode code, const rt::Error &error);

@@ -24,9 +24,8 @@ using namespace nestc;
 namespace {
 
 const Command *const kCommands[] = {
-    &importCommand, &infoCommand, &compileCommand, &runCommand, &benchCommand};
-/// Of the contract, and built by later issues.
-const char *const kLater[] = {"plan", "export"};
+    &importCommand, &infoCommand,   &planCommand, &compileCommand,
+    &runCommand,    &exportCommand, &benchCommand};
 
 void printHelp() {
   std::printf("usage: nestc COMMAND ...\n\n"
@@ -139,8 +138,8 @@ int main(int argc, char **argv) {
     }
     return reporter.fail(ExitUsage,
                          {"nestc", "no command given",
-                          "commands are import, info, compile, run, bench; "
-                          "nestc --help explains them"});
+                          "commands are import, info, plan, compile, run, "
+                          "export, bench; nestc --help explains them"});
   }
 
   std::string name = words.front();
@@ -160,11 +159,6 @@ int main(int argc, char **argv) {
     return arguments ? finish(command->run(*arguments, reporter), reporter)
                      : code;
   }
-  for (const char *later : kLater)
-    if (name == later)
-      return reporter.fail(ExitInput,
-                           {"nestc", name + " is not supported yet",
-                            "commands are " + llvm::join(names, ", ")});
   std::string near = nearestName(name, names);
   return reporter.fail(
       ExitUsage, {"nestc",

@@ -51,8 +51,8 @@ TEST(Config, SizesPerLayer) {
   EXPECT_EQ(*config.sizesPerLayer("a", 2), (std::vector<int64_t>{7, 7}));
   EXPECT_EQ(*config.sizesPerLayer("list", 2), (std::vector<int64_t>{1, 2}));
   EXPECT_EQ(errorOf(config.sizesPerLayer("list", 3)),
-            "config.json: list: has 2 elements; one integer, or a list of "
-            "num_hidden_layers (3) integers");
+            "config.json: list: has 2 elements; one integer, or a list of one "
+            "for each of the 3 layers");
   EXPECT_EQ(errorOf(config.sizesPerLayer("bad", 2)),
             "config.json: bad[1]: is 0; an integer from 1 to 2147483647");
 }

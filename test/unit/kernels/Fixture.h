@@ -53,9 +53,9 @@ inline double worst(const std::vector<float> &x, const std::vector<double> &y) {
 inline double worst(const std::vector<float> &x, std::vector<double> y,
                     const std::vector<double> &slack) {
   for (size_t i = 0; i < y.size(); ++i)
-    y[i] = x[i] + std::copysign(
-                      std::max(std::fabs(y[i] - x[i]) - slack[i], 0.0),
-                      y[i] - x[i]);
+    y[i] =
+        x[i] + std::copysign(std::max(std::fabs(y[i] - x[i]) - slack[i], 0.0),
+                             y[i] - x[i]);
   return worst(x, y);
 }
 

@@ -457,11 +457,11 @@ TEST_P(Cpu, Attention) {
     if (c.window)
       mask +=
           (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
-    auto code =
-        compile({stream, cache, cache, lengths, stream},
-                "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream + ", " +
-                    cache + ", " + cache + ", " + lengths + ") " +
-                    (rounds ? "rounds " : "") + "scale 0.3 <" + mask + "> outs(%a4 : " + stream + ")");
+    auto code = compile({stream, cache, cache, lengths, stream},
+                        "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream +
+                            ", " + cache + ", " + cache + ", " + lengths +
+                            ") " + (rounds ? "rounds " : "") + "scale 0.3 <" +
+                            mask + "> outs(%a4 : " + stream + ")");
     if (!code->error.empty())
       continue;
     Random random(c.headDim + c.tokens);

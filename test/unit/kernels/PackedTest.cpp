@@ -413,7 +413,8 @@ TEST_P(CpuPacked, Attention) {
       text += "rows(" + a.add({offsetsOf(c.sets), table2, table2, table1}) +
               ") sets [" + to_string(c.first) + ", " + to_string(c.last) +
               "] " + (c.compact ? "compact " : "");
-    text += string(rounds ? "rounds " : "") + "scale 0.3 <" + mask + "> outs(" + a.add({streamOf(width)}) + ")";
+    text += string(rounds ? "rounds " : "") + "scale 0.3 <" + mask + "> outs(" +
+            a.add({streamOf(width)}) + ")";
     auto code = compile(a.types, text);
     if (!code->error.empty())
       return;

@@ -50,6 +50,12 @@ SubmodelError refusal(const std::string &text) {
 
 using Widths = std::vector<int64_t>;
 
+TEST(Submodel, LayersAsText) {
+  EXPECT_EQ(LayerSelector::text({0, 1, 2}, 3), "all");
+  EXPECT_EQ(LayerSelector::text({2}, 3), "2");
+  EXPECT_EQ(LayerSelector::text({0, 1, 3, 5, 6, 7}, 9), "0-1+3+5-7");
+}
+
 TEST(Submodel, Widths) {
   EXPECT_EQ(widths(""), Widths({96, 96, 96, 96, 96, 96}));
   EXPECT_EQ(widths("layers.all.ffn=1/4"), Widths({24, 24, 24, 24, 24, 24}));

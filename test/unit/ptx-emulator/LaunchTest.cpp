@@ -24,14 +24,13 @@ class PtxLaunch : public ::testing::Test {
 protected:
   void compile(const std::string &body, const std::string &module = "",
                const std::string &target = "sm_80") {
-    auto parsed =
-        parse(".version 8.0\n.target " + target + "\n.address_size 64\n" +
-                  module +
-                  "\n.visible .entry k(.param .u64 out)\n{\n"
-                  "  .reg .b32 %r<20>;\n  .reg .b64 %a<20>;\n"
-                  "  .reg .pred %p<4>;\n" +
-                  body + "\n}\n",
-              "t.ptx");
+    auto parsed = parse(".version 8.0\n.target " + target +
+                            "\n.address_size 64\n" + module +
+                            "\n.visible .entry k(.param .u64 out)\n{\n"
+                            "  .reg .b32 %r<20>;\n  .reg .b64 %a<20>;\n"
+                            "  .reg .pred %p<4>;\n" +
+                            body + "\n}\n",
+                        "t.ptx");
     ASSERT_FALSE(parsed.failed()) << parsed.error().str();
     auto loadedModule = load(device, std::move(*parsed));
     ASSERT_FALSE(loadedModule.failed()) << loadedModule.error().str();

@@ -24,7 +24,7 @@ def check(what, name):
 
 
 # Everywhere.
-for command in ("import", "info", "compile", "run", "bench"):
+for command in ("import", "info", "plan", "compile", "run", "export", "bench"):
     done = expect(0, "usage: nestc " + command, command, "--help")
     lines = done.stdout.decode().splitlines()
     check(len(lines) <= 24 and max(map(len, lines)) < 80, f"the help of {command} is larger than a screen")
@@ -46,7 +46,6 @@ expect(2, "has no value", "compile", qwen, "-o")
 expect(2, "-o: is empty", "import", qwen, "-o", "")
 expect(2, "takes no value", "info", qwen, "--json=yes")
 expect(1, "there is no such file", "info", "--", "--json")
-expect(1, "export is not supported yet", "export", "x")
 
 # compile.
 for option, value in (("--dtype", ""), ("--dtype", "F32"), ("--cpu", "z80"), ("--target", "nvptx"), ("--weights", "int3"), ("--emit", "code"), ("--emit", "cubin"), ("--submodel", ""), ("--submodel", "a:"),

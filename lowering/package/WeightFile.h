@@ -1,0 +1,55 @@
+//===- WeightFile.h - boxes of stored tensors, streamed --------*- C++ -*-===//
+//
+// Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NESTC_LOWERING_PACKAGE_WEIGHTFILE_H
+#define NESTC_LOWERING_PACKAGE_WEIGHTFILE_H
+
+#include "lowering/runtime/DType.h"
+#include "lowering/runtime/Error.h"
+#include "lowering/runtime/Safetensors.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nestc {
+
+/// Where the bytes of one weight come from: a `nest.weight`, taken down before
+/// kernels are formed.
+struct PackagedWeight {
+  std::string name, key;
+  rt::DType storedType, type;
+  std::vector<int64_t> storedShape, offsets, sizes, shape;
+};
+
+/// Declares `weight`, which must outlive the writing, as a tensor of `writer`:
+/// its box of the stored tensor, converted to its type, in pieces. A stored
+/// tensor of another type or shape than the weight was made for is an error.
+rt::Status addWeight(rt::SafetensorsWriter &writer,
+                     const rt::Checkpoint &checkpoint,
+                     const PackagedWeight &weight);
+
+/// Writes the tensors of `writer` to a file; `progress` gets the bytes written
+/// so far.
+rt::Status writeTensors(rt::SafetensorsWriter &writer, const std::string &path,
+                        const std::function<void(uint64_t)> &progress);
+
+/// Writes `text` to a file in an AtomicDirectory.
+rt::Status writePlainFile(const std::string &path, std::string_view text);
+rt::Status copyFile(const std::string &from, const std::string &to);
+
+/// `error` with the path of an output instead of that of its temporary: users
+/// know no other.
+rt::Error inOutput(rt::Error error, const std::string &temporary,
+                   const std::string &output);
+
+} // namespace nestc
+
+#endif // NESTC_LOWERING_PACKAGE_WEIGHTFILE_H
