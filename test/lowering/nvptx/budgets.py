@@ -88,10 +88,15 @@ def matmul(name, tile, n, k, a="bf16", w="bf16", out="f32", products=1, form="pl
     elif products == 2:  # silu
         body = ("%n = arith.negf %x0 : f32\n%e = math.exp %n : f32\n%one = arith.constant 1.0 : f32\n%d = arith.addf %e, %one : f32\n"
                 "%q = arith.divf %x0, %d : f32\n%y = arith.mulf %q, %x1 : f32\nkernel.yield %y : f32")
+    workspace = ""
+    if tile == "decode" and products == 1:  # as kernel-split has it
+        tiles = -(-n // 128)
+        types |= {"room": f"memref<8x16x{128 * tiles}xf32>", "tickets": f"memref<{tiles * (3 if form == 'sets' else 1)}xi32>"}
+        workspace = "workspace($room, $tickets : $$room, $$tickets)"
     types["out"] = stream(n, out)
     names = ", ".join("$" + key for key in weights)
     add(name,
-        f"kernel.matmul ins($a : $$a) weights({names} : {', '.join(weights.values())}) {epilogue} by [{maps}] {rows} outs($out : $$out) "
+        f"kernel.matmul ins($a : $$a) weights({names} : {', '.join(weights.values())}) {epilogue} by [{maps}] {rows} {workspace} outs($out : $$out) "
         f"attributes {{{extra}kernel.tile = \"{tile}\"}} {{\n^bb0({', '.join(block)}, %o: f32):\n{body}\n}}", **types)
 
 
