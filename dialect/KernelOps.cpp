@@ -401,42 +401,42 @@ static bool isSquares(Value squares, Value stream) {
          columnsOf(squares) == numNormSlices(columnsOf(stream));
 }
 
-/// [K30] What a product of a normalised stream takes.
+/// [K29] What a product of a normalised stream takes.
 static LogicalResult verifySquares(Checker &check, Value a, Value squares,
                                    FloatAttr epsilon) {
   if (static_cast<bool>(squares) != static_cast<bool>(epsilon))
-    return check.refuse(30) << "has only one of squares and an epsilon";
+    return check.refuse(29) << "has only one of squares and an epsilon";
   if (!squares)
     return success();
   if (!isSquares(squares, a))
-    return check.refuse(30)
+    return check.refuse(29)
            << "takes the squares " << squares.getType() << " of " << a.getType()
            << "; legal is f32 of its rows with a column for every " << normSlice
            << " of it";
   llvm::APFloat number = epsilon.getValue();
   if (number.isNegative() || !number.isFinite())
-    return check.refuse(30) << "has the epsilon " << epsilon
+    return check.refuse(29) << "has the epsilon " << epsilon
                             << "; legal is a number of 0 or more";
   return success();
 }
 
-/// [K29], [K30] The halves of an RMS norm: what is written for the products of
+/// [K28], [K29] The halves of an RMS norm: what is written for the products of
 /// the normalised stream, and what a product of one takes.
 static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
   Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
   if (!scaled != !squares || (!scaled && !op.getGains().empty()))
-    return check.refuse(29)
+    return check.refuse(28)
            << "writes only one of scaled and squares, or has gains for neither";
   if (scaled) {
     if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
-      return check.refuse(29)
+      return check.refuse(28)
              << "writes squares beside " << out.getType() << " of "
              << op.getNumProducts()
              << " products; legal is an output in f32 of one, not scattered";
     Type element = elementOf(scaled);
     if ((!element.isF32() && !element.isBF16()) ||
         !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
-      return check.refuse(29)
+      return check.refuse(28)
              << "writes scaled " << scaled.getType() << " and squares "
              << squares.getType() << " beside " << out.getType()
              << "; legal is its shape in f32 or bf16, and f32 with a column "
@@ -449,7 +449,7 @@ static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
     });
     if (!isVector ||
         (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
-      return check.refuse(29)
+      return check.refuse(28)
              << "has " << gains << " gains; legal are none, one and one for "
              << "each group, f32 of the output's columns";
   }
@@ -525,7 +525,7 @@ LogicalResult MatmulOp::verify() {
         cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumResults() == 2 &&
         cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumDims() == 2;
     if (!isLegal)
-      return check.refuse(28) << "reads operand " << slot
+      return check.refuse(27) << "reads operand " << slot
                               << " by indices; legal are, in ascending order, "
                                  "maps of (m, n) -> (m, n) and (m, 0)";
     before = slot;
@@ -577,7 +577,7 @@ LogicalResult ProjectOp::verify() {
     return failure();
   size_t segments = getOut().size();
   if (segments == 0 || getWeights().size() != segments * groups || head < 1)
-    return check.refuse(31)
+    return check.refuse(30)
            << "has " << getWeights().size() << " weights for " << segments
            << " outputs and heads of " << head
            << " columns; legal is one weight for each output and group, and a "
@@ -593,14 +593,14 @@ LogicalResult ProjectOp::verify() {
       if (!isMatrixElement(elementOf(weight)) || columns < 1 ||
           shapeOf(weight) != Shape({columns, columnsOf(getA())}) ||
           elementOf(weight) != elementOf(getWeights().front()))
-        return check.refuse(31)
+        return check.refuse(30)
                << "a weight of segment " << i << " is " << weight.getType()
                << "; legal is [N, " << columnsOf(getA())
                << "], of one N for all groups, static, in one of f32, bf16 "
                   "and f16 for all weights";
     bool hasHeads = isCached || isTurned(i) || !getNormsOf(i).empty();
     if (hasHeads && columns % head != 0)
-      return check.refuse(31) << "segment " << i << " has " << columns
+      return check.refuse(30) << "segment " << i << " has " << columns
                               << " columns; legal are whole heads of " << head;
     if (!isCached) {
       if (failed(check.stream("an output", out,
@@ -608,7 +608,7 @@ LogicalResult ProjectOp::verify() {
         return failure();
       if (columnsOf(out) != columns ||
           !mayEqual(shapeOf(out).drop_back(), rows))
-        return check.refuse(31)
+        return check.refuse(30)
                << "segment " << i << " is written to " << out.getType()
                << "; legal is a stream of " << columns
                << " columns with the rows of a, or a cache";
@@ -619,7 +619,7 @@ LogicalResult ProjectOp::verify() {
         llvm::any_of(cache.drop_front(), ShapedType::isDynamic) ||
         cache[3] != head || cache[1] * head != columns || rows.size() != 2 ||
         !mayEqual(rows[0], cache[0]))
-      return check.refuse(33)
+      return check.refuse(32)
              << "segment " << i << " is appended to " << out.getType()
              << "; legal is a cache [B, " << columns / head << ", capacity, "
              << head << "] of f32, bf16 or f16, for rows [B, T]";
@@ -631,7 +631,7 @@ LogicalResult ProjectOp::verify() {
       (isPacked && !getIndices()) ||
       (!isPacked &&
        static_cast<bool>(getIndices()) != (getGathers() || getTableGathers())))
-    return check.refuse(33)
+    return check.refuse(32)
            << "has lengths if and only if it appends to a cache, order and "
               "counts if the rows are packed too, and indices for these or to "
               "gather";
@@ -649,7 +649,7 @@ LogicalResult ProjectOp::verify() {
       getNorms().size() != getNormed().size() * groups ||
       getTurned().empty() == static_cast<bool>(getTable()) ||
       getNormed().empty() == getEpsilon().has_value())
-    return check.refuse(32)
+    return check.refuse(31)
            << "lists segments, ascending, that have a bias, a norm (with an "
               "epsilon) or a rope (with a table), and has one vector for each "
               "of them and group";
@@ -659,12 +659,12 @@ LogicalResult ProjectOp::verify() {
     };
     for (Value bias : getBiasesOf(i))
       if (!isVector(bias, shapeOf(getWeightsOf(i).front())[0]))
-        return check.refuse(32)
+        return check.refuse(31)
                << "a bias of segment " << i << " is " << bias.getType()
                << "; legal is f32, of the segment's columns";
     for (Value norm : getNormsOf(i))
       if (!isVector(norm, head))
-        return check.refuse(32)
+        return check.refuse(31)
                << "a norm of segment " << i << " is " << norm.getType()
                << "; legal is f32, of the " << head << " columns of a head";
   }
@@ -675,7 +675,7 @@ LogicalResult ProjectOp::verify() {
   int64_t rotary = columnsOf(getTable());
   if (rotary % 2 != 0 || rotary > head ||
       !mayEqual(shapeOf(getTable()).drop_back(), rows))
-    return check.refuse(32)
+    return check.refuse(31)
            << "turns heads of " << head << " by " << getTable().getType()
            << "; the table has the rows of a, and is even and no wider than a "
               "head";
