@@ -60,10 +60,9 @@ void giveWorkspace(KernelOp op, ArrayRef<int64_t> shape, int64_t count) {
 
 void split(kernel::MatmulOp op) {
   auto weight = cast<MemRefType>(op.getWeights().front().getType());
-  // An outlined kernel has the operands that it has. What is loaded by 16 bytes
-  // is a multiple of them.
-  if (op->getParentOfType<kernel::DefOp>() || weight.getElementType().isF32() ||
-      op.getWorkspace() || weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
+  // What is loaded by 16 bytes is a multiple of them.
+  if (weight.getElementType().isF32() || op.getWorkspace() ||
+      weight.getDimSize(0) % 8 || weight.getDimSize(1) % 8)
     return;
   auto out = cast<MemRefType>(op.getOut().getType());
   int64_t rows = 1;
@@ -104,7 +103,9 @@ struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
 
   void runOnOperation() override {
     WalkResult result = getOperation().walk([](Operation *op) {
-      if (!isa<kernel::MatmulOp, kernel::AttentionOp>(op))
+      // An outlined kernel has the operands that it has.
+      if (!isa<kernel::MatmulOp, kernel::AttentionOp>(op) ||
+          isa<kernel::DefOp>(op->getParentOp()))
         return WalkResult::advance();
       if (cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics()) {
         op->emitOpError("works on tensors; run kernel-bufferize first");
