@@ -424,7 +424,8 @@ TEST_F(GpuAttention, InstructionsOfAPiece) {
         executed += counts.warps;
     }
     double warps = b.tokens == 1 ? 4 : 8;
-    EXPECT_LE(executed / warps / (256 / 64), b.most);
+    constexpr double pieces = 256. / 64;
+    EXPECT_LE(executed / warps / pieces, b.most);
     EXPECT_GE(executed, 1);
   }
 }

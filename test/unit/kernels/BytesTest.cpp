@@ -65,6 +65,7 @@ struct Case {
   double mostRead = 1.05, mostWritten = 1.05;
   uint64_t conflicts = 0;
 
+  // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for it.
   friend void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
   Case &allow(double ofRead, double ofWritten, uint64_t ofConflicts = 0) {
     mostRead = ofRead;
