@@ -64,6 +64,7 @@ void MatmulOp::getEffects(Effects &effects) {
 }
 void ProjectOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -573,7 +574,8 @@ LogicalResult ProjectOp::verify() {
       failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
                           getSets())))
     return failure();
-  if (failed(verifySquares(check, getA(), getSquares(), getRowEpsilonAttr())))
+  if (failed(verifySquares(check, getA(), getSquares(), getRowEpsilonAttr())) ||
+      failed(check.workspace(getWorkspace(), getTickets())))
     return failure();
   size_t segments = getOut().size();
   if (segments == 0 || getWeights().size() != segments * groups || head < 1)
@@ -1027,8 +1029,9 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
         return isShared || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](ProjectOp project) {
-        bool isWeight = llvm::is_contained(project.getWeights(), value);
-        return isWeight || rank == 1 ? 0 : rank - 1;
+        bool isShared = llvm::is_contained(project.getWeights(), value) ||
+                        value == project.getWorkspace();
+        return isShared || rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {
         if (value == attention.getWorkspace())

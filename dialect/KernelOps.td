@@ -163,13 +163,14 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
     indices[m]. So is the table; `table_gathers`: row m is turned by the table's
     row indices[m]. Caches take packed rows by order and counts. With `groups` G, the
     number of sets, there are G weights, biases and norms for each segment that
-    has them, segment after segment.
+    has them, segment after segment. `workspace` is that of kernel.matmul.
   }];
   let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$squares,
                        Variadic<Kernel_Shaped>:$weights, Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
                        Optional<Kernel_Shaped>:$table, Optional<Kernel_Shaped>:$lengths,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        Variadic<Kernel_Shaped>:$out, I64Attr:$headDim,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$biased,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$normed,
@@ -189,6 +190,7 @@ def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`order` `(` $order^ `,` $counts `:` type($order) `,` type($counts) `)`)?
     (`gathers` $gathers^)? (`table_gathers` $tableGathers^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = dpsInits # [{

@@ -355,6 +355,17 @@ void Converter::removeDead() {
 // Packed streams
 //===----------------------------------------------------------------------===//
 
+/// The family inside which the rows of a family were chosen; null if none.
+static Value outerFamily(Value rows) {
+  while (auto pick = rows.getDefiningOp<PickOp>())
+    rows = pick.getFamily();
+  if (auto select = rows.getDefiningOp<SelectOp>())
+    return select.getWithin();
+  if (auto assign = rows.getDefiningOp<AssignOp>())
+    return assign.getWithin();
+  return {};
+}
+
 /// Finds the family that every operation works on.
 LogicalResult Converter::findPacked() {
   // Lengths grow at the end: until then everybody reads the old ones.
@@ -365,15 +376,6 @@ LogicalResult Converter::findPacked() {
       advance->moveBefore(block.getTerminator());
 
   DenseMap<Value, Value> packed; // stream to family
-  auto within = [](Value rows) -> Value {
-    while (auto pick = rows.getDefiningOp<PickOp>())
-      rows = pick.getFamily();
-    if (auto select = rows.getDefiningOp<SelectOp>())
-      return select.getWithin();
-    if (auto assign = rows.getDefiningOp<AssignOp>())
-      return assign.getWithin();
-    return {};
-  };
   for (Operation &op : block) {
     // `order` and `counts` number the rows of a whole family, and `indices` of
     // a nested one are rows of the outer set.
@@ -387,7 +389,7 @@ LogicalResult Converter::findPacked() {
               "counts rows along the sequences of some sets of "
               "a family, which no kernel does; use the whole "
               "family or a set of its own");
-        if (attends && !attends.getCompact() && within(operand))
+        if (attends && !attends.getCompact() && outerFamily(operand))
           return op.emitOpError("has no kernel for a family within another "
                                 "unless it is compact; attend outside of the "
                                 "inner set, or over caches of its rows");
@@ -409,7 +411,7 @@ LogicalResult Converter::findPacked() {
       continue;
     } else if (auto spread = dyn_cast<SpreadOp>(op)) {
       rowsOf[&op] = spread.getRows();
-      if (Value outer = within(spread.getRows()))
+      if (Value outer = outerFamily(spread.getRows()))
         packed[spread] = outer;
       continue;
     } else {
@@ -1052,7 +1054,10 @@ FailureOr<Value> Converter::written(Operation *root, Group &group) {
   FailureOr<Value> fresh = destination(root);
   if (failed(fresh) || !group.spread || !group.spread.getBase())
     return fresh;
-  return copy(root, group.spread.getBase(), *fresh);
+  // In the body of another family, base and result are packed by that.
+  Value outer = outerFamily(group.spread.getRows());
+  return copy(root, group.spread.getBase(), *fresh,
+              outer ? families.lookup(outer) : Family());
 }
 
 /// `to` with the elements of `from`; with the rows of a family, packed.

@@ -426,7 +426,8 @@ Fusion Fusion::build() {
   auto project = ProjectOp::create(
       b, b.getFusedLoc(locations), ValueRange(outs).getTypes(), front.getA(),
       /*squares=*/Value(), weights, biases, norms, table, lengths,
-      front.getOffsets(), indices, order, counts, outs, head, biased, normed,
+      front.getOffsets(), indices, order, counts,
+      /*workspace=*/Value(), /*tickets=*/Value(), outs, head, biased, normed,
       epsilon, /*rowEpsilon=*/FloatAttr(), turned, front.getSetsAttr(), groups,
       front.getGathers(), /*tableGathers=*/static_cast<bool>(whole));
   for (auto [chain, result] : llvm::zip(chains, project.getResults()))

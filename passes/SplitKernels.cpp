@@ -23,6 +23,7 @@
 
 #include "passes/Passes.h"
 
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -79,6 +80,35 @@ void split(kernel::MatmulOp op) {
   giveWorkspace(op, {splits, fewRows, tiles * fewRowsColumns}, tiles * sets);
 }
 
+void split(kernel::ProjectOp op) {
+  auto first = cast<MemRefType>(op.getWeights().front().getType());
+  auto a = cast<MemRefType>(op.getA().getType());
+  int64_t rows = 1, depth = first.getDimSize(1), tiles = 0;
+  int64_t head = op.getHeadDim();
+  for (int64_t extent : a.getShape().drop_back())
+    if (!ShapedType::isDynamic(extent))
+      rows *= extent;
+  for (unsigned s = 0; s < op.getOut().size(); ++s) {
+    // A tile has whole heads where it needs them. Wider ones are cut into
+    // pairs, in ways that are the generator's.
+    bool isWhole = op.isTurned(s) || !op.getNormsOf(s).empty();
+    if (isWhole && head > fewRowsColumns)
+      return;
+    int64_t columns =
+        cast<MemRefType>(op.getWeightsOf(s).front().getType()).getDimSize(0);
+    if (columns % 8)
+      return;
+    tiles += llvm::divideCeil(columns, isWhole ? fewRowsColumns / head * head
+                                               : fewRowsColumns);
+  }
+  int64_t splits = splitsOf(tiles, depth);
+  if (first.getElementType().isF32() || op.getWorkspace() || depth % 8 ||
+      splits == 1 || rows > fewRows)
+    return;
+  int64_t sets = std::min<int64_t>(op.getGroups(), fewRows);
+  giveWorkspace(op, {splits, fewRows, tiles * fewRowsColumns}, tiles * sets);
+}
+
 /// Decoding with long caches: heads of few sequences are few blocks. How many
 /// blocks share the keys of a head is decided when they are launched, by the
 /// batch, and in the blocks, by how many keys there are.
@@ -104,17 +134,16 @@ struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
   void runOnOperation() override {
     WalkResult result = getOperation().walk([](Operation *op) {
       // An outlined kernel has the operands that it has.
-      if (!isa<kernel::MatmulOp, kernel::AttentionOp>(op) ||
+      if (!isa<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp>(op) ||
           isa<kernel::DefOp>(op->getParentOp()))
         return WalkResult::advance();
       if (cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics()) {
         op->emitOpError("works on tensors; run kernel-bufferize first");
         return WalkResult::interrupt();
       }
-      if (auto matmul = dyn_cast<kernel::MatmulOp>(op))
-        split(matmul);
-      else
-        split(cast<kernel::AttentionOp>(op));
+      llvm::TypeSwitch<Operation *>(op)
+          .Case<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp>(
+              [](auto op) { split(op); });
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

@@ -45,6 +45,8 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::ProjectOp op) {
   matmul.indices = op.getIndices();
   matmul.sets = op.getSets();
   matmul.gathers = op.getGathers();
+  matmul.workspace = op.getWorkspace();
+  matmul.tickets = op.getTickets();
   matmul.products = 1;
   matmul.groups = static_cast<int64_t>(op.getGroups());
   int64_t head = op.getHeadDim(), rotary = 0;

@@ -2,7 +2,7 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""run_composed.py WORKDIR: row sets inside row sets, in CPU code.
+"""run_composed.py WORKDIR [OPTION of compile]...: row sets inside row sets, in CPU code or for `--target sm_80` in the emulator.
 
 A partition whose first tower holds a routed body: of a tower's rows of a sequence
 the better half (rounded up) goes through silu, all of them are added to what comes
@@ -70,7 +70,9 @@ def main():
     header = json.dumps({"unused": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (source / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     (work / "module.mlir").write_text(MODULE.format(width=WIDTH, source=source.resolve()))
-    nestc("compile", work / "module.mlir", "-q", "-o", work / "package")
+    options = sys.argv[2:]
+    nestc("compile", work / "module.mlir", "-q", *options, "-o", work / "package")
+    emulate = ["--emulate"] if "--target" in options else []
     random = np.random.default_rng(7)
     for batch, rows, towers in [(1, 1, "any"), (3, 17, "any"), (2, 33, "first"), (2, 33, "second"), (1, 40, "any")]:
         x = random.standard_normal((batch, rows, WIDTH)).astype(np.float32)
@@ -80,7 +82,7 @@ def main():
         for name, value in {"x": x, "s": s, "m": m.astype(np.int32)}.items():
             np.save(work / f"{name}.npy", value)
             words += ["--in", f"{name}={work / name}.npy"]
-        nestc("run", work / "package", "--entry", "route", *words, "--out", f"y={work / 'y.npy'}")
+        nestc("run", work / "package", "--entry", "route", *emulate, *words, "--out", f"y={work / 'y.npy'}")
         error = relative(np.load(work / "y.npy").reshape(1, -1), reference(x.astype(np.float64), s, m).reshape(1, -1))
         print(batch, rows, towers, f"{error:.1e}")
         if not error <= 1e-6:

@@ -56,6 +56,34 @@ func.func @other(%ids: memref<?x1xi32>, %table: memref<4x8xf32>, %w: memref<8x8x
 
 // -----
 
+// Segments have tiles of their own, of whole heads where heads are turned: 24 heads
+// of 96 columns are 24 tiles, one head a tile, the values' 192 columns are 2.
+// CHECK-LABEL: func.func @project
+// CHECK: %[[ROOM:.*]] = memref.alloc() : memref<8x16x3584xf32>
+// CHECK: %[[TICKETS:.*]] = memref.alloc() {kernel.tickets} : memref<28xi32>
+// CHECK: kernel.project {{.*}} workspace(%[[ROOM]], %[[TICKETS]] : memref<8x16x3584xf32>, memref<28xi32>) outs
+// Wide heads are cut into pairs; f32 has no such tile.
+// CHECK: kernel.project
+// CHECK-NOT: workspace
+// CHECK: kernel.project
+// CHECK-NOT: workspace
+// CHECK: return
+func.func @project(%x: memref<?x?x4096xbf16>, %q: memref<2304x4096xbf16>, %k: memref<192x4096xbf16>, %table: memref<?x?x96xf32>,
+                   %n: memref<?xi32>, %kc: memref<?x2x64x96xbf16>, %out: memref<?x?x2304xbf16>,
+                   %w: memref<512x4096xbf16>, %wide: memref<?x?x512xf32>, %t: memref<?x?x256xf32>,
+                   %z: memref<?x?x4096xf32>, %f: memref<512x4096xf32>) {
+  kernel.project ins(%x : memref<?x?x4096xbf16>) weights(%q, %k, %k : memref<2304x4096xbf16>, memref<192x4096xbf16>, memref<192x4096xbf16>)
+      rope(%table : memref<?x?x96xf32>) of [0, 1] head_dim 96 lengths(%n : memref<?xi32>)
+      outs(%out, %kc, %kc : memref<?x?x2304xbf16>, memref<?x2x64x96xbf16>, memref<?x2x64x96xbf16>)
+  kernel.project ins(%x : memref<?x?x4096xbf16>) weights(%w : memref<512x4096xbf16>)
+      rope(%t : memref<?x?x256xf32>) of [0] head_dim 256 outs(%wide : memref<?x?x512xf32>)
+  kernel.project ins(%z : memref<?x?x4096xf32>) weights(%f : memref<512x4096xf32>)
+      rope(%t : memref<?x?x256xf32>) of [0] head_dim 256 outs(%wide : memref<?x?x512xf32>)
+  return
+}
+
+// -----
+
 // Each set with rows has tiles of its own.
 // CHECK-LABEL: func.func @sets
 // CHECK: memref.alloc() {kernel.tickets} : memref<24xi32>

@@ -36,10 +36,18 @@ struct Problem {
   bool queriesAlone = false, tableGathers = false;
   int64_t stride = 0;
   bool ofNorm = false; ///< a is
+  int64_t splits = 0;  ///< that the workspace has room for; 0: no workspace
 
   int64_t sets() const { return rows == dense ? 0 : rows == single ? 1 : 3; }
   bool hasIndices() const { return !queriesAlone || gathers || tableGathers; }
   int64_t groups() const { return perSet ? sets() : 1; }
+  /// Tiles of 128 columns, of whole heads, for three segments.
+  int64_t tiles() const {
+    int64_t whole = 128 / head * head;
+    return (heads * head + whole - 1) / whole +
+           2 * ((keyHeads * head + whole - 1) / whole);
+  }
+  int64_t tickets() const { return tiles() * std::min<int64_t>(groups(), 16); }
   string cacheType() const { return cache.empty() ? weights : cache; }
   string str() const {
     return tile + " " + a + "*" + weights + "->" + q + "," + cacheType() +
@@ -49,7 +57,8 @@ struct Problem {
            (normed ? " normed" : "") + " rows " + to_string(rows) +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
            (tableGathers ? " table_gathers" : "") +
-           (ofNorm ? " of a norm" : "");
+           (ofNorm ? " of a norm" : "") +
+           (splits ? " splits " + to_string(splits) : "");
   }
 };
 
@@ -121,6 +130,12 @@ protected:
       if (p.tableGathers)
         text += "table_gathers ";
     }
+    if (p.splits)
+      text += "workspace(" +
+              add({"memref<" + to_string(p.splits) + "x16x" +
+                       to_string(128 * p.tiles()) + "xf32>",
+                   "memref<" + to_string(p.tickets()) + "xi32>"}) +
+              ") ";
     text += "outs(" + add(outs) + ") {groups = " + to_string(p.groups()) +
             " : i64" +
             (p.tile.empty() ? "" : ", kernel.tile = \"" + p.tile + "\"") + "}";
@@ -271,10 +286,17 @@ protected:
         buffers.insert(buffers.end(),
                        {family.order.data(), family.counts.data()});
     }
+    // The workspace holds nothing that counts.
+    vector<float> workspace(p.splits * 16 * 128 * p.tiles(), NAN);
+    vector<int32_t> tickets(p.splits ? p.tickets() : 0);
+    if (p.splits)
+      buffers.insert(buffers.end(), {workspace.data(), tickets.data()});
     for (Stored &out : outs)
       buffers.push_back(out.data());
     // In reverse order, or in two random ones.
     code.run(buffers, batch, tokens, static_cast<int>(m % 3));
+    EXPECT_EQ(std::count(tickets.begin(), tickets.end(), 0),
+              static_cast<int64_t>(tickets.size()));
     for (int64_t s = 0; s < segments; ++s) {
       SCOPED_TRACE("segment " + to_string(s));
       string type = s ? p.cacheType() : p.q;
@@ -314,6 +336,34 @@ TEST_F(GpuProject, OfNorms) {
            .gathers = gathers,
            .ofNorm = true},
           {12, 40});
+}
+
+TEST_F(GpuProject, Splits) {
+  // Blocks share the depth of a tile; the last one goes on to bias, head norm,
+  // rotation and caches. Heads of 48 leave a part of their tiles empty.
+  for (int64_t head : {16, 48, 128})
+    check({.k = 712,
+           .heads = 4,
+           .keyHeads = 2,
+           .head = head,
+           .rotary = 16,
+           .biased = true,
+           .normed = true,
+           .splits = 3},
+          {1, 7, 15, 40});
+  check({.a = "f32", .weights = "f16", .k = 512, .heads = 9, .splits = 4},
+        {12});
+  check({.k = 512, .heads = 10, .ofNorm = true, .splits = 2}, {3, 15});
+  for (Rows rows : {covered, some})
+    check({.k = 640,
+           .heads = 6,
+           .normed = true,
+           .rows = rows,
+           .perSet = true,
+           .gathers = true,
+           .ofNorm = true,
+           .splits = 2},
+          {12, 15});
 }
 
 TEST_F(GpuProject, Tiles) {
