@@ -43,6 +43,8 @@ struct Problem {
   int64_t groups() const { return perSet ? sets() : 1; }
   /// Tiles of 128 columns, of whole heads, for three segments.
   int64_t tiles() const {
+    if (!splits)
+      return 0;
     int64_t whole = 128 / head * head;
     return (heads * head + whole - 1) / whole +
            2 * ((keyHeads * head + whole - 1) / whole);
