@@ -350,8 +350,8 @@ TEST_F(GpuAttention, InstructionsOfAPiece) {
            code->device()->profiles.back().second.opcodes)
         executed += counts.warps;
     }
-    double warps = b.tokens == 1 ? 4 : 8;
-    EXPECT_LE(executed / warps / (256 / 64), b.most);
+    double warps = b.tokens == 1 ? 4 : 8, pieces = 4;
+    EXPECT_LE(executed / warps / pieces, b.most);
     EXPECT_GE(executed, 1);
   }
 }
