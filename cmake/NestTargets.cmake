@@ -48,11 +48,17 @@ function(nest_tablegen target td)
   add_public_tablegen_target(${target})
 endfunction()
 
-# nest_add_unit_test(NAME SOURCES... LINK libs...): a GoogleTest that ctest runs.
+# nest_add_unit_test(NAME SOURCES... LINK libs... [FILTERS filter...]): a GoogleTest
+# that ctest runs, all of it or the tests that one of the filters chooses.
 function(nest_add_unit_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;FILTERS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES BUILD_RPATH "${LLVM_LIBRARY_DIR}")
-  gtest_discover_tests(${name})
+  if(NOT ARG_FILTERS)
+    set(ARG_FILTERS "*")
+  endif()
+  foreach(filter ${ARG_FILTERS})
+    gtest_discover_tests(${name} TEST_FILTER "${filter}")
+  endforeach()
 endfunction()

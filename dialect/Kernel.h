@@ -23,6 +23,13 @@ namespace nestc::kernel {
 /// after every kernel. All of them are one region at the start of the arena.
 inline constexpr llvm::StringLiteral kTicketsAttr = "kernel.tickets";
 
+/// Columns of a row whose squares a kernel.matmul sums to one number: what
+/// every tile of a GPU has whole.
+inline constexpr int64_t normSlice = 32;
+inline int64_t numNormSlices(int64_t columns) {
+  return (columns + normSlice - 1) / normSlice;
+}
+
 /// How many leading dimensions of `operand`, of a kernel, are batch and rows:
 /// one definition serves all their sizes.
 unsigned getNumRowDims(mlir::OpOperand &operand);

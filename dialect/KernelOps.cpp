@@ -31,7 +31,9 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
     bool isOut = op.isDpsInit(&operand);
-    if (!isOut || readsOutput)
+    // What kernel.matmul writes beside its output is not read.
+    bool isSecond = isa<MatmulOp>(op) && &operand != op.getDpsInitOperand(0);
+    if (!isOut || (readsOutput && !isSecond))
       effects.emplace_back(MemoryEffects::Read::get(), &operand, 0,
                            /*effectOnFullRegion=*/true,
                            SideEffects::DefaultResource::get());
@@ -42,16 +44,26 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
   }
 }
 
+static void addWorkspace(Operation *op, Value workspace, Value tickets,
+                         Effects &effects) {
+  if (!workspace)
+    return;
+  for (OpOperand &operand : op->getOpOperands())
+    if (operand.get() == workspace || operand.get() == tickets)
+      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
+                           /*effectOnFullRegion=*/true,
+                           SideEffects::DefaultResource::get());
+}
+
 void EmbedOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
-  for (OpOperand &operand : getOperation()->getOpOperands())
-    if (operand.get() == getWorkspace() || operand.get() == getTickets())
-      effects.emplace_back(MemoryEffects::Write::get(), &operand, 0,
-                           /*effectOnFullRegion=*/true,
-                           SideEffects::DefaultResource::get());
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
+}
+void ProjectOp::getEffects(Effects &effects) {
+  addEffects(*this, readsOutput(), effects);
 }
 void RowwiseOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -66,6 +78,7 @@ void CacheAppendOp::getEffects(Effects &effects) {
 }
 void AttentionOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
@@ -289,7 +302,7 @@ public:
     return success();
   }
 
-  /// [K25] Room for the sums of parts, and counters of parts.
+  /// [K26] Room for the sums of parts, and counters of parts.
   LogicalResult workspace(Value workspace, Value tickets) {
     if (!workspace && !tickets)
       return success();
@@ -303,7 +316,7 @@ public:
               });
     if (legal)
       return success();
-    InFlightDiagnostic diag = refuse(25);
+    InFlightDiagnostic diag = refuse(26);
     diag << "has the workspace ";
     if (workspace)
       diag << workspace.getType();
@@ -381,6 +394,68 @@ LogicalResult EmbedOp::verify() {
   return success();
 }
 
+/// Whether these are sums of squares of a stream's rows.
+static bool isSquares(Value squares, Value stream) {
+  return elementOf(squares).isF32() &&
+         mayEqual(shapeOf(squares).drop_back(), shapeOf(stream).drop_back()) &&
+         columnsOf(squares) == numNormSlices(columnsOf(stream));
+}
+
+/// [K29] What a product of a normalised stream takes.
+static LogicalResult verifySquares(Checker &check, Value a, Value squares,
+                                   FloatAttr epsilon) {
+  if (static_cast<bool>(squares) != static_cast<bool>(epsilon))
+    return check.refuse(29) << "has only one of squares and an epsilon";
+  if (!squares)
+    return success();
+  if (!isSquares(squares, a))
+    return check.refuse(29)
+           << "takes the squares " << squares.getType() << " of " << a.getType()
+           << "; legal is f32 of its rows with a column for every " << normSlice
+           << " of it";
+  llvm::APFloat number = epsilon.getValue();
+  if (number.isNegative() || !number.isFinite())
+    return check.refuse(29) << "has the epsilon " << epsilon
+                            << "; legal is a number of 0 or more";
+  return success();
+}
+
+/// [K28], [K29] The halves of an RMS norm: what is written for the products of
+/// the normalised stream, and what a product of one takes.
+static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
+  Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
+  if (!scaled != !squares || (!scaled && !op.getGains().empty()))
+    return check.refuse(28)
+           << "writes only one of scaled and squares, or has gains for neither";
+  if (scaled) {
+    if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
+      return check.refuse(28)
+             << "writes squares beside " << out.getType() << " of "
+             << op.getNumProducts()
+             << " products; legal is an output in f32 of one, not scattered";
+    Type element = elementOf(scaled);
+    if ((!element.isF32() && !element.isBF16()) ||
+        !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
+      return check.refuse(28)
+             << "writes scaled " << scaled.getType() << " and squares "
+             << squares.getType() << " beside " << out.getType()
+             << "; legal is its shape in f32 or bf16, and f32 with a column "
+                "for every "
+             << normSlice << " of it";
+    auto gains = static_cast<int64_t>(op.getGains().size());
+    bool isVector = llvm::all_of(op.getGains(), [&](Value gain) {
+      return elementOf(gain).isF32() &&
+             shapeOf(gain) == Shape({columnsOf(out)});
+    });
+    if (!isVector ||
+        (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
+      return check.refuse(28)
+             << "has " << gains << " gains; legal are none, one and one for "
+             << "each group, f32 of the output's columns";
+  }
+  return verifySquares(check, op.getA(), op.getNormed(), op.getEpsilonAttr());
+}
+
 LogicalResult MatmulOp::verify() {
   Checker check(*this);
   if (failed(check.operands(getWeights())))
@@ -397,7 +472,8 @@ LogicalResult MatmulOp::verify() {
   int64_t n = columnsOf(getOut()), k = columnsOf(getA());
   int64_t groups = getGroups();
   if (failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
-                          getGathers(), getScatters())))
+                          getGathers() || !getIndexed().empty(),
+                          getScatters())))
     return failure();
   auto count = static_cast<int64_t>(getWeights().size());
   if (count != groups && count != 2 * groups)
@@ -442,8 +518,168 @@ LogicalResult MatmulOp::verify() {
                         "-> (m, 0)",
                         /*perSet=*/3, groups, &slots)))
     return failure();
+  int64_t before = -1;
+  for (int64_t slot : getIndexed()) {
+    bool isLegal =
+        slot > before && slot < static_cast<int64_t>(slots) &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumResults() == 2 &&
+        cast<AffineMapAttr>(getMaps()[slot]).getValue().getNumDims() == 2;
+    if (!isLegal)
+      return check.refuse(27) << "reads operand " << slot
+                              << " by indices; legal are, in ascending order, "
+                                 "maps of (m, n) -> (m, n) and (m, 0)";
+    before = slot;
+  }
+  if (failed(verifyNorms(check, *this)))
+    return failure();
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
+}
+
+/// The operands of `segment` among those that the segments of `list` have.
+static OperandRange operandsOf(OperandRange operands, ArrayRef<int64_t> list,
+                               unsigned segment, int64_t groups) {
+  const auto *found = llvm::find(list, static_cast<int64_t>(segment));
+  if (found == list.end())
+    return operands.take_front(0);
+  return operands.slice((found - list.begin()) * groups, groups);
+}
+
+OperandRange ProjectOp::getBiasesOf(unsigned segment) {
+  return operandsOf(getBiases(), getBiased(), segment, getGroups());
+}
+OperandRange ProjectOp::getNormsOf(unsigned segment) {
+  return operandsOf(getNorms(), getNormed(), segment, getGroups());
+}
+
+bool ProjectOp::readsOutput() {
+  return llvm::any_of(llvm::seq<unsigned>(0, getOut().size()),
+                      [&](unsigned segment) { return isCache(segment); });
+}
+
+LogicalResult ProjectOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands(getWeights())))
+    return failure();
+  SmallVector<Type> weightType;
+  if (!getWeights().empty() && isMatrixElement(elementOf(getWeights().front())))
+    weightType.push_back(elementOf(getWeights().front()));
+  Builder builder(getContext());
+  int64_t groups = getGroups(), head = getHeadDim();
+  if (failed(check.stream("a", getA(), weightType)) ||
+      failed(check.groups(groups, getOffsets(), getIndices(), getSets(),
+                          /*gathers=*/static_cast<bool>(getIndices()),
+                          false)) ||
+      failed(check.family(getOffsets(), getIndices(), getOrder(), getCounts(),
+                          getSets())))
+    return failure();
+  if (failed(verifySquares(check, getA(), getSquares(), getRowEpsilonAttr())))
+    return failure();
+  size_t segments = getOut().size();
+  if (segments == 0 || getWeights().size() != segments * groups || head < 1)
+    return check.refuse(30)
+           << "has " << getWeights().size() << " weights for " << segments
+           << " outputs and heads of " << head
+           << " columns; legal is one weight for each output and group, and a "
+              "head of at least one column";
+  Shape rows = shapeOf(getA()).drop_back();
+  bool hasCache = false;
+  for (unsigned i = 0; i < segments; ++i) {
+    Value out = getOut()[i], first = getWeightsOf(i).front();
+    bool isCached = isCache(i);
+    int64_t columns = rankOf(first) == 2 ? shapeOf(first)[0] : 0;
+    hasCache |= isCached;
+    for (Value weight : getWeightsOf(i))
+      if (!isMatrixElement(elementOf(weight)) || columns < 1 ||
+          shapeOf(weight) != Shape({columns, columnsOf(getA())}) ||
+          elementOf(weight) != elementOf(getWeights().front()))
+        return check.refuse(30)
+               << "a weight of segment " << i << " is " << weight.getType()
+               << "; legal is [N, " << columnsOf(getA())
+               << "], of one N for all groups, static, in one of f32, bf16 "
+                  "and f16 for all weights";
+    bool hasHeads = isCached || isTurned(i) || !getNormsOf(i).empty();
+    if (hasHeads && columns % head != 0)
+      return check.refuse(30) << "segment " << i << " has " << columns
+                              << " columns; legal are whole heads of " << head;
+    if (!isCached) {
+      if (failed(check.stream("an output", out,
+                              {builder.getBF16Type(), builder.getF16Type()})))
+        return failure();
+      if (columnsOf(out) != columns ||
+          !mayEqual(shapeOf(out).drop_back(), rows))
+        return check.refuse(30)
+               << "segment " << i << " is written to " << out.getType()
+               << "; legal is a stream of " << columns
+               << " columns with the rows of a, or a cache";
+      continue;
+    }
+    Shape cache = shapeOf(out);
+    if (!isMatrixElement(elementOf(out)) ||
+        llvm::any_of(cache.drop_front(), ShapedType::isDynamic) ||
+        cache[3] != head || cache[1] * head != columns || rows.size() != 2 ||
+        !mayEqual(rows[0], cache[0]))
+      return check.refuse(32)
+             << "segment " << i << " is appended to " << out.getType()
+             << "; legal is a cache [B, " << columns / head << ", capacity, "
+             << head << "] of f32, bf16 or f16, for rows [B, T]";
+  }
+  // A cache of packed rows takes them by all four tables.
+  bool isPacked = hasCache && getOffsets();
+  if (hasCache != static_cast<bool>(getLengths()) ||
+      isPacked != static_cast<bool>(getOrder()) ||
+      (isPacked && !getIndices()) ||
+      (!isPacked &&
+       static_cast<bool>(getIndices()) != (getGathers() || getTableGathers())))
+    return check.refuse(32)
+           << "has lengths if and only if it appends to a cache, order and "
+              "counts if the rows are packed too, and indices for these or to "
+              "gather";
+  if (getLengths() && failed(check.integers("lengths", getLengths(), 1)))
+    return failure();
+  auto isList = [&](ArrayRef<int64_t> list) {
+    for (size_t i = 0; i < list.size(); ++i)
+      if (list[i] < 0 || list[i] >= static_cast<int64_t>(segments) ||
+          (i && list[i - 1] >= list[i]))
+        return false;
+    return true;
+  };
+  if (!isList(getBiased()) || !isList(getNormed()) || !isList(getTurned()) ||
+      getBiases().size() != getBiased().size() * groups ||
+      getNorms().size() != getNormed().size() * groups ||
+      getTurned().empty() == static_cast<bool>(getTable()) ||
+      getNormed().empty() == getEpsilon().has_value())
+    return check.refuse(31)
+           << "lists segments, ascending, that have a bias, a norm (with an "
+              "epsilon) or a rope (with a table), and has one vector for each "
+              "of them and group";
+  for (unsigned i = 0; i < segments; ++i) {
+    auto isVector = [](Value value, int64_t length) {
+      return elementOf(value).isF32() && shapeOf(value) == Shape({length});
+    };
+    for (Value bias : getBiasesOf(i))
+      if (!isVector(bias, shapeOf(getWeightsOf(i).front())[0]))
+        return check.refuse(31)
+               << "a bias of segment " << i << " is " << bias.getType()
+               << "; legal is f32, of the segment's columns";
+    for (Value norm : getNormsOf(i))
+      if (!isVector(norm, head))
+        return check.refuse(31)
+               << "a norm of segment " << i << " is " << norm.getType()
+               << "; legal is f32, of the " << head << " columns of a head";
+  }
+  if (!getTable())
+    return success();
+  if (failed(check.stream("the table", getTable())))
+    return failure();
+  int64_t rotary = columnsOf(getTable());
+  if (rotary % 2 != 0 || rotary > head ||
+      !mayEqual(shapeOf(getTable()).drop_back(), rows))
+    return check.refuse(31)
+           << "turns heads of " << head << " by " << getTable().getType()
+           << "; the table has the rows of a, and is even and no wider than a "
+              "head";
+  return success();
 }
 
 LogicalResult RowwiseOp::verify() {
@@ -604,7 +840,7 @@ LogicalResult AttentionOp::verify() {
     return failure();
   Type cached = elementOf(getK());
   if (getRounds() && !cached.isBF16() && !cached.isF16())
-    return check.refuse(26) << "rounds to the type of the caches, "
+    return check.refuse(25) << "rounds to the type of the caches, "
                             << getK().getType() << "; legal is bf16 or f16";
   if (failed(check.stream("q", getQ(),
                           getRounds() ? ArrayRef(cached) : ArrayRef<Type>())))
@@ -623,6 +859,8 @@ LogicalResult AttentionOp::verify() {
            << "q is " << getQ().getType() << "; legal is [B, T, n * " << k[1]
            << " * " << k[3]
            << "], whole groups of query heads for each KV head";
+  if (failed(check.workspace(getWorkspace(), getTickets())))
+    return failure();
   if (Value positions = getPositions();
       positions && (!elementOf(positions).isSignlessInteger(32) ||
                     !mayEqual(shapeOf(positions), Shape({k[0], k[2]}))))
@@ -776,7 +1014,8 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
   auto kernel = cast<DestinationStyleOpInterface>(op);
   bool isOut = kernel.isDpsInit(&operand);
   // Caches: the batch. The last rows of sequences are one each.
-  if (isa<LastRowsOp, CacheAppendOp>(op) && isOut)
+  if (isOut &&
+      (isa<LastRowsOp, CacheAppendOp>(op) || (isa<ProjectOp>(op) && rank == 4)))
     return 1;
   if (isOut)
     return rank - 1;
@@ -787,7 +1026,13 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
         bool isShared = isWeight || value == matmul.getWorkspace();
         return isShared || rank == 1 ? 0 : rank - 1;
       })
+      .Case([&](ProjectOp project) {
+        bool isWeight = llvm::is_contained(project.getWeights(), value);
+        return isWeight || rank == 1 ? 0 : rank - 1;
+      })
       .Case([&](AttentionOp attention) {
+        if (value == attention.getWorkspace())
+          return 0U;
         return operand.getOperandNumber() == 0 ? rank - 1 : 1;
       })
       .Default([&](Operation *) { return rank - 1; });

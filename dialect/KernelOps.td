@@ -83,7 +83,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
 
     With `rows` (offsets, or offsets and indices) m runs over the packed rows of
     `sets`. `gathers`: row m of a is row indices[m]; `scatters`: row m of the
-    output is. Epilogue operands are packed. With `groups` G, the number of sets,
+    output is. Epilogue operands are packed, but for those whose map `indexed`
+    names: of them it is row indices[m] too. With `groups` G, the number of sets,
     weights are G for each product, one a set, product after product; an operand
     whose map is (m, n, s) -> (s, n) stands for G operands, one a set.
 
@@ -91,24 +92,46 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     in S parts where there are at most R packed rows: workspace[s, r, :] holds
     part s of row r, in an order that is the generator's. Tickets count the parts
     that are there; they are zero before and after the kernel.
+
+    An RMS norm of the output is in two parts. The kernel that makes the output
+    writes `scaled`, what the region yields times `gains` (one vector, one a
+    group, or none), and `squares`, its squares summed over every `normSlice`
+    columns of a row. The kernel that takes `scaled` as its a has these sums as
+    `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
+    their mean over the columns of a plus `epsilon`.
   }];
-  let arguments = (ins Kernel_Shaped:$a, Variadic<Kernel_Shaped>:$weights,
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$normed,
+                       Variadic<Kernel_Shaped>:$weights,
                        Variadic<Kernel_Shaped>:$epilogue,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
-                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps,
+                       Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
+                       Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
+                       AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
-                       UnitAttr:$gathers, UnitAttr:$scatters);
+                       UnitAttr:$gathers, UnitAttr:$scatters,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$indexed, OptionalAttr<F32Attr>:$epsilon);
   let regions = (region SizedRegion<1>:$region);
   let assemblyFormat = [{
-    `ins` `(` $a `:` type($a) `)` `weights` `(` $weights `:` type($weights) `)`
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $normed^ `:` type($normed) `)` `epsilon` $epsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
     (`epilogue` `(` $epilogue^ `:` type($epilogue) `)`)? `by` $maps
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
-    (`gathers` $gathers^)? (`scatters` $scatters^)?
+    (`gathers` $gathers^)? (`scatters` $scatters^)? (`indexed` $indexed^)?
     (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
-    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $region (`->` type($results)^)?
+    (`gains` `(` $gains^ `:` type($gains) `)`)?
+    `outs` `(` $out `:` type($out) `)`
+    (`scaled` `(` $scaled^ `:` type($scaled) `)`)? (`squares` `(` $squares^ `:` type($squares) `)`)?
+    attr-dict-with-keyword $region (`->` type($results)^)?
   }];
-  let extraClassDeclaration = dpsInits # [{
+  let extraClassDeclaration = [{
+    /// The output, and where they are, `scaled` and `squares`.
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return ::mlir::MutableOperandRange(
+          getOperation(), getOutMutable().getOperandNumber(),
+          1 + (getScaled() ? 1 : 0) + (getSquares() ? 1 : 0));
+    }
     /// The block argument that holds the output's old value.
     ::mlir::BlockArgument getOldValue() {
       return getRegion().front().getArguments().back();
@@ -117,6 +140,84 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
     /// Products: weights of each set.
     unsigned getNumProducts() { return getWeights().size() / getGroups(); }
+  }];
+}
+
+def Kernel_ProjectOp : Kernel_DpsOp<"project", [AttrSizedOperandSegments]> {
+  let summary = "Products of one stream with several matrices, turned and appended to caches";
+  let description = [{
+    Segment i is a product of `a` with weights_i, as kernel.matmul's, that is
+    written to outs_i. What an f32 sum goes through on the way, where the lists
+    name its segment: a bias is added; the head of the sum (columns
+    h * head_dim to (h + 1) * head_dim) is divided by the root of its mean
+    square plus `epsilon` and multiplied by a vector of a head's columns; the
+    head is turned by the table, as kernel.rope does. Then it is rounded, once.
+
+    A destination of rank 4 is a cache, which the rows are appended to as
+    kernel.cache_append does; another one is a stream.
+
+    With `squares` rows of a are those of a norm, as those of kernel.matmul with
+    `normed`: a sum is multiplied by the factor of its row before all else.
+
+    With `rows` a and streams are packed, or `gathers`: row m of a is row
+    indices[m]. So is the table; `table_gathers`: row m is turned by the table's
+    row indices[m]. Caches take packed rows by order and counts. With `groups` G, the
+    number of sets, there are G weights, biases and norms for each segment that
+    has them, segment after segment.
+  }];
+  let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$squares,
+                       Variadic<Kernel_Shaped>:$weights, Variadic<Kernel_Shaped>:$biases, Variadic<Kernel_Shaped>:$norms,
+                       Optional<Kernel_Shaped>:$table, Optional<Kernel_Shaped>:$lengths,
+                       Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
+                       Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Variadic<Kernel_Shaped>:$out, I64Attr:$headDim,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$biased,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$normed,
+                       OptionalAttr<F32Attr>:$epsilon, OptionalAttr<F32Attr>:$rowEpsilon,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$turned,
+                       OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       UnitAttr:$gathers, UnitAttr:$tableGathers);
+  let assemblyFormat = [{
+    `ins` `(` $a `:` type($a) `)`
+    (`normed` `(` $squares^ `:` type($squares) `)` `epsilon` $rowEpsilon)?
+    `weights` `(` $weights `:` type($weights) `)`
+    (`bias` `(` $biases^ `:` type($biases) `)` `of` $biased)?
+    (`norm` `(` $norms^ `:` type($norms) `)` `of` $normed `epsilon` $epsilon)?
+    (`rope` `(` $table^ `:` type($table) `)` `of` $turned)?
+    `head_dim` $headDim
+    (`lengths` `(` $lengths^ `:` type($lengths) `)`)?
+    (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
+    (`order` `(` $order^ `,` $counts `:` type($order) `,` type($counts) `)`)?
+    (`gathers` $gathers^)? (`table_gathers` $tableGathers^)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = dpsInits # [{
+    /// A head that is normalised has at most as many columns, so that it fits
+    /// a tile; so has one that is turned, unless it is cut into pairs.
+    static constexpr int64_t mostHeadDim = 128;
+
+    /// The matrices of a segment, one a set.
+    ::mlir::OperandRange getWeightsOf(unsigned segment) {
+      return getWeights().slice(segment * getGroups(), getGroups());
+    }
+    /// The vectors of a segment, one a set; empty if it has none.
+    ::mlir::OperandRange getBiasesOf(unsigned segment);
+    ::mlir::OperandRange getNormsOf(unsigned segment);
+    bool isTurned(unsigned segment) {
+      return ::llvm::is_contained(getTurned(), segment);
+    }
+    bool isCache(unsigned segment) {
+      return ::mlir::cast<::mlir::ShapedType>(getOut()[segment].getType()).getRank() == 4;
+    }
+    /// Whether heads of `headDim` columns can be turned by a table of `rotary`
+    /// columns, 0 for none, and be normalised.
+    static bool fitsTiles(int64_t headDim, int64_t rotary, bool isNormed) {
+      if (headDim <= mostHeadDim)
+        return true;
+      return !isNormed && rotary % 16 == 0 && (headDim - rotary) % 16 == 0;
+    }
+    /// Caches keep what is not appended.
+    bool readsOutput();
   }];
 }
 
@@ -209,6 +310,9 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     window counts the cache's rows, or with `positions` [B, C] what these say of
     them.
 
+    `workspace` and tickets are those of kernel.matmul: workspace[s, :, :] holds
+    what part s of the keys gives the rows of a head.
+
     `rounds` permits to round queries, and the weights of the softmax before they
     multiply values, to the type of the caches; q may then be stored in it.
   }];
@@ -216,6 +320,7 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
                        Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$positions,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
+                       Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        F32Attr:$scale, Nest_MaskAttr:$mask, Kernel_Shaped:$out,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact,
                        UnitAttr:$rounds);
@@ -224,6 +329,7 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     (`positions` `(` $positions^ `:` type($positions) `)`)?
     (`rows` `(` $offsets^ `,` $indices `,` $order `,` $counts `:` type($offsets) `,` type($indices) `,` type($order) `,` type($counts) `)`
      `sets` $sets)? (`compact` $compact^)? (`rounds` $rounds^)?
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
     `scale` $scale $mask `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }

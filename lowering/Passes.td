@@ -36,6 +36,8 @@ def ConvertKernelToNvptx : Pass<"convert-kernel-to-nvptx", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
                            "::mlir::vector::VectorDialect",
                            "::mlir::math::MathDialect", "::mlir::scf::SCFDialect"];
+  let options = [Option<"sharedBytes", "shared-bytes", "int64_t", "101376",
+                        "shared memory that a block of the target may have">];
 }
 
 #endif // NEST_LOWERING_PASSES_TD

@@ -918,10 +918,13 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
   bool indexed = group.gather || group.spread;
   auto matmul = kernel::MatmulOp::create(
-      b, loc, TypeRange{(*out).getType()}, a, weights, operands, family.offsets,
-      indexed ? family.indices : Value(), /*workspace=*/Value(),
-      /*tickets=*/Value(), *out, b.getAffineMapArrayAttr(maps), setsOf(family),
-      groups, static_cast<bool>(group.gather), static_cast<bool>(group.spread));
+      b, loc, TypeRange{(*out).getType()}, a, /*normed=*/Value(), weights,
+      operands, family.offsets, indexed ? family.indices : Value(),
+      /*workspace=*/Value(), /*tickets=*/Value(), /*gains=*/ValueRange(), *out,
+      /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
+      setsOf(family), groups, static_cast<bool>(group.gather),
+      static_cast<bool>(group.spread),
+      /*indexed=*/ArrayRef<int64_t>(), /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();
@@ -1218,8 +1221,9 @@ Operation *Converter::buildOther(Operation *op, Value out) {
         return kernel::AttentionOp::create(
             b, loc, types, a.getQ(), a.getK(), a.getV(), a.getLengths(),
             a.getPositions(), family.offsets, family.indices, family.order,
-            family.counts, a.getScaleAttr(), a.getMask(), out, sets,
-            a.getCompactAttr(), /*rounds=*/UnitAttr());
+            family.counts, /*workspace=*/Value(), /*tickets=*/Value(),
+            a.getScaleAttr(), a.getMask(), out, sets, a.getCompactAttr(),
+            /*rounds=*/UnitAttr());
       })
       .Case([&](GatherOp gather) -> Operation * {
         if (gather.getType().getElementType().isF32())

@@ -32,13 +32,19 @@ using namespace kernel;
 /// The type in which a product takes the stream of a use; null if it sees more
 /// of it than a product's operand.
 Type typeOfUse(OpOperand &use) {
-  if (auto matmul = dyn_cast<MatmulOp>(use.getOwner());
-      matmul && &use == &matmul.getAMutable())
-    return getElementTypeOrSelf(matmul.getWeights().front().getType());
-  if (auto attention = dyn_cast<AttentionOp>(use.getOwner());
-      attention && attention.getRounds() && &use == &attention.getQMutable())
-    return getElementTypeOrSelf(attention.getK().getType());
-  return {};
+  auto typeOf = [&](auto product) {
+    if (&use != &product.getAMutable())
+      return Type();
+    return getElementTypeOrSelf(product.getWeights().front().getType());
+  };
+  return llvm::TypeSwitch<Operation *, Type>(use.getOwner())
+      .Case([&](AttentionOp op) {
+        return op.getRounds() && &use == &op.getQMutable()
+                   ? getElementTypeOrSelf(op.getK().getType())
+                   : Type();
+      })
+      .Case<MatmulOp, ProjectOp>(typeOf)
+      .Default(Type());
 }
 
 /// The type in which all users of a stream take it; null if they do not agree.
@@ -53,11 +59,13 @@ Type typeOfUses(Value stream) {
   return type && !type.isF32() ? type : Type();
 }
 
-/// Whether a kernel can store its output in another type than f32.
-bool storesNarrow(Operation *op) {
+/// Whether a kernel can store a stream in another type than f32.
+bool storesNarrow(Operation *op, unsigned result) {
   // What scatters leaves other rows as they were.
   return llvm::TypeSwitch<Operation *, bool>(op)
-      .Case<MatmulOp, RowwiseOp>([](auto op) { return !op.readsOutput(); })
+      .Case([](MatmulOp op) { return !op.readsOutput() && !op.getScaled(); })
+      .Case([](RowwiseOp op) { return !op.readsOutput(); })
+      .Case([&](ProjectOp op) { return !op.isCache(result); })
       .Case([](AttentionOp) { return true; })
       .Default(false);
 }
@@ -68,23 +76,25 @@ struct KernelNarrowStreams
 
   void runOnOperation() override {
     getOperation().walk([&](DestinationStyleOpInterface op) {
-      if (!storesNarrow(op) || op->getNumResults() != 1)
-        return;
-      Value result = op->getResult(0);
-      auto stream = dyn_cast<RankedTensorType>(result.getType());
-      auto empty = op.getDpsInits().front().getDefiningOp<tensor::EmptyOp>();
-      Type type = stream ? typeOfUses(result) : Type();
-      if (!type || !empty)
-        return;
-      OpBuilder builder(empty);
-      Value narrow =
-          tensor::EmptyOp::create(builder, empty.getLoc(), stream.getShape(),
-                                  type, empty.getDynamicSizes());
-      op.getDpsInitsMutable()[0].set(narrow);
-      result.setType(stream.clone(type));
-      if (empty->use_empty())
-        empty.erase();
+      for (OpResult result : op->getResults())
+        if (storesNarrow(op, result.getResultNumber()))
+          narrow(result, op.getDpsInitsMutable()[result.getResultNumber()]);
     });
+  }
+
+private:
+  static void narrow(OpResult result, OpOperand &out) {
+    auto stream = dyn_cast<RankedTensorType>(result.getType());
+    auto empty = out.get().getDefiningOp<tensor::EmptyOp>();
+    Type type = stream ? typeOfUses(result) : Type();
+    if (!type || !empty)
+      return;
+    OpBuilder builder(empty);
+    out.set(tensor::EmptyOp::create(builder, empty.getLoc(), stream.getShape(),
+                                    type, empty.getDynamicSizes()));
+    result.setType(stream.clone(type));
+    if (empty->use_empty())
+      empty.erase();
   }
 };
 } // namespace

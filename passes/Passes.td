@@ -37,6 +37,36 @@ def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestMaskToSlice : Pass<"nest-mask-to-slice", "::mlir::ModuleOp"> {
+  let summary = "Compute only the columns that a constant mask leaves";
+  let description = [{
+    A multiplication (or a select) by a constant mask 1^k 0^(n-k) along one
+    dimension is replaced by a slice: what is 0 behind column k adds nothing to
+    a sum of products, so operands of that contraction have k columns, and so
+    has everything before that nobody else reads in full. Weights become
+    slices: constants are cut, a `nest.weight` gets a smaller `box` (a second
+    symbol of the same key where others read it in full), anything else a
+    `tensor.extract_slice`. Works on linalg with tensors, elementwise arith and
+    math, and the row-wise operations of `nest`.
+
+    Legal is what is proved. Every operation along the axis from the mask to its
+    contractions maps a masked 0 to 0, by folding its scalar body: gelu, silu,
+    relu and its square, tanh, a product with anything; no sigmoid, no exp, no
+    bias added behind the mask, no division by what may be 0. Only sums reduce
+    over it. What reads a masked value otherwise keeps its mask, with a remark at
+    that operation. So does a mask that is no prefix, has other numbers than 0 and
+    1, leaves no column, or is no constant. What reads all columns before the mask (a norm)
+    keeps them: the value is computed in full and sliced, with a remark. A
+    dimension on a nested axis is left to `nest-specialize`.
+
+    0 times NaN or infinity, which a masked graph makes a NaN, is 0 here, and the
+    sign of a zero does not count. Running the pass again changes nothing.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def NestExpandRows : Pass<"nest-expand-rows", "::mlir::ModuleOp"> {
   let summary = "Expand nest.on to gathers, bodies on packed streams, and spreads";
   let description = [{
@@ -87,6 +117,37 @@ def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
+def KernelAbsorbGathers : Pass<"kernel-absorb-gathers", "::mlir::ModuleOp"> {
+  let summary = "Gathered rows are read where they lie, where all kernels that read them can";
+  let description = [{
+    A copy of selected rows goes if its readers are products (their stream, or
+    operands of the epilogue) and row-wise kernels of no other stream, on the
+    same rows, and all of them run before the rows change.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelFuseProjections : Pass<"kernel-fuse-projections", "::mlir::ModuleOp"> {
+  let summary = "Products of one stream, with bias, head norm, rotation and append, as one kernel";
+  let description = [{
+    Forms kernel.project of the products that make queries, keys and values, for
+    generators that have it. A chain of kernels that a tile of a product cannot
+    do, such as a norm of whole rows, stays as it is from there on.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelFoldNorms : Pass<"kernel-fold-norms", "::mlir::ModuleOp"> {
+  let summary = "Fold RMS norms into the products before and behind them";
+  let description = [{
+    Where a product makes a stream, and products alone read its norm, the first
+    writes the stream times the gain, and sums of its squares, of which the
+    others take one factor for each row. Norms for products in f16, whose range
+    the stream times the gain may leave, stay as they are.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelNarrowStreams : Pass<"kernel-narrow-streams", "::mlir::ModuleOp"> {
   let summary = "Store streams that only matrix products read in the type in which they take them";
   let description = [{
@@ -109,10 +170,10 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
 }
 
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
-  let summary = "Give products of few rows a workspace in which blocks of a GPU share their depth";
+  let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
   let description = [{
-    Of bf16 and f16 weights whose columns alone do not make blocks for the whole
-    device, by a rule of columns and depth. Runs on buffers, before memory is
+    Products of bf16 and f16 whose columns alone do not make blocks for the whole
+    device, by a rule of columns and depth, and attention over long caches. Runs on buffers, before memory is
     planned: the workspace is a buffer like others, tickets are marked
     `kernel.tickets`.
   }];

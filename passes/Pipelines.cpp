@@ -23,6 +23,12 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   manager.addPass(createConvertNestToKernel());
   if (options.roundAttention)
     manager.addPass(createKernelRoundAttention());
+  if (options.fuseProjections) {
+    manager.addPass(createKernelAbsorbGathers());
+    manager.addPass(createKernelFuseProjections());
+  }
+  if (options.foldNorms)
+    manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());

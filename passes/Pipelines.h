@@ -14,12 +14,17 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
+  /// Runs kernel-absorb-gathers and kernel-fuse-projections, for generators
+  /// that have what they form.
+  bool fuseProjections = false;
   /// Runs kernel-narrow-streams, for generators that take such streams.
   bool narrowStreams = false;
   /// Runs kernel-round-attention, which changes the function.
   bool roundAttention = false;
   /// Runs kernel-split, for generators whose blocks share the work of a tile.
   bool split = false;
+  /// Runs kernel-fold-norms, for generators that take parts of norms.
+  bool foldNorms = false;
 };
 
 /// From graph operations without axes and layers (behind nest-drop-axes) to

@@ -47,6 +47,17 @@ int64_t splitsOf(int64_t tiles, int64_t depth) {
   return std::max<int64_t>(batches / each, 1);
 }
 
+template <typename KernelOp>
+void giveWorkspace(KernelOp op, ArrayRef<int64_t> shape, int64_t count) {
+  OpBuilder b(op);
+  op.getWorkspaceMutable().assign(memref::AllocOp::create(
+      b, op.getLoc(), MemRefType::get(shape, b.getF32Type())));
+  auto tickets = memref::AllocOp::create(
+      b, op.getLoc(), MemRefType::get({count}, b.getI32Type()));
+  tickets->setAttr(kernel::kTicketsAttr, b.getUnitAttr());
+  op.getTicketsMutable().assign(tickets);
+}
+
 void split(kernel::MatmulOp op) {
   auto weight = cast<MemRefType>(op.getWeights().front().getType());
   // What is loaded by 16 bytes is a multiple of them.
@@ -65,27 +76,45 @@ void split(kernel::MatmulOp op) {
     return;
   // Each set that has rows has tiles of its own.
   int64_t sets = std::min<int64_t>(op.getGroups(), fewRows);
-  OpBuilder b(op);
-  auto room = MemRefType::get({splits, fewRows, tiles * fewRowsColumns},
-                              b.getF32Type());
-  op.getWorkspaceMutable().assign(
-      memref::AllocOp::create(b, op.getLoc(), room));
-  auto tickets = memref::AllocOp::create(
-      b, op.getLoc(), MemRefType::get({tiles * sets}, b.getI32Type()));
-  tickets->setAttr(kernel::kTicketsAttr, b.getUnitAttr());
-  op.getTicketsMutable().assign(tickets);
+  giveWorkspace(op, {splits, fewRows, tiles * fewRowsColumns}, tiles * sets);
+}
+
+/// Decoding with long caches: heads of few sequences are few blocks. How many
+/// blocks share the keys of a head is decided when they are launched, by the
+/// batch, and in the blocks, by how many keys there are.
+void split(kernel::AttentionOp op) {
+  auto cache = cast<MemRefType>(op.getK().getType());
+  auto q = cast<MemRefType>(op.getQ().getType());
+  int64_t heads = cache.getDimSize(1), headDim = cache.getDimSize(3);
+  int64_t group = q.getDimSize(2) / headDim / heads;
+  int64_t blocks = heads * std::max<int64_t>(cache.getDimSize(0), 1);
+  bool isMany = !q.isDynamicDim(1) && q.getDimSize(1) * group > 2 * fewRows;
+  // On tensor cores only.
+  if (cache.getElementType().isF32() || headDim % 8 || headDim > 256 ||
+      op.getWorkspace() || isMany || cache.getDimSize(2) < 2 * leastKeys ||
+      2 * blocks > enoughBlocks)
+    return;
+  // Of a row also the maximum and the sum, and whole sectors.
+  giveWorkspace(op, {enoughBlocks, fewRows, headDim + 8}, enoughBlocks);
 }
 
 struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
   using KernelSplitBase::KernelSplitBase;
 
   void runOnOperation() override {
-    WalkResult result = getOperation().walk([](kernel::MatmulOp op) {
-      if (op.hasPureTensorSemantics()) {
-        op.emitOpError("works on tensors; run kernel-bufferize first");
+    WalkResult result = getOperation().walk([](Operation *op) {
+      // An outlined kernel has the operands that it has.
+      if (!isa<kernel::MatmulOp, kernel::AttentionOp>(op) ||
+          isa<kernel::DefOp>(op->getParentOp()))
+        return WalkResult::advance();
+      if (cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics()) {
+        op->emitOpError("works on tensors; run kernel-bufferize first");
         return WalkResult::interrupt();
       }
-      split(op);
+      if (auto matmul = dyn_cast<kernel::MatmulOp>(op))
+        split(matmul);
+      else
+        split(cast<kernel::AttentionOp>(op));
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

@@ -21,6 +21,9 @@ namespace nestc {
 /// tile, and elements of the depth that are loaded at once.
 inline constexpr int64_t fewRows = 16, fewRowsColumns = 128, fewRowsDepth = 128;
 
+/// Of attention: keys of a part, at least.
+inline constexpr int64_t leastKeys = 256;
+
 } // namespace nestc
 
 #endif // NESTC_PASSES_SPLITKERNELS_H

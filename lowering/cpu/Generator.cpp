@@ -187,6 +187,10 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
                 nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,
                 nestc::kernel::AdvanceOp, nestc::kernel::RankOp>(
               [&](auto op) { return generate(kernel, op); })
+          .Case([](nestc::kernel::ProjectOp op) {
+            return op.emitOpError("is for GPUs; leave out "
+                                  "kernel-fuse-projections, which forms it");
+          })
           .Default([](Operation *op) {
             return op->emitOpError("has no CPU code generator");
           });

@@ -339,6 +339,9 @@ static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op,
 LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
   if (op.getWeights().empty())
     return op.emitOpError("has no weight");
+  if (op.getNormed() || op.getScaled())
+    return op.emitOpError("has a part of a norm, which CPU code leaves to "
+                          "kernel.rowwise; run no kernel-fold-norms");
   auto first = cast<MemRefType>(op.getWeights().front().getType());
   auto outType = cast<MemRefType>(op.getOut().getType());
   auto aType = cast<MemRefType>(op.getA().getType());
@@ -364,6 +367,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
            << " wide";
   if (!aType.getLayout().isIdentity())
     return op.emitOpError("multiplies strided rows: ") << aType;
+  if (!op.getIndexed().empty())
+    return op.emitOpError("reads operands by indices, which is for GPUs; leave "
+                          "out kernel-absorb-gathers, which asks for it");
   int64_t groups = op.getGroups();
   auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
                              /*perSetDims=*/3, groups);

@@ -205,6 +205,41 @@ void RowTile::findRange() {
 }
 
 //===----------------------------------------------------------------------===//
+// Parts of the keys
+//===----------------------------------------------------------------------===//
+
+void RowTile::split(int64_t keys, function_ref<void()> body) {
+  Value first = code.narrow(firstKey), end = code.narrow(endKey);
+  Value all = code.sub(end, first), most = code.grid32(1);
+  auto divideUp = [&](Value a, Value b) {
+    return Value(
+        arith::DivUIOp::create(code, code.add(a, code.sub(b, code.i32(1))), b));
+  };
+  Value each = code.max(divideUp(all, most), code.i32(leastKeys));
+  each = code.mul(divideUp(each, code.i32(keys)), code.i32(keys));
+  part = code.block32(1);
+  parts = divideUp(all, each);
+  first = code.add(first, code.mul(part, each));
+  firstKey = code.widen(first);
+  endKey = code.widen(code.min(end, code.add(first, each)));
+  code.when(code.less(part, parts), body);
+}
+
+Value RowTile::workspaceAt(Value part, Value r) {
+  const Buffer &room = in[op.getWorkspace()];
+  Value slot = code.add(code.mul(code.block32(), code.grid32(1)), part);
+  Value row = code.add(code.mul(code.widen(slot), room.type.getDimSize(1)), r);
+  return code.byteAt(code.global(room.pointer),
+                     code.mul(row, 4 * room.type.getDimSize(2)));
+}
+
+Value RowTile::isLastPart() {
+  Value tickets = code.global(in[op.getTickets()].pointer);
+  return code.isLastBlock(code.atRow(tickets, code.block32(), 4),
+                          code.sub(parts, code.i32(1)));
+}
+
+//===----------------------------------------------------------------------===//
 // Rows in doubt
 //===----------------------------------------------------------------------===//
 
@@ -304,17 +339,31 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
         narrow != (tokens * shape.group <= narrowRows))
       continue;
     StageShape stage = shapeOf(narrow);
+    // Parts of all blocks that the workspace has room for, and of the caches.
+    int64_t slots = 0, most = 1;
+    if (stage.keys && op.getWorkspace()) {
+      auto room = cast<MemRefType>(op.getWorkspace().getType());
+      auto tickets = cast<MemRefType>(op.getTickets().getType());
+      if (room.getDimSize(1) >= stage.rows && room.getDimSize(2) % 4 == 0 &&
+          room.getDimSize(2) >= shape.headDim + 4)
+        slots = std::min(room.getDimSize(0), tickets.getDimSize(0));
+      most = llvm::divideCeil(
+          cast<MemRefType>(op.getK().getType()).getDimSize(2), leastKeys);
+    }
     assert(stage.shared <= 99 * 1024 && "more than a block of sm_120 may have");
-    auto grid = [shape, place, narrow,
+    auto grid = [shape, place, narrow, slots, most,
                  rows = stage.rows](Code &host, ArrayRef<Buffer> buffers) {
       const Buffer &q = buffers[place];
       Value blocks = RowTile::blocks(host, shape, q, rows);
       Value isNarrow =
           host.less(host.mul(q.sizes[1], shape.group), narrowRows + 1);
-      Value none = host.i64(0);
+      Value none = host.i64(0), parts;
+      if (slots)
+        parts = host.max(
+            host.min(host.div(host.i64(slots), host.max(blocks, 1)), most), 1);
       return Grid{narrow ? host.select(isNarrow, blocks, none)
                          : host.select(isNarrow, none, blocks),
-                  {},
+                  parts,
                   {}};
     };
     kernel.stage(stage.threads, stage.shared, grid, [&](Kernel::Inside &in) {
@@ -325,8 +374,14 @@ void nvptx::addStages(Kernel &kernel, kernel::AttentionOp op,
       RowTile(in, op, stage.rows, 0, [&](RowTile &tile) {
         // Tiles of other sets' rows have nothing to do.
         in.code.when(in.code.less(in.code.i64(0), tile.endKey), [&] {
-          stage.body(in, tile);
-          tile.settle();
+          auto compute = [&] {
+            stage.body(in, tile);
+            tile.settle();
+          };
+          if (slots)
+            tile.split(stage.keys, compute);
+          else
+            compute();
         });
       });
     });
@@ -634,7 +689,7 @@ void nvptx::addScalarStages(Kernel &kernel, kernel::AttentionOp op) {
   HeadShape shape(op);
   addStages(kernel, op, [&](bool narrow) {
     ScalarAttention::Sizes sizes(shape, narrow);
-    return StageShape{sizes.threads, sizes.shared, sizes.rows,
+    return StageShape{sizes.threads, sizes.shared, sizes.rows, /*keys=*/0,
                       [=](Kernel::Inside &in, RowTile &tile) {
                         ScalarAttention(in, op, tile, sizes).run();
                       }};

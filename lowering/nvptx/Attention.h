@@ -16,6 +16,7 @@
 #define NESTC_LOWERING_NVPTX_ATTENTION_H
 
 #include "lowering/nvptx/Generator.h"
+#include "passes/SplitKernels.h"
 
 namespace nestc::nvptx {
 
@@ -50,6 +51,9 @@ public:
   Value firstCommon, endCommon;
   /// The first element of the KV head in k and v, as an i64.
   Value head;
+  /// The block's part of the keys, one of `parts`, as i32; null if they are not
+  /// split. The keys are then those of the part.
+  Value part, parts;
 
   /// Of row r, an i64: the element of q and out where it starts, as an i64, or
   /// -1 if it is none; keys low to high that it sees, as i32.
@@ -64,6 +68,15 @@ public:
   /// Computes rows in doubt again, from the keys that they see alone. For the
   /// whole block, after all outputs are stored.
   void settle();
+
+  /// Leaves the block a part of the keys, in multiples of `keys`. Runs `body`
+  /// in blocks that have some.
+  void split(int64_t keys, llvm::function_ref<void()> body);
+  /// Where the block of part `part` leaves row r: outputs, their maximum and
+  /// sum.
+  Value workspaceAt(Value part, Value r);
+  /// For the whole block: whether it is the last one of the parts.
+  Value isLastPart();
 
 private:
   Value cacheRow(Value j);
@@ -85,6 +98,9 @@ private:
 struct StageShape {
   int64_t threads, shared; ///< as of Kernel::stage
   int64_t rows;            ///< of a tile
+  /// Keys of which a block may take a multiple, where the kernel has a
+  /// workspace; 0: it takes all.
+  int64_t keys;
   std::function<void(Kernel::Inside &in, RowTile &tile)> body;
 };
 /// Adds a stage for many rows in a sequence, and a narrow one for few; a launch

@@ -330,7 +330,7 @@ StageShape nvptx::exactStage(kernel::AttentionOp op, bool narrow) {
   TensorSizes sizes(shape, narrow, /*parts=*/shape.stored.isF16() ? 2 : 3,
                     /*warps=*/4,
                     std::max<int64_t>(16, (narrow ? 32 : 64) * 128 / rowBytes));
-  return StageShape{sizes.threads, sizes.shared, sizes.rows,
+  return StageShape{sizes.threads, sizes.shared, sizes.rows, sizes.partKeys(),
                     [=](Kernel::Inside &in, RowTile &tile) {
                       ExactAttention(in, op, tile, sizes).run();
                     }};

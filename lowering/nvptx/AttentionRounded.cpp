@@ -305,7 +305,7 @@ StageShape nvptx::roundedStage(kernel::AttentionOp op, bool narrow) {
   TensorSizes sizes(shape, narrow, /*parts=*/0, /*warps=*/narrow ? 4 : 8,
                     narrow ? std::max<int64_t>(16, 32 * 128 / rowBytes)
                            : std::min<int64_t>(64, 64 * 256 / rowBytes));
-  return StageShape{sizes.threads, sizes.shared, sizes.rows,
+  return StageShape{sizes.threads, sizes.shared, sizes.rows, sizes.partKeys(),
                     [=](Kernel::Inside &in, RowTile &tile) {
                       RoundedAttention(in, op, tile, sizes).run();
                     }};

@@ -365,35 +365,87 @@ void TensorAttention::merge(const Result &result) {
   // Four columns a thread.
   const Buffer &out = in[op.getOut()];
   int64_t chunks = shape.headDim / 4;
-  code.share(code.i64(16 * chunks), [&](Value index) {
-    Value row = code.div(index, chunks), chunk = code.rem(index, chunks);
-    Value place = tile.place(row);
-    code.when(code.less(code.i64(-1), place), [&] {
-      Value from = code.add(base, mul(code.narrow(row), 4 * sizes.mergeStride));
-      SmallVector<Value> maxima, sums;
-      Value top;
-      for (int64_t w = 0; w < sizes.keyWarps; ++w) {
-        Value pair = code.loadWide(
-            f32,
-            code.sharedAt(from, Value(), w * warpBytes + 4 * shape.headDim), 2);
-        maxima.push_back(vector::ExtractOp::create(code, pair, 0));
-        sums.push_back(vector::ExtractOp::create(code, pair, 1));
-        top = top ? code.maxNumber(top, maxima[w]) : maxima[w];
-      }
-      Value sum = code.f32(0), y = code.splat(0, 4);
-      for (int64_t w = 0; w < sizes.keyWarps; ++w) {
-        Value factor = code.exp2(code.fsub(maxima[w], top));
-        sum = code.fma(factor, sums[w], sum);
-        Value x = code.loadWide(
-            f32,
-            code.sharedAt(from, mul(code.narrow(chunk), 16), w * warpBytes), 4);
-        y = code.fma(code.broadcast(factor, 4), x, y);
-      }
-      y = code.fmul(y, code.broadcast(code.fdiv(code.f32(1), sum), 4));
-      Value to = code.at(out.pointer, out.element(),
-                         code.add(place, code.mul(chunk, 4)));
-      code.storeWide(out.element(), y, code.global(to));
-      tile.doubt(row, code.sum(y));
+  auto share =
+      [&](function_ref<void(Value row, Value chunk, Value place)> body) {
+        code.share(code.i64(16 * chunks), [&](Value index) {
+          Value row = code.div(index, chunks), chunk = code.rem(index, chunks);
+          Value place = tile.place(row);
+          code.when(code.less(code.i64(-1), place),
+                    [&] { body(row, chunk, place); });
+        });
+      };
+  auto put = [&](Value row, Value chunk, Value place, Value sum, Value y) {
+    y = code.fmul(y, code.broadcast(code.fdiv(code.f32(1), sum), 4));
+    Value to = code.at(out.pointer, out.element(),
+                       code.add(place, code.mul(chunk, 4)));
+    code.storeWide(out.element(), y, code.global(to));
+    tile.doubt(row, code.sum(y));
+  };
+  Value isWhole = tile.parts ? equal(tile.parts, 1) : Value();
+  share([&](Value row, Value chunk, Value place) {
+    Value from = code.add(base, mul(code.narrow(row), 4 * sizes.mergeStride));
+    SmallVector<Value> maxima, sums;
+    Value top;
+    for (int64_t w = 0; w < sizes.keyWarps; ++w) {
+      Value pair = code.loadWide(
+          f32, code.sharedAt(from, Value(), w * warpBytes + 4 * shape.headDim),
+          2);
+      maxima.push_back(vector::ExtractOp::create(code, pair, 0));
+      sums.push_back(vector::ExtractOp::create(code, pair, 1));
+      top = top ? code.maxNumber(top, maxima[w]) : maxima[w];
+    }
+    Value sum = code.f32(0), y = code.splat(0, 4);
+    for (int64_t w = 0; w < sizes.keyWarps; ++w) {
+      Value factor = code.exp2(code.fsub(maxima[w], top));
+      sum = code.fma(factor, sums[w], sum);
+      Value x = code.loadWide(
+          f32, code.sharedAt(from, mul(code.narrow(chunk), 16), w * warpBytes),
+          4);
+      y = code.fma(code.broadcast(factor, 4), x, y);
+    }
+    if (!isWhole)
+      return put(row, chunk, place, sum, y);
+    code.when(
+        isWhole, [&] { put(row, chunk, place, sum, y); },
+        [&] {
+          Value to = tile.workspaceAt(tile.part, row);
+          code.storeWide(f32, y, code.byteAt(to, code.mul(chunk, 16)));
+          code.when(code.equal(chunk, 0), [&] {
+            code.storeWide(f32, pairOf(top, sum),
+                           code.byteAt(to, 4 * shape.headDim));
+          });
+        });
+  });
+  if (!isWhole)
+    return;
+  // The last block has them all, and takes them in their order.
+  code.when(code.less(code.i32(1), tile.parts), [&] {
+    code.when(tile.isLastPart(), [&] {
+      share([&](Value row, Value chunk, Value place) {
+        SmallVector<Value> state{code.f32(-1e30f), code.f32(0),
+                                 code.splat(0, 4)};
+        state = code.loop(
+            code.i64(0), code.widen(tile.parts), 1, state,
+            [&](Value part, ValueRange old) {
+              Value from = tile.workspaceAt(code.narrow(part), row);
+              Value pair =
+                  code.loadWide(f32, code.byteAt(from, 4 * shape.headDim), 2);
+              Value x =
+                  code.loadWide(f32, code.byteAt(from, code.mul(chunk, 16)), 4);
+              Value maximum = vector::ExtractOp::create(code, pair, 0);
+              Value top = code.maxNumber(old[0], maximum);
+              Value before = code.exp2(code.fsub(old[0], top));
+              Value factor = code.exp2(code.fsub(maximum, top));
+              Value sum = code.fmul(old[1], before);
+              Value y = code.fmul(old[2], code.broadcast(before, 4));
+              return SmallVector<Value>{
+                  top,
+                  code.fma(factor, vector::ExtractOp::create(code, pair, 1),
+                           sum),
+                  code.fma(code.broadcast(factor, 4), x, y)};
+            });
+        put(row, chunk, place, state[1], state[2]);
+      });
     });
   });
 }

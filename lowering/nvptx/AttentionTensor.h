@@ -31,6 +31,8 @@ struct TensorSizes {
   /// registers. `warps` of a block, `keys` of a piece.
   TensorSizes(const HeadShape &shape, bool narrow, int64_t parts, int64_t warps,
               int64_t keys);
+  /// StageShape::keys: pieces of all warps, which wide tiles share.
+  int64_t partKeys() const { return narrow ? keys * keyWarps : 0; }
   /// Of a row of a cache in shared memory.
   static int64_t rowBytesOf(const HeadShape &shape);
   /// Bytes of a fragment of 16 x 16 elements of two bytes.

@@ -575,23 +575,38 @@ void Device::storeIf(Value condition, Value value, Value address) {
 // What blocks do together
 //===----------------------------------------------------------------------===//
 
-Value Device::countGlobal(Value pointer, int64_t last) {
-  // LLVM makes a relaxed atom whatever the order asked for.
-  auto fence = [&] {
-    LLVM::FenceOp::create(*this, LLVM::AtomicOrdering::acq_rel, "device");
-  };
-  fence();
-  Value old = LLVM::AtomicRMWOp::create(
-      *this, LLVM::AtomicBinOp::uinc_wrap, pointer, i32(last),
-      LLVM::AtomicOrdering::monotonic, "device");
-  fence();
-  return old;
-}
-
-Value Device::barrierAny(Value condition) {
+Value Device::isLastBlock(Value counter, Value last) {
+  // What the block wrote comes before its ticket.
+  barrier();
+  Value isFirst = equal(thread(), 0);
+  Value ticket = valueIf(
+      isFirst,
+      [&] {
+        // LLVM makes a relaxed atom, whatever the order asked for.
+        auto fence = [&] {
+          LLVM::FenceOp::create(*this, LLVM::AtomicOrdering::acq_rel, "device");
+        };
+        fence();
+        Value old = LLVM::AtomicRMWOp::create(
+            *this, LLVM::AtomicBinOp::uinc_wrap, counter, last,
+            LLVM::AtomicOrdering::monotonic, "device");
+        fence();
+        return old;
+      },
+      i32(0));
+  Value isLast = arith::AndIOp::create(
+      *this, isFirst, compare(arith::CmpIPredicate::eq, ticket, last));
   auto any = NVVM::BarrierOp::create(
       *this, getI32Type(), Value(), Value(),
       NVVM::BarrierReductionAttr::get(getContext(), NVVM::BarrierReduction::OR),
-      count(condition));
+      count(isLast));
   return compare(arith::CmpIPredicate::ne, any.getResult(0), i32(0));
+}
+
+Value Device::grid32(unsigned dimension) {
+  if (dimension == 0)
+    return NVVM::GridDimXOp::create(*this, getI32Type());
+  if (dimension == 1)
+    return NVVM::GridDimYOp::create(*this, getI32Type());
+  return NVVM::GridDimZOp::create(*this, getI32Type());
 }

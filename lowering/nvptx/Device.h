@@ -225,13 +225,12 @@ public:
   // What blocks do together
   //===--------------------------------------------------------------------===//
 
-  /// The i32 at a pointer to global memory, which then counts on, from `last`
-  /// to 0; atomic. What the thread saw before it is seen by threads that count
-  /// later, behind theirs.
-  Value countGlobal(Value pointer, int64_t last);
-  /// bar.red.or: a barrier; whether the condition holds in a thread of the
-  /// block.
-  Value barrierAny(Value condition);
+  /// Whether this block is the last one of `last` + 1, an i32, that come here:
+  /// then the block sees what all of them wrote. `counter` is an i32 in global
+  /// memory, zero before and after.
+  Value isLastBlock(Value counter, Value last);
+  /// Blocks of the grid.
+  Value grid32(unsigned dimension);
 };
 
 } // namespace nestc::nvptx

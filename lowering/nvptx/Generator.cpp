@@ -101,19 +101,26 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
   LogicalResult result =
       llvm::TypeSwitch<Operation *, LogicalResult>(def.getKernel())
           .Case<nestc::kernel::EmbedOp, nestc::kernel::MatmulOp,
-                nestc::kernel::RowwiseOp, nestc::kernel::RopeTableOp,
-                nestc::kernel::RopeOp, nestc::kernel::CacheAppendOp,
-                nestc::kernel::AttentionOp, nestc::kernel::LastRowsOp,
-                nestc::kernel::SelectOp, nestc::kernel::PartitionOp,
-                nestc::kernel::AssignOp, nestc::kernel::GatherOp,
-                nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,
-                nestc::kernel::AdvanceOp, nestc::kernel::RankOp>(
+                nestc::kernel::ProjectOp, nestc::kernel::RowwiseOp,
+                nestc::kernel::RopeTableOp, nestc::kernel::RopeOp,
+                nestc::kernel::CacheAppendOp, nestc::kernel::AttentionOp,
+                nestc::kernel::LastRowsOp, nestc::kernel::SelectOp,
+                nestc::kernel::PartitionOp, nestc::kernel::AssignOp,
+                nestc::kernel::GatherOp, nestc::kernel::ChosenOp,
+                nestc::kernel::SoftmaxOp, nestc::kernel::AdvanceOp,
+                nestc::kernel::RankOp>(
               [&](auto op) { return generate(kernel, op); })
           .Default([](Operation *op) {
             return op->emitOpError("has no GPU code generator");
           });
   if (failed(result))
     return failure();
+  for (const Stage &stage : kernel.stages)
+    if (stage.shared > sharedBytes)
+      return def.getKernel()->emitOpError()
+             << "needs " << stage.shared << " bytes of shared memory for "
+             << kernels[stage.index] << ", a block of the target has at most "
+             << sharedBytes << "; compile for another --target";
   definitions[def.getSymName()] = {def, std::move(kernel.stages)};
   return success();
 }

@@ -47,14 +47,16 @@ struct Stage {
 
 class Generator {
 public:
-  /// Device functions go to `device`, entry points to `module`.
-  Generator(mlir::ModuleOp module, mlir::ModuleOp device)
-      : module(module), device(device) {}
+  /// Device functions go to `device`, entry points to `module`. A block may
+  /// have `sharedBytes` of shared memory.
+  Generator(mlir::ModuleOp module, mlir::ModuleOp device, int64_t sharedBytes)
+      : module(module), device(device), sharedBytes(sharedBytes) {}
 
   /// Replaces every kernel.def and entry function of the module.
   mlir::LogicalResult run();
 
   mlir::ModuleOp module, device;
+  int64_t sharedBytes;
 
   struct Definition {
     kernel::DefOp def;
@@ -122,6 +124,7 @@ RowRange rowsOf(Kernel::Inside &in, Value offsets, Sets sets, Value stream);
 
 mlir::LogicalResult generate(Kernel &kernel, kernel::EmbedOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::MatmulOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::ProjectOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RowwiseOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RopeTableOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RopeOp op);

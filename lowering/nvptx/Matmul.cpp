@@ -12,59 +12,84 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-static FailureOr<Matmul> checked(kernel::MatmulOp op) {
-  if (op.getWeights().empty())
-    return op.emitOpError("has no weight");
-  auto first = cast<MemRefType>(op.getWeights().front().getType());
-  auto outType = cast<MemRefType>(op.getOut().getType());
-  auto aType = cast<MemRefType>(op.getA().getType());
-  Type stored = first.getElementType();
-  for (Value weight : op.getWeights()) {
-    auto type = cast<MemRefType>(weight.getType());
-    if (type.getRank() != 2 || !type.hasStaticShape() ||
-        type.getShape() != first.getShape() ||
-        type.getElementType() != stored || !isFloatType(stored) ||
-        type.getLayout() != first.getLayout())
-      return op.emitOpError("has the weight ")
-             << type << "; weights must be matrices of one static shape, one "
-             << "layout and one type of f32, bf16, f16";
+LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
+  auto aType = cast<MemRefType>(matmul.a.getType());
+  matmul.columns = 0;
+  for (Segment &segment : matmul.segments) {
+    if (segment.weights.empty())
+      return op->emitOpError("has no weight");
+    auto first = cast<MemRefType>(segment.weights.front().getType());
+    Type stored = first.getElementType();
+    if (!matmul.stored)
+      matmul.stored = stored;
+    for (Value weight : segment.weights) {
+      auto type = cast<MemRefType>(weight.getType());
+      if (type.getRank() != 2 || !type.hasStaticShape() ||
+          type.getShape() != first.getShape() ||
+          type.getElementType() != matmul.stored || !isFloatType(stored) ||
+          type.getLayout() != first.getLayout())
+        return op->emitOpError("has the weight ")
+               << type << "; weights must be matrices of one static shape, one "
+               << "layout and one type of f32, bf16, f16";
+    }
+    segment.columns = first.getDimSize(0);
+    matmul.columns += segment.columns;
+    matmul.depth = first.getDimSize(1);
+    matmul.streamed = aType.getElementType();
+    if ((!matmul.streamed.isF32() && matmul.streamed != stored) ||
+        aType.getShape().back() != matmul.depth)
+      return op->emitOpError("multiplies rows of ")
+             << aType << " with weights of depth " << matmul.depth
+             << "; rows must be of that width, in f32 or the weights' type";
+    if (segment.columns < 1 || matmul.depth < 1 || matmul.columns > (1 << 24) ||
+        matmul.depth > (1 << 24))
+      return op->emitOpError("has a weight of ")
+             << segment.columns << " x " << matmul.depth
+             << "; the generator counts in i32";
   }
-  int64_t columns = first.getDimSize(0), depth = first.getDimSize(1);
-  Type streamed = aType.getElementType();
-  if ((!streamed.isF32() && streamed != stored) ||
-      aType.getShape().back() != depth)
-    return op.emitOpError("multiplies rows of ")
-           << aType << " with weights of depth " << depth
-           << "; rows must be of that width, in f32 or the weights' type";
-  if (!isFloatType(outType.getElementType()) ||
-      outType.getShape().back() != columns)
-    return op.emitOpError("writes ")
-           << outType << "; it must be floating point and " << columns
-           << " wide";
   if (!aType.getLayout().isIdentity())
-    return op.emitOpError("multiplies strided rows: ") << aType;
-  if (columns < 1 || depth < 1 || columns > (1 << 24) || depth > (1 << 24))
-    return op.emitOpError("has a weight of ")
-           << columns << " x " << depth << "; the generator counts in i32";
-  Matmul matmul{op,
-                {},
-                stored,
-                streamed,
-                columns,
-                depth,
-                op.getNumProducts(),
-                static_cast<int64_t>(op.getGroups())};
+    return op->emitOpError("multiplies strided rows: ") << aType;
+  return checkI32(op, {matmul.offsets, matmul.indices});
+}
+
+static FailureOr<Matmul> checked(kernel::MatmulOp op) {
+  Matmul matmul;
+  matmul.op = op;
+  matmul.a = op.getA();
+  matmul.rows = op.getOut();
+  matmul.offsets = op.getOffsets();
+  matmul.indices = op.getIndices();
+  matmul.sets = op.getSets();
+  matmul.gathers = op.getGathers();
+  matmul.workspace = op.getWorkspace();
+  matmul.tickets = op.getTickets();
+  matmul.products = op.getNumProducts();
+  matmul.groups = static_cast<int64_t>(op.getGroups());
+  matmul.segments.push_back({SmallVector<Value>(op.getWeights()), 0});
+  auto outType = cast<MemRefType>(op.getOut().getType());
+  if (failed(checkProducts(op, matmul)))
+    return failure();
+  if (!isFloatType(outType.getElementType()) ||
+      outType.getShape().back() != matmul.columns)
+    return op.emitOpError("writes ")
+           << outType << "; it must be floating point and " << matmul.columns
+           << " wide";
+  // 16 bytes of the output.
+  matmul.wideColumns = outType.getElementType().isF32() ? 4 : 8;
+  matmul.segments.front().grain =
+      matmul.columns % matmul.wideColumns == 0 ? matmul.wideColumns : 1;
   auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
                              /*perSetDims=*/3, matmul.groups);
-  if (failed(inputs) ||
-      failed(checkI32(op, {op.getOffsets(), op.getIndices()})) ||
-      failed(checkVectorizable(op.getRegion().front())))
+  if (failed(inputs) || failed(checkVectorizable(op.getRegion().front())))
     return failure();
   for (const RegionInput &input : *inputs)
     for (Value operand : input.operands)
       if (!cast<MemRefType>(operand.getType()).getLayout().isIdentity())
         return op.emitOpError("reads a strided operand: ") << operand.getType();
   matmul.inputs = std::move(*inputs);
+  matmul.normed = op.getNormed();
+  if (matmul.normed)
+    matmul.epsilon = op.getEpsilon()->convertToFloat();
   return matmul;
 }
 
@@ -145,15 +170,17 @@ static SmallVector<int64_t> boundsOf(const Matmul &matmul,
 
 /// Whether the generator can use accesses of 16 bytes if pointers allow it.
 static bool mayBeAligned(const Matmul &matmul) {
-  kernel::MatmulOp op = matmul.op;
-  auto weight = cast<MemRefType>(op.getWeights().front().getType());
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(weight.getStridesAndOffset(strides, offset)))
-    return false;
   int64_t unit = 16 / matmul.bytesOf(matmul.stored);
-  return mayBeWide(matmul) && matmul.depth % unit == 0 &&
-         (ShapedType::isDynamic(strides[0]) || strides[0] % unit == 0);
+  for (const Segment &segment : matmul.segments) {
+    auto weight = cast<MemRefType>(segment.weights.front().getType());
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    if (failed(weight.getStridesAndOffset(strides, offset)) ||
+        (!ShapedType::isDynamic(strides[0]) && strides[0] % unit != 0) ||
+        segment.grain != matmul.wideColumns)
+      return false;
+  }
+  return matmul.depth % unit == 0;
 }
 
 /// In host code: whether all that is accessed by 16 bytes is aligned to them.
@@ -168,27 +195,26 @@ static Value isAligned(Code &host, const Matmul &matmul,
       continue;
     merge(LLVM::PtrToIntOp::create(host, host.i64Type(), buffer.pointer));
   }
-  kernel::MatmulOp op = matmul.op;
-  for (Value weight : op.getWeights()) {
-    unsigned place = cast<BlockArgument>(weight).getArgNumber();
-    merge(host.mul(buffers[place].rowStride(host),
-                   matmul.bytesOf(matmul.stored)));
-  }
+  for (const Segment &segment : matmul.segments)
+    for (Value weight : segment.weights) {
+      unsigned place = cast<BlockArgument>(weight).getArgNumber();
+      merge(host.mul(buffers[place].rowStride(host),
+                     matmul.bytesOf(matmul.stored)));
+    }
   return host.equal(host.rem(bits, 16), 0);
 }
 
 /// That a workspace has room for few rows, and tickets for their tiles.
-static LogicalResult checkWorkspace(const Matmul &matmul,
+static LogicalResult checkWorkspace(Operation *op, const Matmul &matmul,
                                     const DecodeTile &tile) {
-  kernel::MatmulOp op = matmul.op;
   if (tile.splits == 1)
     return success();
-  auto room = cast<MemRefType>(op.getWorkspace().getType());
-  auto tickets = cast<MemRefType>(op.getTickets().getType());
+  auto room = cast<MemRefType>(matmul.workspace.getType());
+  auto tickets = cast<MemRefType>(matmul.tickets.getType());
   int64_t columns = tile.columnTiles(matmul) * fewRowsColumns;
   if (room.getDimSize(1) < fewRows || room.getDimSize(2) < columns ||
       room.getDimSize(2) % 4 || tickets.getDimSize(0) < tile.tickets(matmul))
-    return op.emitOpError("has the workspace ")
+    return op->emitOpError("has the workspace ")
            << room << " and the tickets " << tickets << "; it needs rows and "
            << "columns of " << fewRows << " x " << columns << ", and "
            << tile.tickets(matmul) << " tickets";
@@ -197,22 +223,25 @@ static LogicalResult checkWorkspace(const Matmul &matmul,
 
 LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
   FailureOr<Matmul> checked = ::checked(op);
-  if (failed(checked))
-    return failure();
-  const Matmul matmul = std::move(*checked);
-  unsigned out = kernel.indexOf(op.getOut());
+  return failed(checked) ? failure() : addStages(kernel, *checked);
+}
+
+LogicalResult nvptx::addStages(Kernel &kernel, const Matmul &matmul) {
+  Operation *op = kernel.op;
+  unsigned stream = kernel.indexOf(matmul.rows);
   bool aligned = mayBeAligned(matmul);
   // Tests ask for one way alone.
   auto only = op->getAttrOfType<StringAttr>("kernel.tile");
   // Adds the stage of a way if it is wanted, on its rows only.
   auto add = [&](StringRef name, const Way &way, int64_t shared,
                  function_ref<void(Kernel::Inside &)> body) {
-    if (only ? only.getValue() != name : way.first > way.last)
+    if ((only ? only.getValue() != name : way.first > way.last) ||
+        !way.tile.canTake(matmul))
       return;
     bool always = static_cast<bool>(only);
-    auto grid = [matmul, out, way, aligned, always](Code &host,
-                                                    ArrayRef<Buffer> buffers) {
-      Value rows = buffers[out].rows(host);
+    auto grid = [matmul, stream, way, aligned,
+                 always](Code &host, ArrayRef<Buffer> buffers) {
+      Value rows = buffers[stream].rows(host);
       Value tiles = host.mul(way.tile.rowTiles(host, matmul, rows),
                              way.tile.columnTiles(matmul));
       Value none = host.i64(0), splits = host.i64(way.splits);
@@ -229,16 +258,25 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
       }
       return Grid{tiles, splits, {}};
     };
-    kernel.stage(way.tile.threads, shared, grid, body);
+    kernel.stage(way.tile.threads, shared + factorBytes(matmul, way.tile), grid,
+                 body);
   };
 
+  // What a tile has to hold may need more than 64 columns.
+  auto columnsOf = [&](int64_t columns) {
+    Tile tile{0, columns / matmul.products, 0};
+    return tile.canTake(matmul) ? columns : 2 * columns;
+  };
   if (matmul.stored.isF32()) {
     for (bool wide : {true, false}) {
       if (wide && !aligned)
         continue;
       for (bool few : {true, false}) {
-        FmaTile tile{
-            {few ? 16 : 64, 64 / matmul.products, 128}, few ? 2 : 8, 4, wide};
+        int64_t columns = columnsOf(64);
+        FmaTile tile{{few ? 16 : 64, columns / matmul.products, 2 * columns},
+                     few ? 2 : 8,
+                     4,
+                     wide};
         std::string name =
             std::string(wide ? "fma" : "plain") + (few ? "16" : "64");
         Way way{tile, few ? 1 : fewRows + 1, few ? fewRows : allRows, wide};
@@ -263,16 +301,20 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
           [&](Kernel::Inside &in) { multiplyByTensorCores(in, matmul, tile); });
     };
     if (aligned) {
-      DecodeTile decode = DecodeTile::of(matmul);
-      if (failed(checkWorkspace(matmul, decode)))
-        return failure();
-      add("decode", {decode, 1, fewRows, true, decode.splits},
-          decode.sharedBytes(matmul),
-          [&](Kernel::Inside &in) { multiplyForDecode(in, matmul, decode); });
-      TensorTile tiles[] = {tensor(16, 128, 1, 4, 4, true),
-                            tensor(64, 64, 2, 2, 4, true),
-                            tensor(128, 128, 2, 4, 3, true)};
-      int64_t first = fewRows + 1;
+      int64_t first = 1;
+      if (DecodeTile decode = DecodeTile::of(matmul); decode.canTake(matmul)) {
+        if (failed(checkWorkspace(op, matmul, decode)))
+          return failure();
+        first = fewRows + 1;
+        add("decode", {decode, 1, fewRows, true, decode.splits},
+            decode.sharedBytes(matmul),
+            [&](Kernel::Inside &in) { multiplyForDecode(in, matmul, decode); });
+      }
+      SmallVector<TensorTile> tiles{tensor(16, 128, 1, 4, 4, true),
+                                    tensor(64, 64, 2, 2, 4, true),
+                                    tensor(128, 128, 2, 4, 3, true)};
+      llvm::erase_if(
+          tiles, [&](const TensorTile &tile) { return !tile.canTake(matmul); });
       for (auto [tile, last] : llvm::zip(tiles, boundsOf(matmul, tiles))) {
         addTensor(tile, first, last);
         first = std::max(first, last + 1);
@@ -281,11 +323,11 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::MatmulOp op) {
     // The rest: one kernel where it is the exception.
     if (!aligned)
       addTensor(tensor(16, 128, 1, 4, 2, false), 1, fewRows);
-    addTensor(tensor(64, 64, 2, 2, 2, false), aligned ? 1 : fewRows + 1,
-              allRows);
+    addTensor(tensor(64, columnsOf(64), 2, 2, 2, false),
+              aligned ? 1 : fewRows + 1, allRows);
   }
   if (kernel.stages.empty())
-    return op.emitOpError("asks for the tile ")
+    return op->emitOpError("asks for the tile ")
            << only << ", which this kernel has not";
   return success();
 }

@@ -50,9 +50,8 @@ DecodeTile DecodeTile::of(const Matmul &matmul) {
   tile.columns = warps * warpColumns;
   tile.threads = warps * warpSize;
   tile.batches = matmul.depth / fewRowsDepth;
-  kernel::MatmulOp op = matmul.op;
-  if (op.getWorkspace() && tile.batches > 1) {
-    auto room = cast<MemRefType>(op.getWorkspace().getType());
+  if (matmul.workspace && tile.batches > 1) {
+    auto room = cast<MemRefType>(matmul.workspace.getType());
     int64_t all = tile.batches;
     tile.batches = llvm::divideCeil(all, std::min(all, room.getDimSize(0)));
     tile.splits = llvm::divideCeil(all, tile.batches);
@@ -82,7 +81,8 @@ static int64_t stagedSteps(const DecodeTile &tile) {
 }
 
 int64_t DecodeTile::sharedBytes(const Matmul &matmul) const {
-  return std::max(stagedSteps(*this) * stepBytes, sumsOf(matmul, *this).bytes);
+  return std::max(stagedSteps(*this) * stepBytes,
+                  sumsOf(matmul, *this).bytes + epilogueBytes(matmul));
 }
 
 namespace {
@@ -147,8 +147,25 @@ private:
 };
 } // namespace
 
+/// Elements from row to row of all matrices, where it is known to be one
+/// number.
+static std::optional<int64_t> strideOf(const Matmul &matmul) {
+  std::optional<int64_t> result;
+  for (const Segment &segment : matmul.segments)
+    for (Value weight : segment.weights) {
+      SmallVector<int64_t> strides;
+      int64_t offset;
+      if (failed(cast<MemRefType>(weight.getType())
+                     .getStridesAndOffset(strides, offset)) ||
+          ShapedType::isDynamic(strides[0]) ||
+          (result && *result != strides[0]))
+        return std::nullopt;
+      result = strides[0];
+    }
+  return result;
+}
+
 void DecodeKernel::findSources() {
-  kernel::MatmulOp op = matmul.op;
   Value lane = code.rem(code.thread32(), code.i32(warpSize));
   warp = code.div(code.thread32(), code.i32(warpSize));
   group = code.div(lane, code.i32(4));
@@ -160,36 +177,30 @@ void DecodeKernel::findSources() {
     k = code.add(k, code.mul(split, code.i32(tile.batches * fewRowsDepth)));
   }
   k = code.widen(k);
-  Value first =
-      code.add(place.column, code.mul(warp, code.i32(slots * tile.perSlot)));
-  // Slots are whole: columns are a multiple of 4.
-  Value row = code.min(code.add(first, code.mul(group, code.i32(tile.perSlot))),
-                       code.i32(matmul.columns - tile.perSlot));
+  // Slots are whole: columns, and what a tile has side by side, are multiples
+  // of 4.
+  Value first = code.mul(code.add(code.mul(warp, code.i32(slots)), group),
+                         code.i32(tile.perSlot));
+  Value row = matrixRow(code, matmul, place, first, tile.perSlot);
   int64_t bytes = matmul.bytesOf(matmul.stored);
   for (int64_t p = 0; p < matmul.products; ++p) {
-    auto operands = op.getWeights().slice(p * matmul.groups, matmul.groups);
-    Value base = pointerOf(in, place, operands);
-    const Buffer &buffer = in[operands.front()];
-    Value stride = buffer.rowStride(code);
-    Value index = code.add(code.mul(code.widen(row), stride), k);
-    Weight weight{code.byteAt(base, code.mul(index, bytes)),
-                  code.mul(stride, bytes)};
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    if (succeeded(buffer.type.getStridesAndOffset(strides, offset)) &&
-        !ShapedType::isDynamic(strides[0]) &&
-        // An immediate of a load has 24 bits.
-        strides[0] * bytes * tile.perSlot < (1 << 22))
-      weight = {weight.from, Value(), strides[0] * bytes};
+    Matrix matrix = matrixOf(in, matmul, place, p);
+    Value index = code.add(code.mul(code.widen(row), matrix.stride), k);
+    Weight weight{code.byteAt(matrix.pointer, code.mul(index, bytes)),
+                  code.mul(matrix.stride, bytes)};
+    // An immediate of a load has 24 bits.
+    if (std::optional<int64_t> stride = strideOf(matmul);
+        stride && *stride * bytes * tile.perSlot < (1 << 22))
+      weight = {weight.from, Value(), *stride * bytes};
     weights.push_back(weight);
   }
   bytes = matmul.bytesOf(matmul.streamed);
-  Value base = code.global(in[op.getA()].pointer);
+  Value base = code.global(in[matmul.a].pointer);
   Value last = code.sub(place.rows, code.i32(1));
   for (int64_t half = 0; half < 2; ++half) {
     Value row = code.min(code.add(group, code.i32(8 * half)), last);
     Value index =
-        streamRow(in, matmul, place, code.add(place.row, row), op.getGathers());
+        streamRow(in, matmul, place, code.add(place.row, row), matmul.gathers);
     index = code.add(code.mul(index, matmul.depth), k);
     rows[half] = code.byteAt(base, code.mul(index, bytes));
   }
@@ -454,14 +465,12 @@ Value DecodeKernel::quadOf(const Quad &quad, ArrayRef<Value> sums) {
 // of the columns after the other, so that four lanes write 64 bytes side by
 // side. Rows behind the last are the last.
 Value DecodeKernel::workspaceAt(const Quad &quad, Value split) {
-  kernel::MatmulOp op = matmul.op;
-  const Buffer &room = in[op.getWorkspace()];
+  const Buffer &room = in[matmul.workspace];
   Value row = code.min(code.add(group, code.i32(8 * quad.half)),
                        code.sub(place.rows, code.i32(1)));
   row = code.add(code.mul(code.widen(split), room.type.getDimSize(1)),
                  code.widen(code.add(place.row, row)));
-  Value tileStart = code.mul(code.div(place.column, code.i32(tile.columns)),
-                             code.i32(fewRowsColumns));
+  Value tileStart = code.mul(place.tile, code.i32(fewRowsColumns));
   Value at = code.add(tileStart, code.add(code.mul(warp, code.i32(warpSize)),
                                           code.mul(inGroup, code.i32(4))));
   Value index =
@@ -480,24 +489,11 @@ void DecodeKernel::leaveSums(ArrayRef<Value> sums) {
   }
 }
 
-// Whether this is the block that takes the last ticket of its tile, which then
-// is zero again.
+// Whether this is the block that takes the last ticket of its tile.
 Value DecodeKernel::takeTicket() {
-  kernel::MatmulOp op = matmul.op;
-  // What the block wrote comes before its ticket.
-  code.barrier();
-  Value isFirst = code.equal(code.thread(), 0);
-  Value ticket = code.valueIf(
-      isFirst,
-      [&] {
-        return code.countGlobal(
-            code.atRow(code.global(in[op.getTickets()].pointer), code.block32(),
-                       4),
-            tile.splits - 1);
-      },
-      code.i32(0));
-  return code.barrierAny(arith::AndIOp::create(
-      code, isFirst, code.equal(code.widen(ticket), tile.splits - 1)));
+  Value tickets = code.global(in[matmul.tickets].pointer);
+  return code.isLastBlock(code.atRow(tickets, code.block32(), 4),
+                          code.i32(tile.splits - 1));
 }
 
 void DecodeKernel::addSplits(SmallVectorImpl<Value> &sums) {
@@ -591,8 +587,16 @@ void nvptx::multiplyForDecode(Kernel::Inside &in, const Matmul &matmul,
                               const DecodeTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   code.when(code.less(code.i32(0), place.rows), [&] {
+    // Of blocks that share a tile, one needs them.
+    if (tile.splits == 1)
+      writeFactors(in, matmul, tile, place, /*wide=*/true);
     sumForDecode(in, matmul, tile, place, [&](const Sums &area) {
+      if (tile.splits > 1 && matmul.normed) {
+        writeFactors(in, matmul, tile, place, /*wide=*/true);
+        code.barrier();
+      }
       epilogue(in, matmul, tile, place, area, /*wide=*/true);
     });
   });

@@ -30,6 +30,88 @@ Value Tile::rowTiles(Code &code, const Matmul &matmul, Value count) const {
 // that run at the same time read few weights and few rows.
 static constexpr int64_t tilesOfBand = 8;
 
+std::optional<Tile::Share> Tile::shareOf(const Segment &segment) const {
+  int64_t head = segment.headDim;
+  if (head <= columns)
+    return Share{head ? columns / head * head : columns, false};
+  if (segment.isNormed)
+    return std::nullopt;
+  // A head's turned columns, and then the others, are whole tiles.
+  for (int64_t half = columns / 2; half >= 1; --half)
+    if (half % segment.grain == 0 && segment.rotary / 2 % half == 0 &&
+        (head - segment.rotary) % (2 * half) == 0)
+      return Share{2 * half, true};
+  return std::nullopt;
+}
+
+Value nvptx::ofSegment(Device &code, const Matmul &matmul, const Place &place,
+                       function_ref<Value(unsigned)> of) {
+  Value result = of(0);
+  for (size_t s = 1; s < matmul.segments.size(); ++s)
+    result = code.select(
+        code.equal(code.widen(place.segment), static_cast<int64_t>(s)), of(s),
+        result);
+  return result;
+}
+
+/// Sets what `place` says of columns, of column tile `across`, an i32.
+static void findColumns(Device &code, const Matmul &matmul, const Tile &tile,
+                        Value across, Place &place) {
+  place.tile = across;
+  SmallVector<int64_t> starts;
+  int64_t tiles = 0;
+  bool isPaired = false;
+  for (const Segment &segment : matmul.segments) {
+    if (tiles) {
+      Value isBehind = arith::CmpIOp::create(code, arith::CmpIPredicate::sge,
+                                             across, code.i32(tiles));
+      Value one = code.count(isBehind);
+      place.segment = place.segment ? code.add(place.segment, one) : one;
+    }
+    starts.push_back(tiles);
+    tiles += tile.columnTiles(segment);
+    isPaired |= tile.shareOf(segment)->paired;
+  }
+  // Of a paired tile: the head's one of `columns` that it is.
+  auto inHead = [&](unsigned s) {
+    int64_t perHead =
+        matmul.segments[s].headDim / tile.shareOf(matmul.segments[s])->columns;
+    Value number = code.sub(across, code.i32(starts[s]));
+    return std::pair{code.div(number, code.i32(perHead)),
+                     code.rem(number, code.i32(perHead))};
+  };
+  auto isTurned = [&](unsigned s, Value number) {
+    const Segment &segment = matmul.segments[s];
+    return code.less(number,
+                     code.i32(segment.rotary / tile.shareOf(segment)->columns));
+  };
+  place.column = ofSegment(code, matmul, place, [&](unsigned s) {
+    Tile::Share share = *tile.shareOf(matmul.segments[s]);
+    if (!share.paired)
+      return code.mul(code.sub(across, code.i32(starts[s])),
+                      code.i32(share.columns));
+    auto [head, number] = inHead(s);
+    Value width = code.select(isTurned(s, number), code.i32(share.columns / 2),
+                              code.i32(share.columns));
+    return code.add(code.mul(head, code.i32(matmul.segments[s].headDim)),
+                    code.mul(number, width));
+  });
+  if (!isPaired)
+    return;
+  place.half = ofSegment(code, matmul, place, [&](unsigned s) {
+    return code.i32(tile.shareOf(matmul.segments[s])->columns / 2);
+  });
+  place.jump = ofSegment(code, matmul, place, [&](unsigned s) {
+    const Segment &segment = matmul.segments[s];
+    Tile::Share share = *tile.shareOf(segment);
+    if (!share.paired)
+      return code.i32(0);
+    return code.select(isTurned(s, inHead(s).second),
+                       code.i32(segment.rotary / 2 - share.columns / 2),
+                       code.i32(0));
+  });
+}
+
 /// Row and column tile of the block.
 static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
                                       const Tile &tile, Value rows) {
@@ -48,17 +130,16 @@ static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
 Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
                        const Tile &tile) {
   Device &code = in.code;
-  kernel::MatmulOp op = matmul.op;
-  Value bound = in[op.getOut()].rows(code);
+  Value bound = in[matmul.rows].rows(code);
   auto [down, across] = tileOf(code, matmul, tile, bound);
   Place place;
-  place.column = code.mul(across, code.i32(tile.columns));
+  findColumns(code, matmul, tile, across, place);
   auto height = [&](Value rows) {
     return code.max(code.min(rows, code.i32(tile.rows)), code.i32(0));
   };
   Value step = code.i32(tile.rows);
   if (matmul.groups == 1) {
-    RowRange range = rowsOf(in, op.getOffsets(), op.getSets(), op.getOut());
+    RowRange range = rowsOf(in, matmul.offsets, matmul.sets, matmul.rows);
     place.low = range.low;
     place.row = code.mul(down, step);
     place.rows = height(code.sub(code.narrow(range.count), place.row));
@@ -66,8 +147,8 @@ Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
   }
   // Lanes count the tiles of a set each; the block's tile is in the set where
   // the running count passes it.
-  const Buffer &offsets = in[op.getOffsets()];
-  int64_t firstSet = (*op.getSets())[0];
+  const Buffer &offsets = in[matmul.offsets];
+  int64_t firstSet = (*matmul.sets)[0];
   place.low = offsets.entry(code, code.i64(firstSet));
   Value low = code.narrow(place.low);
   Value lane = code.narrow(code.lane());
@@ -121,12 +202,11 @@ Value nvptx::streamRow(Kernel::Inside &in, const Matmul &matmul,
   Value packed = code.widen(row);
   if (!indexed)
     return packed;
-  kernel::MatmulOp op = matmul.op;
-  return in[op.getIndices()].entry(code, code.add(place.low, packed));
+  return in[matmul.indices].entry(code, code.add(place.low, packed));
 }
 
 Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
-                       OperandRange operands) {
+                       ValueRange operands) {
   Device &code = in.code;
   SmallVector<Value> pointers;
   for (Value operand : operands)
@@ -145,25 +225,48 @@ Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
   return code.global(pointers.front());
 }
 
+Matrix nvptx::matrixOf(Kernel::Inside &in, const Matmul &matmul,
+                       const Place &place, int64_t product) {
+  auto operands = [&](unsigned segment) {
+    return ValueRange(matmul.segments[segment].weights)
+        .slice(product * matmul.groups, matmul.groups);
+  };
+  Matrix matrix;
+  matrix.pointer = ofSegment(in.code, matmul, place, [&](unsigned segment) {
+    return pointerOf(in, place, operands(segment));
+  });
+  matrix.stride = ofSegment(in.code, matmul, place, [&](unsigned segment) {
+    return in[operands(segment).front()].rowStride(in.code);
+  });
+  return matrix;
+}
+
+Value nvptx::matrixRow(Device &code, const Matmul &matmul, const Place &place,
+                       Value column, int64_t count) {
+  Value row = code.add(place.column, column);
+  if (place.jump)
+    row = code.select(code.less(column, place.half), row,
+                      code.add(row, place.jump));
+  Value last = ofSegment(code, matmul, place, [&](unsigned segment) {
+    return code.i32(matmul.segments[segment].columns - count);
+  });
+  return code.min(row, last);
+}
+
 //===----------------------------------------------------------------------===//
 // The epilogue
 //===----------------------------------------------------------------------===//
 
-/// Columns of one access of the output: 16 bytes.
-static int64_t wideColumns(const Matmul &matmul) {
-  kernel::MatmulOp op = matmul.op;
-  Type out = cast<MemRefType>(op.getOut().getType()).getElementType();
-  return out.isF32() ? 4 : 8;
-}
-
-bool nvptx::mayBeWide(const Matmul &matmul) {
-  return matmul.columns % wideColumns(matmul) == 0;
-}
-
 Sums::Sums(const Matmul &matmul, const Tile &tile, bool wide, int64_t residue,
            int64_t gap)
-    : split(wide && wideColumns(matmul) == 8),
-      half(split ? tile.columns / 2 + gap : 0) {
+    : split(wide && matmul.wideColumns == 8) {
+  // Segments of f32 read single quads: then those of the second half go to the
+  // other 16 banks, and 4 rows of the first one beside each other.
+  if (matmul.project && tile.columns >= 64) {
+    gap = 16;
+    residue = 4;
+  }
+  half = split ? tile.columns / 2 + gap : 0;
   int64_t length = tile.columns + (split ? gap : 0);
   pitch = length + ((residue - length) % 32 + 32) % 32;
   bytes = matmul.products * tile.rows * pitch * 4;
@@ -178,11 +281,50 @@ Value Sums::offset(Device &code, Value column) const {
   return code.add(place, code.rem(column, code.i32(4)));
 }
 
+Value nvptx::loadSums(Device &code, const Sums &sums, Value row, Value column,
+                      int64_t width, int64_t byte) {
+  Value at =
+      code.add(code.mul(row, code.i32(sums.pitch)), sums.offset(code, column));
+  at = code.add(code.sharedAddress(), code.mul(at, code.i32(4)));
+  auto load = [&](int64_t byte, int64_t width) {
+    return code.loadWide(code.getF32Type(), code.sharedAt(at, Value(), byte),
+                         width);
+  };
+  if (!sums.split || width <= 4)
+    return load(byte, width);
+  return vector::ShuffleOp::create(code, load(byte, 4),
+                                   load(byte + sums.half * 4, 4),
+                                   ArrayRef<int64_t>{0, 1, 2, 3, 4, 5, 6, 7});
+}
+
+void nvptx::overRows(Device &code, Value first, Value count, int64_t step,
+                     int64_t batch, function_ref<void(ArrayRef<Value>)> visit) {
+  Value steps = code.div(code.add(code.max(code.sub(count, first), code.i32(0)),
+                                  code.i32(step - 1)),
+                         code.i32(step));
+  Value whole = code.mul(code.div(steps, code.i32(batch)), code.i32(batch));
+  auto rows = [&](Value low, Value high, int64_t many) {
+    code.loop(code.widen(low), code.widen(high), many, [&](Value index) {
+      SmallVector<Value> rows;
+      for (int64_t i = 0; i < many; ++i) {
+        Value at = code.add(code.narrow(index), code.i32(i));
+        rows.push_back(code.add(first, code.mul(at, code.i32(step))));
+      }
+      visit(rows);
+    });
+  };
+  rows(code.i32(0), whole, batch);
+  if (batch > 1)
+    rows(whole, steps, 1);
+}
+
 void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                      const Place &place, const Sums &sums, bool wide) {
+  if (matmul.project)
+    return projectEpilogue(in, matmul, tile, place, sums, wide);
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
-  int64_t width = wide ? std::min(wideColumns(matmul), tile.columns) : 1;
+  int64_t width = wide ? std::min(matmul.wideColumns, tile.columns) : 1;
   // A thread stays in its columns and goes down the rows.
   int64_t chunks = tile.columns / width;
   int64_t step = std::max<int64_t>(1, tile.threads / chunks);
@@ -193,8 +335,21 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
   const Buffer &out = in[op.getOut()];
   Type outType = out.element();
 
+  // Tiles narrower than the block leave threads without columns only when
+  // rows are fewer than threads; the loop over rows handles that.
+  Value hasColumns =
+      code.less(code.add(place.column, inTile), code.i32(matmul.columns));
+  bool isNormed = static_cast<bool>(op.getSquares());
+  bool isWhole = matmul.columns % tile.columns == 0;
+
   auto atColumns = [&](Value inTile) {
     Value column = code.widen(code.add(place.column, inTile));
+    // Lanes add squares up together, those without columns as well.
+    if (isNormed && !isWhole)
+      column = code.min(column, matmul.columns - width);
+    std::optional<NormedRows> normed;
+    if (isNormed)
+      normed.emplace(in, matmul, place, column, width);
     // Of vectors: the same for all rows.
     SmallVector<Value> operands;
     SmallVector<Value> pointers;
@@ -212,30 +367,19 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                    : Value());
     }
     Value outPointer = code.global(out.pointer);
-    Value base = code.sharedAddress();
     struct Row {
       SmallVector<Value> arguments;
-      Value to;
+      Value index, to;
     };
     auto load = [&](Value row) {
       SmallVector<Value> arguments;
-      Value at = code.add(code.mul(row, code.i32(sums.pitch)),
-                          sums.offset(code, inTile));
-      at = code.add(base, code.mul(at, code.i32(4)));
-      for (int64_t p = 0; p < matmul.products; ++p) {
-        int64_t byte = p * tile.rows * sums.pitch * 4;
-        auto load = [&](int64_t byte, int64_t width) {
-          return code.loadWide(code.getF32Type(),
-                               code.sharedAt(at, Value(), byte), width);
-        };
-        if (!sums.split) {
-          arguments.push_back(load(byte, width));
-          continue;
-        }
-        Value quads[] = {load(byte, 4), load(byte + sums.half * 4, 4)};
-        arguments.push_back(vector::ShuffleOp::create(
-            code, quads[0], quads[1],
-            ArrayRef<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+      for (int64_t p = 0; p < matmul.products; ++p)
+        arguments.push_back(loadSums(code, sums, row, inTile, width,
+                                     p * tile.rows * sums.pitch * 4));
+      if (matmul.normed) {
+        Value factor = factorOf(code, place, row);
+        for (Value &sum : arguments)
+          sum = code.fmul(sum, code.broadcast(factor, width));
       }
       Value packed = code.add(place.row, row);
       for (auto [i, input] : llvm::enumerate(matmul.inputs)) {
@@ -245,7 +389,9 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
         }
         Type type = in[input.operands.front()].element();
         bool isColumn = isa<AffineConstantExpr>(input.map.getResult(1));
-        Value index = code.widen(packed);
+        Value index =
+            streamRow(in, matmul, place, packed,
+                      llvm::is_contained(op.getIndexed(), int64_t(i)));
         if (!isColumn)
           index = code.add(code.mul(index, matmul.columns), column);
         Value from =
@@ -263,12 +409,14 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
       arguments.push_back(op.getOldValue().use_empty()
                               ? Value(code.splat(0, width))
                               : code.loadWide(outType, to, width));
-      return Row{std::move(arguments), to};
+      return Row{std::move(arguments), index, to};
     };
+    // Returns the sum of the squares where it is wanted.
     auto finish = [&](const Row &row) {
       SmallVector<Value> result =
           cloneOnVectors(code, op.getRegion().front(), row.arguments, width);
       code.storeWide(outType, result[0], row.to);
+      return normed ? normed->write(row.index, result[0]) : Value();
     };
     // Rows are loaded some at a time if they come from global memory.
     bool isFar = op.readsOutput() ||
@@ -276,29 +424,50 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                    return input.map.getNumResults() == 2;
                  });
     int64_t batch = !isFar ? 1 : width == 8 ? 2 : 4;
-    Value count =
-        code.div(code.add(code.max(code.sub(place.rows, first), code.i32(0)),
-                          code.i32(step - 1)),
-                 code.i32(step));
-    Value whole = code.mul(code.div(count, code.i32(batch)), code.i32(batch));
-    auto rows = [&](Value low, Value high, int64_t many) {
-      code.loop(code.widen(low), code.widen(high), many, [&](Value index) {
-        SmallVector<Row> loaded;
-        for (int64_t i = 0; i < many; ++i) {
-          Value at = code.add(code.narrow(index), code.i32(i));
-          loaded.push_back(load(code.add(first, code.mul(at, code.i32(step)))));
-        }
-        for (const Row &row : loaded)
-          finish(row);
-      });
+    auto compute = [&](ArrayRef<Value> rows) {
+      SmallVector<Row> loaded;
+      for (Value row : rows)
+        loaded.push_back(load(row));
+      SmallVector<Value> squares;
+      for (const Row &row : loaded)
+        squares.push_back(finish(row));
+      return squares;
     };
-    rows(code.i32(0), whole, batch);
-    if (batch > 1)
-      rows(whole, count, 1);
+    if (!normed) {
+      overRows(code, first, place.rows, step, batch, compute);
+      return;
+    }
+    // Of whole warps, where `isRow` (null: everywhere) holds.
+    auto computeNormed = [&](ArrayRef<Value> rows, Value isRow) {
+      Value valid = isWhole ? Value() : hasColumns;
+      if (isRow)
+        valid =
+            valid ? Value(arith::AndIOp::create(code, valid, isRow)) : isRow;
+      SmallVector<Value> zeros(rows.size(), code.f32(0));
+      SmallVector<Value> squares =
+          valid ? code.choose(valid, zeros, [&] { return compute(rows); })
+                : compute(rows);
+      for (auto [row, sum] : llvm::zip(rows, squares))
+        normed->writeSquares(row, sum, valid);
+    };
+    // A warp has so many rows side by side, and stays together: at last some
+    // lanes may have none.
+    int64_t inWarp = std::max<int64_t>(1, warpSize / chunks);
+    Value inside = code.rem(first, code.i32(inWarp));
+    Value end = code.sub(code.add(place.rows, inside), code.i32(inWarp - 1));
+    overRows(code, first, end, step, batch,
+             [&](ArrayRef<Value> rows) { computeNormed(rows, Value()); });
+    if (inWarp == 1)
+      return;
+    Value done = code.div(code.add(code.max(code.sub(end, first), code.i32(0)),
+                                   code.i32(step - 1)),
+                          code.i32(step));
+    Value row = code.add(first, code.mul(done, code.i32(step)));
+    code.when(code.less(code.sub(row, inside), place.rows),
+              [&] { computeNormed(row, code.less(row, place.rows)); });
   };
-  // Tiles narrower than the block leave threads without columns only when
-  // rows are fewer than threads; the loop over rows handles that.
-  Value hasColumns =
-      code.less(code.add(place.column, inTile), code.i32(matmul.columns));
-  code.when(hasColumns, [&] { atColumns(inTile); });
+  if (isNormed)
+    atColumns(inTile);
+  else
+    code.when(hasColumns, [&] { atColumns(inTile); });
 }

@@ -30,14 +30,14 @@ static int64_t stageFloats(const Matmul &matmul, const FmaTile &tile) {
 
 int64_t FmaTile::sharedBytes(const Matmul &matmul) const {
   return std::max(2 * 4 * stageFloats(matmul, *this),
-                  Sums(matmul, *this, wide).bytes);
+                  Sums(matmul, *this, wide).bytes + epilogueBytes(matmul));
 }
 
 void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
                           const FmaTile &tile) {
   Device &code = in.code;
-  kernel::MatmulOp op = matmul.op;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   int64_t tileColumns = tile.columns * matmul.products;
   int64_t pitchA = tile.rows + pad, pitchW = tileColumns + pad;
   constexpr int64_t chunks = stepDepth / chunkDepth;
@@ -55,24 +55,24 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
     };
     SmallVector<Copy> a, w;
     Value lastRow = code.sub(place.rows, code.i32(1));
-    Value fromA = code.global(in[op.getA()].pointer);
+    Value fromA = code.global(in[matmul.a].pointer);
     Value chunkByte = code.mul(code.widen(chunk), chunkDepth * 4);
     for (int64_t r = 0; r < tile.rows; r += copyStep) {
       Value row = code.min(code.add(copyRow, code.i32(r)), lastRow);
       row = streamRow(in, matmul, place, code.add(place.row, row),
-                      op.getGathers());
+                      matmul.gathers);
       Value byte = code.add(code.mul(row, matmul.depth * 4), chunkByte);
       a.push_back({code.byteAt(fromA, byte), r * 4});
     }
     for (int64_t p = 0; p < matmul.products; ++p) {
-      auto weights = op.getWeights().slice(p * matmul.groups, matmul.groups);
-      Value pointer = pointerOf(in, place, weights);
-      Value stride = in[weights.front()].rowStride(code);
+      Matrix matrix = matrixOf(in, matmul, place, p);
       for (int64_t r = 0; r < tile.columns; r += copyStep) {
-        Value row = code.add(place.column, code.add(copyRow, code.i32(r)));
-        row = code.widen(code.min(row, code.i32(matmul.columns - 1)));
-        Value byte = code.add(code.mul(code.mul(row, stride), 4), chunkByte);
-        w.push_back({code.byteAt(pointer, byte), (p * tile.columns + r) * 4});
+        Value row = code.widen(
+            matrixRow(code, matmul, place, code.add(copyRow, code.i32(r))));
+        Value byte =
+            code.add(code.mul(code.mul(row, matrix.stride), 4), chunkByte);
+        w.push_back(
+            {code.byteAt(matrix.pointer, byte), (p * tile.columns + r) * 4});
       }
     }
     // Tiles may have fewer rows than a pass of the threads: then some copy the
@@ -141,6 +141,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
     SmallVector<Value> zeros(tile.threadRows * tile.threadColumns, code.f32(0));
     int64_t steps = llvm::divideCeil(matmul.depth, stepDepth);
     storeAll(load(a, code.i32(0)), load(w, code.i32(0)), code.i32(0));
+    writeFactors(in, matmul, tile, place, tile.wide);
     auto readVector = [&](Value address, Value stage, int64_t byte,
                           int64_t count) {
       SmallVector<Value> values;

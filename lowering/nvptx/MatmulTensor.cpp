@@ -28,7 +28,7 @@ static constexpr int64_t rowBytes = 128, chunks = stepDepth / chunkDepth;
 
 int64_t TensorTile::sharedBytes(const Matmul &matmul) const {
   return std::max(stages * (rows + tileColumns(matmul)) * rowBytes,
-                  Sums(matmul, *this, wide).bytes);
+                  Sums(matmul, *this, wide).bytes + epilogueBytes(matmul));
 }
 
 namespace {
@@ -102,7 +102,6 @@ private:
 } // namespace
 
 void TensorKernel::findSources() {
-  kernel::MatmulOp op = matmul.op;
   Value thread = code.thread32();
   chunk = code.rem(thread, code.i32(chunks));
   copyRow = code.div(thread, code.i32(chunks));
@@ -114,7 +113,7 @@ void TensorKernel::findSources() {
 
   Source a{{}, 0, tile.rows, matmul.streamed, false};
   a.async = tile.wide && a.type == matmul.stored;
-  Value base = code.global(in[op.getA()].pointer);
+  Value base = code.global(in[matmul.a].pointer);
   int64_t bytes = matmul.bytesOf(a.type);
   Value inRow = code.mul(code.widen(chunk), chunkDepth * bytes);
   Value last = code.sub(place.rows, code.i32(1));
@@ -122,7 +121,7 @@ void TensorKernel::findSources() {
     // Rows behind the last are copies of it, whose sums are not stored.
     Value row = code.min(code.add(copyRow, code.i32(r)), last);
     row =
-        streamRow(in, matmul, place, code.add(place.row, row), op.getGathers());
+        streamRow(in, matmul, place, code.add(place.row, row), matmul.gathers);
     a.from.push_back(code.byteAt(
         base, code.add(code.mul(row, matmul.depth * bytes), inRow)));
   }
@@ -136,14 +135,13 @@ void TensorKernel::findSources() {
              tile.columns,
              matmul.stored,
              tile.wide};
-    auto weights = op.getWeights().slice(p * matmul.groups, matmul.groups);
-    Value base = pointerOf(in, place, weights);
-    Value stride = in[weights.front()].rowStride(code);
+    Matrix matrix = matrixOf(in, matmul, place, p);
     for (int64_t r = 0; r < tile.columns; r += rowStep) {
-      Value row = code.add(place.column, code.add(copyRow, code.i32(r)));
-      row = code.widen(code.min(row, code.i32(matmul.columns - 1)));
-      w.from.push_back(code.byteAt(
-          base, code.add(code.mul(code.mul(row, stride), bytes), inRow)));
+      Value row = code.widen(
+          matrixRow(code, matmul, place, code.add(copyRow, code.i32(r))));
+      Value index = code.mul(row, matrix.stride);
+      w.from.push_back(
+          code.byteAt(matrix.pointer, code.add(code.mul(index, bytes), inRow)));
     }
     sources.push_back(std::move(w));
   }
@@ -349,6 +347,7 @@ SmallVector<Value> TensorKernel::loopDynamic(SmallVector<Value> sums) {
     code.commitCopies();
   }
   store(load(carried, 0, leftAt(zero, 0)), {});
+  writeFactors(in, matmul, tile, place, tile.wide);
   llvm::append_range(carried, sums);
   carried =
       code.loop(code.i64(0), code.i64(steps), 1, carried,
@@ -416,6 +415,7 @@ SmallVector<Value> TensorKernel::loopUnrolled(SmallVector<Value> sums) {
     code.commitCopies();
   }
   store(load(carried, 0, extentOf(0)), {});
+  writeFactors(in, matmul, tile, place, tile.wide);
   llvm::append_range(carried, sums);
   if (passes)
     carried = code.loop(code.i64(0), code.i64(passes), 1, carried,
@@ -460,6 +460,7 @@ void nvptx::multiplyByTensorCores(Kernel::Inside &in, const Matmul &matmul,
                                   const TensorTile &tile) {
   Device &code = in.code;
   Place place = findPlace(in, matmul, tile);
+  place.factors = tile.sharedBytes(matmul);
   code.when(code.less(code.i32(0), place.rows),
             [&] { TensorKernel(in, matmul, tile, place).run(); });
 }

@@ -30,11 +30,13 @@ static constexpr const char *kernelsName = "device.kernels";
 namespace {
 struct ConvertKernelToNvptx
     : impl::ConvertKernelToNvptxBase<ConvertKernelToNvptx> {
+  using Base::Base;
+
   void runOnOperation() override {
     mlir::ModuleOp module = getOperation();
     auto builder = mlir::OpBuilder::atBlockEnd(module.getBody());
     auto device = mlir::ModuleOp::create(builder, module.getLoc(), deviceName);
-    nvptx::Generator generator(module, device);
+    nvptx::Generator generator(module, device, sharedBytes);
     if (failed(generator.run()))
       return signalPassFailure();
     llvm::SmallVector<llvm::StringRef> names(generator.kernels.begin(),
@@ -48,8 +50,9 @@ struct ConvertKernelToNvptx
 };
 } // namespace
 
-void buildNvptxPipeline(mlir::OpPassManager &passes) {
-  passes.addPass(createConvertKernelToNvptx());
+void buildNvptxPipeline(mlir::OpPassManager &passes,
+                        const NvptxTarget &target) {
+  passes.addPass(createConvertKernelToNvptx({target.sharedBytes}));
   auto lower = [](mlir::OpPassManager &module) {
     mlir::OpPassManager &functions = module.nest<mlir::LLVM::LLVMFuncOp>();
     functions.addPass(mlir::createCanonicalizerPass());

@@ -23,19 +23,22 @@ namespace nestc {
 
 /// A GPU that code is made for.
 struct NvptxTarget {
-  unsigned sm = 80;     ///< compute capability: 80, 90, 120
-  std::string name;     ///< "sm_80"
-  std::string features; ///< of LLVM: "+ptx80"
+  unsigned sm = 80;        ///< compute capability: 80, 90, 120
+  std::string name;        ///< "sm_80", "sm_90a"
+  std::string features;    ///< of LLVM: "+ptx80"
+  int64_t sharedBytes = 0; ///< of shared memory that a block may have
 
   /// The target of a name such as "sm_80"; an error lists the legal ones.
   static llvm::Expected<NvptxTarget> get(llvm::StringRef name);
+  static std::vector<std::string> names();
 };
 
 /// Adds the passes from a module of kernel.def and entry functions to the LLVM
 /// dialect: host code with entry points nest_entry_NAME, and in it a module
 /// `device` of kernels, whose names are its attribute `device.kernels` in the
-/// order in which nest_call::launch counts them.
-void buildNvptxPipeline(mlir::OpPassManager &passes);
+/// order in which nest_call::launch counts them. A kernel whose blocks need
+/// more shared memory than those of the target have is an error.
+void buildNvptxPipeline(mlir::OpPassManager &passes, const NvptxTarget &target);
 
 /// Takes the device module out of what the pipeline made.
 mlir::OwningOpRef<mlir::ModuleOp> takeDeviceModule(mlir::ModuleOp module);

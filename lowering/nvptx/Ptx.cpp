@@ -13,7 +13,6 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/LLVMContext.h"
@@ -31,24 +30,6 @@ using namespace llvm;
 
 static Error fault(const Twine &message) {
   return createStringError(inconvertibleErrorCode(), message);
-}
-
-Expected<nestc::NvptxTarget> nestc::NvptxTarget::get(StringRef name) {
-  // The lowest PTX version that has all that the generator uses.
-  static constexpr struct {
-    unsigned sm;
-    const char *features;
-  } known[] = {{80, "+ptx80"}, {90, "+ptx80"}, {120, "+ptx87"}};
-  StringRef number = name;
-  unsigned sm;
-  if (number.consume_front("sm_") && !number.getAsInteger(10, sm))
-    for (const auto &row : known)
-      if (row.sm == sm)
-        return NvptxTarget{sm, name.str(), row.features};
-  SmallVector<std::string> legal;
-  for (const auto &row : known)
-    legal.push_back("sm_" + std::to_string(row.sm));
-  return fault("unknown GPU '" + name + "'; known are " + join(legal, ", "));
 }
 
 static Expected<std::unique_ptr<TargetMachine>>

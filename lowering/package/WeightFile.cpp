@@ -103,8 +103,10 @@ rt::Status addWeight(rt::SafetensorsWriter &writer,
   NEST_RT_ASSIGN([[maybe_unused]] size_t index,
                  writer.add(weight.name, weight.type, weight.shape,
                             [&weight, tensor, place](const auto &sink) {
-                              return produceWeight(weight, *tensor, place,
-                                                   sink);
+                              rt::Status status =
+                                  produceWeight(weight, *tensor, place, sink);
+                              rt::releaseMapped(tensor->data, tensor->bytes);
+                              return status;
                             }));
   return rt::Status::success();
 }

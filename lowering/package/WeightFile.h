@@ -30,8 +30,9 @@ struct PackagedWeight {
 };
 
 /// Declares `weight`, which must outlive the writing, as a tensor of `writer`:
-/// its box of the stored tensor, converted to its type, in pieces. A stored
-/// tensor of another type or shape than the weight was made for is an error.
+/// its box of the stored tensor, converted to its type, in pieces. What was
+/// read does not stay in memory. A stored tensor of another type or shape than
+/// the weight was made for is an error.
 rt::Status addWeight(rt::SafetensorsWriter &writer,
                      const rt::Checkpoint &checkpoint,
                      const PackagedWeight &weight);

@@ -163,6 +163,14 @@ Expected<MappedFile> MappedFile::open(const std::string &path) {
   return result;
 }
 
+void nestc::rt::releaseMapped(const void *data, uint64_t bytes) {
+  auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  uintptr_t first = reinterpret_cast<uintptr_t>(data) / page * page;
+  uintptr_t last = reinterpret_cast<uintptr_t>(data) + bytes;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a page begins there
+  (void)::madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
+}
+
 Expected<std::string> nestc::rt::readFile(const std::string &path,
                                           uint64_t maxBytes) {
   Descriptor file(-1);

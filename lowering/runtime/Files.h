@@ -47,6 +47,10 @@ private:
   std::string name;
 };
 
+/// Says that a part of a mapped file is not needed soon: it need not stay in
+/// memory, and is read again where it is.
+void releaseMapped(const void *data, uint64_t bytes);
+
 /// Reads a small file at once; an error above `maxBytes`.
 Expected<std::string> readFile(const std::string &path,
                                uint64_t maxBytes = uint64_t(1) << 28);

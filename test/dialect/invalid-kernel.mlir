@@ -380,9 +380,9 @@ func.func @k17_3(%q: tensor<4x3x8xf32>, %K: tensor<3x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
-// K26: what is rounded to.
-func.func @k26(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
-  // expected-error @below {{[K26] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
+// K25: what is rounded to.
+func.func @k25(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K25] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
   %0 = kernel.attention ins(%x, %k, %k, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>) rounds scale 1.0 <causal> outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
@@ -615,9 +615,9 @@ func.func @k24_7(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>, %f: tensor<3xi32>
 
 // -----
 
-// K25: a workspace is for buffers.
-func.func @k25(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
-  // expected-error @below {{[K25] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
+// K26: a workspace is for buffers.
+func.func @k26(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf32>, %t: tensor<1xi32>) {
+  // expected-error @below {{[K26] has the workspace 'tensor<2x16x8xf32>' and the tickets 'tensor<1xi32>'; legal are memrefs, f32 [parts, rows, columns] and i32 [n], static}}
   %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by []
       workspace(%s, %t : tensor<2x16x8xf32>, tensor<1xi32>) outs(%x : tensor<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
@@ -628,9 +628,9 @@ func.func @k25(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %s: tensor<2x16x8xf3
 
 // -----
 
-// K25: it is of three dimensions.
-func.func @k25_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
-  // expected-error @below {{[K25] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
+// K26: it is of three dimensions.
+func.func @k26_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf32>, %t: memref<1xi32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<16x8xf32>' and the tickets 'memref<1xi32>'; legal are}}
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
       workspace(%s, %t : memref<16x8xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
@@ -641,13 +641,247 @@ func.func @k25_1(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<16x8xf3
 
 // -----
 
-// K25: tickets are i32.
-func.func @k25_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
-  // expected-error @below {{[K25] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
+// K26: tickets are i32.
+func.func @k26_2(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x8xf32>, %t: memref<1xf32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<2x16x8xf32>' and the tickets 'memref<1xf32>'; legal are}}
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xbf16>) by []
       workspace(%s, %t : memref<2x16x8xf32>, memref<1xf32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
   }
+  return
+}
+
+// -----
+
+// K26: of attention too.
+func.func @k26_3(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %s: memref<2x16x12xf32>, %t: memref<?xi32>) {
+  // expected-error @below {{[K26] has the workspace 'memref<2x16x12xf32>' and the tickets 'memref<?xi32>'; legal are}}
+  kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
+      workspace(%s, %t : memref<2x16x12xf32>, memref<?xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
+  return
+}
+
+// -----
+
+// K27: vectors have no rows.
+func.func @k27(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K27] reads operand 0 by indices; legal are, in ascending order, maps of (m, n) -> (m, n) and (m, 0)}}
+  %0 = kernel.matmul ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) epilogue(%b : tensor<8xf32>) by [affine_map<(m, n) -> (n)>]
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] indexed [0] outs(%q : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %bias: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K30: a weight for each output.
+func.func @k30(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K30] has 2 weights for 1 outputs and heads of 4 columns; legal is one weight for each output and group, and a head of at least one column}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K30: of the columns of a.
+func.func @k30_1(%a: tensor<?x?x8xf32>, %w: tensor<8x4xbf16>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K30] a weight of segment 0 is 'tensor<8x4xbf16>'; legal is [N, 8], of one N for all groups, static, in one of f32, bf16 and f16 for all weights}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x4xbf16>) head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K30: whole heads are turned.
+func.func @k30_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x2xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K30] segment 0 has 8 columns; legal are whole heads of 3}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x2xf32>) of [0] head_dim 3 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K30: a stream has the segment's columns.
+func.func @k30_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %q: tensor<?x?x4xf32>) {
+  // expected-error @below {{[K30] segment 0 is written to 'tensor<?x?x4xf32>'; legal is a stream of 8 columns with the rows of a, or a cache}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 outs(%q : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+// K31: lists are of segments.
+func.func @k31(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K31] lists segments, ascending, that have a bias, a norm (with an epsilon) or a rope (with a table), and has one vector for each of them and group}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<8xf32>) of [1] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K31: a bias has the segment's columns.
+func.func @k31_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<4xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K31] a bias of segment 0 is 'tensor<4xf32>'; legal is f32, of the segment's columns}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) bias(%b : tensor<4xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K31: a norm has a head's.
+func.func @k31_2(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K31] a norm of segment 0 is 'tensor<8xf32>'; legal is f32, of the 4 columns of a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) norm(%b : tensor<8xf32>) of [0] epsilon 1.0e-6 head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K31: a table is no wider than a head.
+func.func @k31_3(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %t: tensor<?x?x6xf32>, %q: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K31] turns heads of 4 by 'tensor<?x?x6xf32>'; the table has the rows of a, and is even and no wider than a head}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) rope(%t : tensor<?x?x6xf32>) of [0] head_dim 4 outs(%q : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K32: caches hold the heads of a segment.
+func.func @k32(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %k: tensor<?x3x32x4xbf16>) {
+  // expected-error @below {{[K32] segment 0 is appended to 'tensor<?x3x32x4xbf16>'; legal is a cache [B, 2, capacity, 4] of f32, bf16 or f16, for rows [B, T]}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>) outs(%k : tensor<?x3x32x4xbf16>) -> tensor<?x3x32x4xbf16>
+  return
+}
+
+// -----
+
+// K32: and take packed rows by order and counts.
+func.func @k32_1(%a: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %l: tensor<?xi32>, %f: tensor<3xi32>, %i: tensor<?x?xi32>, %k: tensor<?x2x32x4xbf16>) {
+  // expected-error @below {{[K32] has lengths if and only if it appends to a cache, order and counts if the rows are packed too, and indices for these or to gather}}
+  %0 = kernel.project ins(%a : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) head_dim 4 lengths(%l : tensor<?xi32>)
+      rows(%f, %i : tensor<?x?xi32> : tensor<3xi32>) sets [0, 2] outs(%k : tensor<?x2x32x4xbf16>) -> tensor<?x2x32x4xbf16>
+  return
+}
+
+// -----
+
+// K28: scaled and squares come together.
+func.func @k28(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
+  %0:2 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>
+  return
+}
+
+// -----
+
+// K28: gains are for scaled.
+func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes only one of scaled and squares, or has gains for neither}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g : tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K28: the output is exact.
+func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xbf16>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K28: of one product.
+func.func @k28_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32, %a2: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K28: scaled is f32 or bf16.
+func.func @k28_4(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x64xf16>) {
+  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xf16>' and squares 'tensor<?x?x2xf32>' beside 'tensor<?x?x64xf32>'}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%h : tensor<?x?x64xf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K28: a column of squares for 32.
+func.func @k28_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K28] writes scaled 'tensor<?x?x64xbf16>' and squares 'tensor<?x?x1xf32>' beside 'tensor<?x?x64xf32>'; legal is its shape in f32 or bf16, and f32 with a column for every 32 of it}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%h : tensor<?x?x1xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x1xf32>
+  return
+}
+
+// -----
+
+// K28: gains are columns of the output.
+func.func @k28_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K28] has 2 gains; legal are none, one and one for each group}}
+  %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>, tensor<?x?x64xbf16>, tensor<?x?x2xf32>
+  return
+}
+
+// -----
+
+// K29: squares of the rows of a.
+func.func @k29(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %h: tensor<?x?x1xf32>) {
+  // expected-error @below {{[K29] takes the squares 'tensor<?x?x1xf32>' of 'tensor<?x?x64xf32>'; legal is f32 of its rows with a column for every 32 of it}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%h : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K29: an epsilon is not negative.
+func.func @k29_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] has the epsilon -1.000000e+00 : f32; legal is a number of 0 or more}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) normed(%q : tensor<?x?x2xf32>) epsilon -1.0 weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K29: it is for squares.
+func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
+  // expected-error @below {{[K29] has only one of squares and an epsilon}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) attributes {epsilon = 1.0 : f32} {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
   return
 }

@@ -17,7 +17,7 @@
 // CHECK-LABEL: func.func @dense(
 func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %s: tensor<?x?x1xf32>,
                  %t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x32xi32>, %l: tensor<?x1x8xf32>,
-                 %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>, %nk: tensor<?x2x32x4xbf16>) {
+                 %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>, %nk: tensor<?x2x32x4xbf16>, %hn: tensor<4xf32>) {
   // CHECK: kernel.embed ins(%{{.*}}, %{{.*}} : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.000000e+00 outs(%{{.*}} : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   %0 = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.0 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
@@ -36,6 +36,19 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   ^bb0(%acc: f32, %old: f32):
     kernel.yield %acc : f32
   } -> tensor<?x?x8xf16>
+  // The halves of an RMS norm.
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] gains(%{{.*}} : tensor<8xf32>) outs(%{{.*}} : tensor<?x?x8xf32>) scaled(%{{.*}} : tensor<?x?x8xbf16>) squares(%{{.*}} : tensor<?x?x1xf32>) {
+  // CHECK: } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  %half:3 = kernel.matmul ins(%0 : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by [] gains(%b : tensor<8xf32>)
+      outs(%x : tensor<?x?x8xf32>) scaled(%na : tensor<?x?x8xbf16>) squares(%s : tensor<?x?x1xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>, tensor<?x?x8xbf16>, tensor<?x?x1xf32>
+  // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xbf16>) normed(%{{.*}} : tensor<?x?x1xf32>) epsilon 1.000000e+00 weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {
+  %other = kernel.matmul ins(%half#1 : tensor<?x?x8xbf16>) normed(%half#2 : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<8x8xbf16>) by [] outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
   // Two products, and three operands of the epilogue.
   // CHECK: kernel.matmul {{.*}} weights(%{{.*}}, %{{.*}} : tensor<8x8xbf16>, tensor<8x8xbf16>) epilogue(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<8xf32>, tensor<?x?x1xf32>) by [#{{.*}}, #{{.*}}, #{{.*}}] outs
   %2 = kernel.matmul ins(%1 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>)
@@ -65,6 +78,14 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   %6 = kernel.cache_append ins(%5, %n : tensor<?x?x8xf32>, tensor<?xi32>) outs(%k : tensor<?x2x32x4xf32>) -> tensor<?x2x32x4xf32>
   // CHECK: kernel.cache_append ins(%{{.*}}, %{{.*}} : tensor<?x?xi32>, tensor<?xi32>) outs(%{{.*}} : tensor<?x32xi32>) -> tensor<?x32xi32>
   %7 = kernel.cache_append ins(%ids, %n : tensor<?x?xi32>, tensor<?xi32>) outs(%p : tensor<?x32xi32>) -> tensor<?x32xi32>
+  // CHECK: kernel.project ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}}, %{{.*}} : tensor<8x8xbf16>, tensor<8x8xbf16>) bias(%{{.*}} : tensor<8xf32>) of [1]
+  // CHECK-SAME: norm(%{{.*}} : tensor<4xf32>) of [0] epsilon 9.99999997E-7 rope(%{{.*}} : tensor<?x?x4xf32>) of [0, 1] head_dim 4 lengths(%{{.*}} : tensor<?xi32>)
+  // CHECK-SAME: outs(%{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>) -> tensor<?x?x8xf32>, tensor<?x2x32x4xf32>
+  %project:2 = kernel.project ins(%3 : tensor<?x?x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) bias(%b : tensor<8xf32>) of [1]
+      norm(%hn : tensor<4xf32>) of [0] epsilon 1.0e-6 rope(%4 : tensor<?x?x4xf32>) of [0, 1] head_dim 4 lengths(%n : tensor<?xi32>)
+      outs(%x, %k : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>) -> tensor<?x?x8xf32>, tensor<?x2x32x4xf32>
+  // CHECK: kernel.project ins(%{{.*}} : tensor<?x?x8xbf16>) normed(%{{.*}} : tensor<?x?x1xf32>) epsilon 1.000000e+00 weights(%{{.*}} : tensor<8x8xbf16>) head_dim 4 outs
+  %ofnorm = kernel.project ins(%half#1 : tensor<?x?x8xbf16>) normed(%half#2 : tensor<?x?x1xf32>) epsilon 1.0 weights(%w : tensor<8x8xbf16>) head_dim 4 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}) positions(%{{.*}} : tensor<?x32xi32>) scale 5.000000e-01 <causal, window = 8> outs
   %8 = kernel.attention ins(%5, %6, %6, %n : tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>)
       positions(%7 : tensor<?x32xi32>) scale 0.5 <causal, window = 8> outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
@@ -115,11 +136,27 @@ func.func @packed(%x: memref<?x?x8xf32>, %w: memref<8x8xf32, strided<[16, 1]>>, 
     %y = arith.addf %acc, %bias : f32
     kernel.yield %y : f32
   }
+  // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}) epilogue(%{{.*}} : memref<?x?x8xf32>) by [#{{.*}}] rows(%{{.*}}, %{{.*}} : {{.*}}) sets [0, 2] indexed [0] outs
+  kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) epilogue(%x : memref<?x?x8xf32>) by [#mn]
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 2] indexed [0] outs(%x : memref<?x?x8xf32>) {
+  ^bb0(%acc: f32, %more: f32, %old: f32):
+    %y = arith.addf %acc, %more : f32
+    kernel.yield %y : f32
+  }
   // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}) by [] rows(%{{.*}} : memref<3xi32>) sets [1, 2] outs
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) by [] rows(%f : memref<3xi32>) sets [1, 2] outs(%x : memref<?x?x8xf32>) {
   ^bb0(%acc: f32, %old: f32):
     kernel.yield %acc : f32
   }
+  // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}}, %{{.*}} : {{.*}}) head_dim 4 rows(%{{.*}}, %{{.*}} : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers outs(%{{.*}} : memref<?x?x8xf32>) {groups = 2 : i64}
+  kernel.project ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xf32, strided<[16, 1]>>, memref<8x8xf32, strided<[16, 1]>>) head_dim 4
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers outs(%x : memref<?x?x8xf32>) {groups = 2 : i64}
+  // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}}) rope(%{{.*}}) of [0] head_dim 4 rows(%{{.*}}, %{{.*}} : {{.*}}) sets [0, 1] table_gathers outs
+  kernel.project ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) rope(%t : memref<?x?x4xf32>) of [0] head_dim 4
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 1] table_gathers outs(%x : memref<?x?x8xf32>)
+  // CHECK: kernel.project ins(%{{.*}}) weights(%{{.*}} : {{.*}}) head_dim 4 lengths(%{{.*}} : memref<?xi32>) rows(%{{.*}}, %{{.*}} : memref<?x?xi32> : memref<3xi32>) sets [0, 1] order(%{{.*}}, %{{.*}} : memref<?x?xi32>, memref<?xi32>) outs(%{{.*}} : memref<?x2x32x4xf32>)
+  kernel.project ins(%x : memref<?x?x8xf32>) weights(%w : memref<8x8xf32, strided<[16, 1]>>) head_dim 4 lengths(%n : memref<?xi32>)
+      rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 1] order(%o, %c : memref<?x?xi32>, memref<?xi32>) outs(%k : memref<?x2x32x4xf32>)
   // CHECK: kernel.rowwise ins(%{{.*}}, %{{.*}}, %{{.*}} : memref<?x?x8xf32>, memref<8xf32>, memref<8xf32> by [#{{.*}}, #{{.*}}]) group 8 rows(%{{.*}}, %{{.*}} : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers outs(%{{.*}} : memref<?x?x8xf32>) attributes {groups = 2 : i64} {
   kernel.rowwise ins(%x, %b, %b : memref<?x?x8xf32>, memref<8xf32>, memref<8xf32> by [#rc, #sg]) group 8 rows(%f, %i : memref<?x?xi32> : memref<3xi32>) sets [0, 2] gathers
       outs(%x : memref<?x?x8xf32>) attributes {groups = 2 : i64} {
@@ -165,12 +202,15 @@ func.func @launch(%t: memref<?x1x4xf32>, %x: memref<?x1x8xf32>) {
 }
 
 // CHECK-LABEL: func.func @workspace
-func.func @workspace(%x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
+func.func @workspace(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memref<?xi32>, %x: memref<?x?x8xf32>, %w: memref<8x8xbf16>, %s: memref<2x16x16xf32>, %t: memref<1xi32>) {
   // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}, %{{.*}}) by [] workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) outs(%{{.*}} : memref<?x?x8xf32>) {
   kernel.matmul ins(%x : memref<?x?x8xf32>) weights(%w, %w : memref<8x8xbf16>, memref<8x8xbf16>) by []
       workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) outs(%x : memref<?x?x8xf32>) {
   ^bb0(%a: f32, %b: f32, %old: f32):
     kernel.yield %a : f32
   }
+  // CHECK: kernel.attention ins({{.*}}) rounds workspace(%{{.*}}, %{{.*}} : memref<2x16x16xf32>, memref<1xi32>) scale
+  kernel.attention ins(%q, %k, %k, %n : memref<?x1x8xf32>, memref<?x2x32x4xbf16>, memref<?x2x32x4xbf16>, memref<?xi32>)
+      rounds workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
   return
 }

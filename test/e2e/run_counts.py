@@ -31,23 +31,22 @@ MODELS = pathlib.Path(__file__).parents[1] / "models"
 # layer of mot as many as its dense twin's; a routed layer of mod 2 more than a dense
 # one. To be made smaller, never larger.
 LAUNCHES = {
-    "matlm": {"prefill": (13, 5), "decode": (13, 4)},
-    "mod-dense": {"prefill": (13, 5), "decode": (13, 4)},
-    "mod": {"prefill": (32, 8), "decode": (32, 7)},
-    "mot-dense": {"prefill": (15, 5), "decode": (15, 4)},
-    "mot": {"prefill": (15, 9), "decode": (15, 8)},
+    "matlm": {"prefill": (5, 6), "decode": (5, 4)},
+    "mod-dense": {"prefill": (5, 6), "decode": (5, 4)},
+    "mod": {"prefill": (13, 8), "decode": (13, 7)},
+    "mot-dense": {"prefill": (5, 6), "decode": (5, 4)},
+    "mot": {"prefill": (5, 10), "decode": (5, 8)},
 }
 LAYERS = {"matlm": 6, "mod-dense": 4, "mod": 3, "mot-dense": 4, "mot": 4}
 
 # Of a layer of `mod` that takes an eighth of the rows: bytes stored and loaded, over
 # those of a dense layer, by class of kernels. Weights are loaded in full, tables of
-# rows besides; four row-wise kernels, two of them on the gate, stand against two.
+# rows besides, and products whose rows come from all of them load the factors of norms.
 ROWS = {
-    "matmul": (0.125, 0.16),
+    "matmul": (0.125, 0.17),
+    "project": (0.125, 0.15),
     "attention": (0.125, 0.125),
-    "rope": (0.125, 0.15),
-    "cache_append": (0.125, 0.2),
-    "rowwise": (0.251, 0.22),
+    "rowwise": (0.125, 0.125),
 }
 # What three towers load of which one has rows, over one tower.
 MIXED = 1.05

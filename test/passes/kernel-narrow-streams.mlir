@@ -26,6 +26,27 @@ func.func @narrow(%n: index, %x: tensor<?x2x8xf32>, %w: tensor<4x8xbf16>,
   return %1, %2 : tensor<?x2x4xf32>, tensor<?x2x4xf32>
 }
 
+// What a projection reads, and a stream that it makes.
+// CHECK-LABEL: func.func @projections
+// CHECK: %[[NORM:.*]] = kernel.rowwise {{.*}} outs({{.*}} : tensor<?x2x8xbf16>)
+// CHECK: %[[P:.*]]:2 = kernel.project ins(%[[NORM]] : tensor<?x2x8xbf16>) {{.*}} outs(%{{.*}}, %{{.*}} : tensor<?x2x8xbf16>, tensor<?x2x8xf32>)
+// CHECK: kernel.matmul ins(%[[P]]#0 : tensor<?x2x8xbf16>)
+func.func @projections(%n: index, %x: tensor<?x2x8xf32>, %w: tensor<8x8xbf16>, %y: tensor<?x2x8xf32>) -> (tensor<?x2x8xf32>, tensor<?x2x8xf32>) {
+  %0 = tensor.empty(%n) : tensor<?x2x8xf32>
+  %1 = kernel.rowwise ins(%x : tensor<?x2x8xf32> by [#row]) group 8 outs(%0 : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  %2 = tensor.empty(%n) : tensor<?x2x8xf32>
+  %3 = tensor.empty(%n) : tensor<?x2x8xf32>
+  %4:2 = kernel.project ins(%1 : tensor<?x2x8xf32>) weights(%w, %w : tensor<8x8xbf16>, tensor<8x8xbf16>) head_dim 4 outs(%2, %3 : tensor<?x2x8xf32>, tensor<?x2x8xf32>) -> tensor<?x2x8xf32>, tensor<?x2x8xf32>
+  %5 = kernel.matmul ins(%4#0 : tensor<?x2x8xf32>) weights(%w : tensor<8x8xbf16>) by [] outs(%y : tensor<?x2x8xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  } -> tensor<?x2x8xf32>
+  return %5, %4#1 : tensor<?x2x8xf32>, tensor<?x2x8xf32>
+}
+
 // A stream that is returned, one of f32 products, and one that is read by
 // others as well.
 // CHECK-LABEL: func.func @no_change

@@ -71,6 +71,39 @@ func.func @sets(%x: memref<?x?x1024xbf16>, %w: memref<1024x1024xbf16>, %f: memre
 
 // -----
 
+// Attention of few rows over long caches: parts of all heads together.
+// CHECK-LABEL: func.func @attention
+// CHECK: %[[ROOM:.*]] = memref.alloc() : memref<216x16x72xf32>
+// CHECK: %[[TICKETS:.*]] = memref.alloc() {kernel.tickets} : memref<216xi32>
+// CHECK: kernel.attention {{.*}} workspace(%[[ROOM]], %[[TICKETS]] : memref<216x16x72xf32>, memref<216xi32>) scale
+func.func @attention(%q: memref<?x?x512xf32>, %k: memref<?x2x512x64xbf16>, %n: memref<?xi32>) {
+  kernel.attention ins(%q, %k, %k, %n : memref<?x?x512xf32>, memref<?x2x512x64xbf16>, memref<?x2x512x64xbf16>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q : memref<?x?x512xf32>)
+  return
+}
+
+// Short caches, many rows, f32, heads that are no multiple of 8, many heads.
+// CHECK-LABEL: func.func @no_change_attention
+// CHECK-NOT: workspace
+// CHECK: return
+func.func @no_change_attention(%q: memref<?x?x512xf32>, %short: memref<?x2x511x64xbf16>, %n: memref<?xi32>,
+                               %q1: memref<?x9x512xf32>, %k1: memref<?x2x512x64xbf16>, %k2: memref<?x2x512x64xf32>,
+                               %q3: memref<?x?x120xf32>, %k3: memref<?x2x512x60xbf16>, %q4: memref<?x?x6976xf32>, %k4: memref<?x109x512x64xbf16>) {
+  kernel.attention ins(%q, %short, %short, %n : memref<?x?x512xf32>, memref<?x2x511x64xbf16>, memref<?x2x511x64xbf16>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q : memref<?x?x512xf32>)
+  kernel.attention ins(%q1, %k1, %k1, %n : memref<?x9x512xf32>, memref<?x2x512x64xbf16>, memref<?x2x512x64xbf16>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q1 : memref<?x9x512xf32>)
+  kernel.attention ins(%q, %k2, %k2, %n : memref<?x?x512xf32>, memref<?x2x512x64xf32>, memref<?x2x512x64xf32>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q : memref<?x?x512xf32>)
+  kernel.attention ins(%q3, %k3, %k3, %n : memref<?x?x120xf32>, memref<?x2x512x60xbf16>, memref<?x2x512x60xbf16>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q3 : memref<?x?x120xf32>)
+  kernel.attention ins(%q4, %k4, %k4, %n : memref<?x?x6976xf32>, memref<?x109x512x64xbf16>, memref<?x109x512x64xbf16>, memref<?xi32>)
+      scale 1.0 <causal> outs(%q4 : memref<?x?x6976xf32>)
+  return
+}
+
+// -----
+
 // Nothing changes: many rows, f32, tiles for the whole device, a depth that is
 // too short, columns that are not loaded by 16 bytes.
 // CHECK-LABEL: func.func @no_change
@@ -103,4 +136,19 @@ func.func @no_change(%x: memref<2x9x1024xbf16>, %w: memref<1024x1024xbf16>, %y: 
     kernel.yield %a : f32
   }
   return
+}
+
+// -----
+
+// Nor does a kernel that is outlined, which takes what its launches give it.
+// CHECK-LABEL: kernel.def @no_change
+// CHECK-NOT: workspace
+// CHECK-NOT: memref.alloc
+// PLAN-LABEL: kernel.def @no_change
+// PLAN-NOT: workspace
+kernel.def @no_change(%x: memref<?x?x4096xbf16>, %w: memref<4096x4096xbf16>, %y: memref<?x?x4096xf32>) {
+  kernel.matmul ins(%x : memref<?x?x4096xbf16>) weights(%w : memref<4096x4096xbf16>) by [] outs(%y : memref<?x?x4096xf32>) {
+  ^bb0(%a: f32, %old: f32):
+    kernel.yield %a : f32
+  }
 }

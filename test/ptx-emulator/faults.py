@@ -99,7 +99,6 @@ LEGAL = {
 # Places left out: wrong, but by no fault that can be seen.
 SILENT = {
     ("barriers", "volatile_flags", 0): "all accesses to the flag are volatile: no race, but it may be lost",
-    ("proxies", "stored_before", 0): "fences of proxies are asked for in shared memory alone",
     ("transactions", "own_cluster", 3): "bytes that come after the last arrival count for the next phase",
     ("transactions", "own_cluster", 4): "bytes that come after the last arrival count for the next phase",
     ("phases", "invalidated", 7): "one thread may be late, and it is not the one that is waited for",

@@ -38,7 +38,8 @@ static const CommandSpec kSpec = {
       "what to keep: layers.all.ffn=1/4,skip=3, "
       "a name of nest.json, or a .json file",
       /*repeated=*/true},
-     {"--target", "TARGET", "cpu (default), or a GPU: sm_80, sm_90, sm_120"},
+     {"--target", "TARGET",
+      "cpu (default), or a GPU: sm_80, sm_90a, sm_120, ..."},
      {"--cpu", "LEVEL", "native (default), x86-64-v3 or x86-64-v4"},
      {"--dtype", "TYPE", "f32, bf16 or f16: what matrices are multiplied in"},
      {"--exact-attention", "",
@@ -113,15 +114,10 @@ int Compilation::readOptions() {
     llvm::Expected<NvptxTarget> found = NvptxTarget::get(targetName);
     if (!found) {
       llvm::consumeError(found.takeError());
-      llvm::StringRef number = targetName;
-      bool known = number.consume_front("sm_");
-      number.consume_back("a");
-      known &= !number.empty() && llvm::all_of(number, llvm::isDigit);
-      return reporter.fail(known ? ExitInput : ExitUsage,
-                           {"--target",
-                            known ? targetName + " is not supported yet"
-                                  : "unknown target '" + targetName + "'",
-                            "legal are cpu, sm_80, sm_90, sm_120"});
+      return reporter.fail(
+          ExitUsage,
+          {"--target", "unknown target '" + targetName + "'",
+           "legal are cpu, " + llvm::join(NvptxTarget::names(), ", ")});
     }
     gpu = *found;
   }
@@ -268,7 +264,8 @@ int Compilation::lowerAndPackage() {
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
         KernelPipelineOptions options;
-        options.narrowStreams = options.split = gpu.has_value();
+        options.fuseProjections = options.foldNorms = options.narrowStreams =
+            options.split = gpu.has_value();
         options.roundAttention =
             gpu.has_value() && !arguments.has("--exact-attention");
         buildKernelPipeline(manager, options);
@@ -298,7 +295,7 @@ int Compilation::lowerAndPackage() {
     }
   if (int code = model.run([&](OpPassManager &manager) {
         if (gpu)
-          buildNvptxPipeline(manager);
+          buildNvptxPipeline(manager, *gpu);
         else
           buildCpuPipeline(manager, target->vectorBits);
       }))

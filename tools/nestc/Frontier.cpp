@@ -49,7 +49,7 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
 
   auto widthAt = [&](size_t layer, Part part) {
     const auto &[size, levels] = *layers[layer];
-    auto above = std::find_if(
+    const auto *above = std::find_if(
         levels.begin(), levels.end(),
         [&, whole = size](int64_t level) { return part < Part{level, whole}; });
     return above == levels.begin() ? levels.front() : *std::prev(above);

@@ -40,12 +40,16 @@ static CUresult load(CUctx_st &context, CUmodule *handle, const void *image) {
   const unsigned sm = (*parsed)->sm;
   rt::GpuTarget target;
   target.capability = static_cast<int>(sm);
-  target.exact = (*parsed)->archSpecific;
+  target.exact = (*parsed)->suffix == 'a';
+  target.family = (*parsed)->suffix == 'f';
   if (context.settings.sm &&
       !target.runsOn(static_cast<int>(context.settings.sm)))
     return fail(CUDA_ERROR_NO_BINARY_FOR_GPU,
                 "the PTX has the target sm_" + std::to_string(sm) +
-                    (target.exact ? "a" : "") + ", the device is sm_" +
+                    (target.exact    ? "a"
+                     : target.family ? "f"
+                                     : "") +
+                    ", the device is sm_" +
                     std::to_string(context.settings.sm));
   auto loaded = ptx::load(context.device, std::move(*parsed));
   if (!loaded)

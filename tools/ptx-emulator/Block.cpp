@@ -61,6 +61,9 @@ void Block::start(uint64_t blockIndex) {
   bulkWrites.clear();
   timeOuts = 0;
   fenced.clear();
+  fencedGlobal.clear();
+  globalStores.clear();
+  rounds = roundOfState = state = asked = 0;
   warpGroups.clear();
   for (auto &warp : warps) {
     unsigned rest = threads - warp->id * laneCount;
@@ -97,12 +100,19 @@ Block::State Block::run(uint64_t &budget) {
     if (faulted)
       return State::Fault;
     budget -= ran;
-    polling = ran && !warp.polls() ? 0 : polling + 1;
+    bool waits = !ran || warp.polls();
+    asked |= uint32_t(waits) << w;
+    polling = waits ? polling + 1 : 0;
     if (ran) {
       idle = 0;
-      // Nobody here has anything to do but to wait for another block.
-      if (polling > count)
+      if (polling <= count)
+        continue;
+      // Nobody here has anything to do but to wait for another block, or for a
+      // wait that is limited.
+      if (!cameBack())
         break;
+      if (!endWaits())
+        return State::Stuck;
       continue;
     }
     if (++idle < count + 1)
@@ -113,14 +123,7 @@ Block::State Block::run(uint64_t &budget) {
       over &= each->done();
     if (over)
       return State::Done;
-    // Waits with a limit of time end before anybody is stuck, and begin again
-    // as a rule: when that has happened often enough, it is a deadlock.
-    bool ended = false;
-    if (timeOuts < mostTimeOuts)
-      for (auto &each : warps)
-        ended |= each->timeOut();
-    if (ended) {
-      ++timeOuts;
+    if (endWaits()) {
       idle = 0;
       continue;
     }
@@ -130,6 +133,57 @@ Block::State Block::run(uint64_t &budget) {
     idle = 0;
   }
   return State::Running;
+}
+
+/// Waits with a limit of time end before anybody is stuck, and begin again as a
+/// rule: when that has happened often enough, it is a deadlock. False if none
+/// ended.
+bool Block::endWaits() {
+  bool ended = false;
+  if (timeOuts < mostTimeOuts)
+    for (auto &each : warps)
+      ended |= each->timeOut();
+  timeOuts += ended;
+  return ended;
+}
+
+/// All warps poll. Whether the block is again as it was, with every warp having
+/// looked in between: then nothing will ever change by itself.
+bool Block::cameBack() {
+  ++rounds;
+  uint64_t since = rounds - roundOfState;
+  auto isPower = [](uint64_t n) { return !(n & (n - 1)); };
+  bool keeps = isPower(rounds);
+  if (rounds < 32 || !(keeps || since <= 8 || isPower(since)))
+    return false;
+  uint64_t hash = changes, live = 0;
+  auto add = [&](uint64_t value) {
+    hash = (hash ^ hash >> 31 ^ value) * 0x94d049bb133111eb + 1;
+  };
+  for (auto &each : warps) {
+    add(each->stateHash());
+    live |= uint64_t(!each->done()) << each->id;
+  }
+  for (const auto &[offset, mbarrier] : mbarriers)
+    for (uint64_t part : {uint64_t(offset), uint64_t(mbarrier.pending),
+                          uint64_t(mbarrier.bytes), mbarrier.phase})
+      add(part);
+  bool same = roundOfState && hash == state && (live & ~asked) == 0;
+  if (keeps || same) {
+    roundOfState = rounds;
+    state = hash;
+    asked = 0;
+  }
+  return same;
+}
+
+void Block::explain() {
+  for (auto &each : warps)
+    if (each->explainPolling())
+      return;
+  for (auto &each : warps)
+    if (!each->done() && each->explain())
+      return;
 }
 
 void Block::setFault(const Op &op, const Warp &warp, unsigned lane,

@@ -216,8 +216,9 @@ unsigned Decoder::registerBytes(const Operand &operand, Type type) const {
   if (operand.kind == Operand::Kind::Register)
     return storageBytes(frame->function->registers[operand.index].type);
   if (operand.kind == Operand::Kind::Special)
-    return operand.special >= Special::Clock64 &&
-                   operand.special <= Special::GlobalTimer
+    return operand.special == Special::Unknown64 ||
+                   (operand.special >= Special::Clock64 &&
+                    operand.special <= Special::GlobalTimer)
                ? 8
                : 4;
   return storageBytes(type);
@@ -295,8 +296,7 @@ Slot Decoder::constant(uint64_t bits, unsigned bytes) {
 
 Slot Decoder::special(const Operand &operand, Type type) {
   bool isPredicate = operand.special == Special::IsExplicitCluster;
-  bool isWide = operand.special == Special::Clock64 ||
-                operand.special == Special::GlobalTimer;
+  bool isWide = operand.special == Special::Unknown64;
   unsigned bytes = isPredicate ? 0 : isWide ? 8 : 4;
   if (operand.special >= Special::Clock) {
     error("'" + std::string(operand.name) + "' is read by mov alone");

@@ -223,6 +223,7 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
     GlobalRaces globalRaces(program.granule);
     uint64_t started = 0;
     size_t next = 0;
+    uint64_t stuck = 0; // turns of such blocks since memory was changed
     while (!result.fault && (started < count || !active.empty())) {
       // At most as many as a large device holds at once.
       if (started < count && next == active.size() && active.size() < 2048) {
@@ -243,8 +244,18 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
       Block &block = *active[next].first;
       uint64_t &steps = active[next].second;
       uint64_t most = std::min(turn, limit - steps), left = most;
+      uint64_t before = block.changes;
       Block::State state = block.run(left);
       steps += most - left;
+      stuck = state != Block::State::Stuck ? 0
+              : before != block.changes    ? 1
+                                           : stuck + 1;
+      // Each of those that have begun looked again, and no other may begin.
+      bool full = started == count || active.size() == 2048;
+      if (full && stuck > active.size()) {
+        block.explain();
+        state = Block::State::Fault;
+      }
       if (state == Block::State::Fault) {
         result.fault = block.fault;
       } else if (state == Block::State::Done) {
@@ -282,6 +293,10 @@ rt::Expected<LaunchResult> nestc::ptx::launch(Device &device,
         Block::State state = Block::State::Running;
         for (uint64_t left = limit; left && state == Block::State::Running;)
           state = block.run(left);
+        if (state == Block::State::Stuck) {
+          block.explain();
+          state = Block::State::Fault;
+        }
         if (state == Block::State::Running)
           overrun = true;
         if (state != Block::State::Fault)

@@ -125,6 +125,7 @@ struct Group {
   /// What volatile loads and atomics have shown it since it last jumped back,
   /// and in the turn of the loop before; 0: nothing.
   uint64_t seen = 0, seenBefore = 0;
+  uint32_t watches = 0; ///< the operation that showed it something last
   /// When it was found to poll: turn after turn it sees the same. 0: it is not.
   uint64_t polls = 0;
 };
@@ -210,6 +211,10 @@ public:
   bool timeOut();
   /// Why a warp that cannot run is stuck. False when it can run.
   bool explain();
+  /// The same of one that polls, when nobody will change what it looks at.
+  bool explainPolling();
+  /// Of all that decides what the warp does next, but memory that others see.
+  uint64_t stateHash() const;
 
   Block &block;
   const Program &program;
@@ -302,10 +307,14 @@ public:
 
   void start(uint64_t index);
 
-  enum class State : uint8_t { Running, Done, Fault };
+  /// Stuck: all warps wait or poll, and do so for ever unless another block
+  /// changes what they look at.
+  enum class State : uint8_t { Running, Done, Fault, Stuck };
   /// Executes up to `budget` operations of warps, and takes them off it. What
   /// is left of it when the state is Running: all warps poll.
   State run(uint64_t &budget);
+  /// Records the fault of a block that is stuck.
+  void explain();
 
   /// Arrives at barrier `id` with the lanes of a group. `count` 0: all threads.
   /// Done: the barrier completed or the lanes only arrive; Blocked: they wait.
@@ -335,12 +344,23 @@ public:
   std::map<uint32_t, Mbarrier> mbarriers; ///< by offset in shared memory
   /// Times that waits have ended unfulfilled since a phase was completed.
   unsigned timeOuts = 0;
+  uint64_t changes = 0; ///< of memory that others see
   /// What wgmma has under way, of four warps each; made when first needed
   /// (WarpGroup.cpp).
   std::vector<std::shared_ptr<WarpGroup>> warpGroups;
   /// What fences have shown to the asynchronous proxy: stores that wgmma and
   /// bulk copies may read.
   Knowledge fenced;
+  /// The same of global memory, and who stored there, by words of four bytes:
+  /// of those of several threads in one word the last. Kept where the program
+  /// has bulk copies.
+  Knowledge fencedGlobal;
+  struct GlobalStore {
+    uint64_t record = 0; ///< Races::recordOf
+    uint32_t line = 0;
+    uint8_t bytes = 0; ///< bits: which of the four
+  };
+  std::unordered_map<uint64_t, GlobalStore> globalStores;
   /// What those who released at an address knew, by generic address.
   std::unordered_map<uint64_t, Knowledge> flags;
   Fault fault;
@@ -349,9 +369,15 @@ public:
 private:
   void complete(unsigned id);
   void recheck();
+  bool endWaits();
+  bool cameBack();
 
   uint64_t random = 0;
   unsigned nextWarp = 0;
+  /// How often all warps polled; what the state was at a power of two of that,
+  /// and the warps that have looked again since.
+  uint64_t rounds = 0, roundOfState = 0, state = 0;
+  uint32_t asked = 0;
 };
 
 } // namespace ptx

@@ -394,12 +394,59 @@ void nestc::ptx::failRace(Warp &warp, const Op &op, const Race &race) {
   warp.fail(op, race.lane, text);
 }
 
+/// Keeps in mind who stores to global memory.
+static void noteGlobalStore(Warp &warp, const Op &op, uint32_t lanes,
+                            Space space, const uint64_t *address,
+                            unsigned bytes) {
+  Block &block = warp.block;
+  forLanes(lanes, [&](unsigned lane) {
+    Space where = space == Space::Generic ? windowOf(address[lane]) : space;
+    if (where != Space::Global)
+      return;
+    uint64_t record = block.races.recordOf(warp.id, lane);
+    for (uint64_t at = address[lane], end = at + bytes; at < end;) {
+      uint64_t next = std::min(end, (at | 3) + 1);
+      uint8_t stored = ((1u << (next - at)) - 1) << (at & 3);
+      Block::GlobalStore &store = block.globalStores[at / 4];
+      bool same = store.record == record && store.line == op.line;
+      store = {record, op.line,
+               static_cast<uint8_t>(stored | (same ? store.bytes : 0))};
+      at = next;
+    }
+  });
+}
+
+bool nestc::ptx::checkFencedGlobal(Warp &warp, const Op &op, unsigned lane,
+                                   uint64_t address, uint32_t bytes) {
+  Block &block = warp.block;
+  uint64_t end = address + bytes;
+  for (uint64_t at = address; at < end && !block.globalStores.empty();) {
+    uint64_t next = std::min(end, (at | 3) + 1);
+    uint8_t touched = ((1u << (next - at)) - 1) << (at & 3);
+    auto found = block.globalStores.find(at / 4);
+    if (found != block.globalStores.end() && found->second.bytes & touched &&
+        !block.races.isFenced(block.fencedGlobal, found->second.record)) {
+      warp.fail(op, lane,
+                "global memory at " + hex(at) + " was stored in line " +
+                    std::to_string(found->second.line) +
+                    " with no fence.proxy.async before the asynchronous proxy "
+                    "touches it");
+      return false;
+    }
+    at = next;
+  }
+  return true;
+}
+
 bool nestc::ptx::checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes,
                                   Space space, const uint64_t *address,
                                   unsigned bytes, Touch touch,
                                   const Pointers &p,
                                   const StoredValues &values) {
   Block &block = warp.block;
+  if (block.program.copiesGlobal && op.opClass != OpClass::AsyncCopy &&
+      (touch == Touch::Write || touch == Touch::Atomic))
+    noteGlobalStore(warp, op, lanes & ~p.sharedLanes, space, address, bytes);
   GlobalRaces *races = block.globalRaces;
   if (!races)
     return true;

@@ -62,6 +62,11 @@ bool checkGlobalRaces(Warp &warp, const Op &op, uint32_t lanes, Space space,
                       const Pointers &pointers,
                       const StoredValues &values = {});
 
+/// A fault if a byte of global memory was stored through the generic proxy by
+/// the block, and not fenced before a bulk copy touches it.
+bool checkFencedGlobal(Warp &warp, const Op &op, unsigned lane,
+                       uint64_t address, uint32_t bytes);
+
 /// Any byte that is not Defined. `bytes` is a power of two up to 32.
 bool anyUndefined(uint32_t lanes, unsigned bytes, const Pointers &pointers);
 

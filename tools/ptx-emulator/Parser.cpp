@@ -131,6 +131,8 @@ private:
         return &it->second;
     return nullptr;
   }
+  /// A register whose value nobody knows; Count when it is none.
+  Special unknownRegister(std::string_view name) const;
   /// A register by name, declared alone or in a range `%r<10>`.
   int findRegister(std::string_view name) const;
 
@@ -194,6 +196,49 @@ static constexpr SpecialName specials[] = {
     {"%globaltimer_hi", Special::GlobalTimerHi},
 };
 
+namespace {
+/// Registers that depend on the driver or the machine: programs may read them,
+/// and what they hold is undefined.
+struct UnknownName {
+  std::string_view name;
+  unsigned count; ///< NAME0, NAME1, ...; 0 for NAME alone
+  Special special;
+  unsigned version, sm; ///< that have it
+};
+} // namespace
+
+static constexpr UnknownName unknowns[] = {
+    {"%envreg", 32, Special::Unknown32, 30, 20},
+    {"%pm", 8, Special::Unknown32, 30, 20},
+    {"%reserved_smem_offset_", 2, Special::Unknown32, 76, 80},
+    {"%reserved_smem_offset_begin", 0, Special::Unknown32, 76, 80},
+    {"%reserved_smem_offset_end", 0, Special::Unknown32, 76, 80},
+    {"%reserved_smem_offset_cap", 0, Special::Unknown32, 76, 80},
+    {"%aggr_smem_size", 0, Special::Unknown32, 81, 90},
+    {"%current_graph_exec", 0, Special::Unknown64, 80, 50},
+};
+
+Special Parser::unknownRegister(std::string_view text) const {
+  for (const UnknownName &entry : unknowns) {
+    if (text.substr(0, entry.name.size()) != entry.name ||
+        module.version < entry.version || module.sm < entry.sm)
+      continue;
+    std::string_view rest = text.substr(entry.name.size());
+    // %pm0_64 is %pm0 with 64 bits.
+    bool wide =
+        entry.name == "%pm" && rest.size() == 4 && rest.substr(1) == "_64";
+    if (wide)
+      rest = rest.substr(0, 1);
+    Special special = wide ? Special::Unknown64 : entry.special;
+    if (!entry.count && rest.empty())
+      return special;
+    for (unsigned i = 0; i < entry.count; ++i)
+      if (rest == std::to_string(i))
+        return special;
+  }
+  return Special::Count;
+}
+
 Status Parser::run() {
   NEST_RT_TRY(header());
   while (token.kind != Token::Kind::End)
@@ -233,12 +278,13 @@ Status Parser::header() {
         sm = std::min(sm * 10 + (digits[0] - '0'), 10000u);
         digits.remove_prefix(1);
       }
-      if (!(digits.empty() || digits == "a" || digits == "f") || sm < 20 ||
-          sm > 200)
+      bool legal = digits.empty() || (digits == "a" && sm >= 90) ||
+                   (digits == "f" && sm >= 100);
+      if (!legal || sm < 20 || sm > 200)
         return error(token.line, "target '" + std::string(token.text) + "'",
                      "a target such as sm_80 or sm_90a");
       module.sm = sm;
-      module.archSpecific = !digits.empty();
+      module.suffix = digits.empty() ? 0 : digits[0];
     } else if (token.text != "debug" && token.text != "texmode_independent" &&
                token.text != "texmode_unified" &&
                token.text != "map_f64_to_f32") {
@@ -254,17 +300,23 @@ Status Parser::header() {
     return unexpected("a target such as sm_80");
   // The version that brought each target (PTX ISA, table of .target).
   static constexpr unsigned since[][2] = {
-      {50, 40},  {52, 41},  {53, 42},  {60, 50},  {61, 50},  {62, 50}, {70, 60},
-      {72, 61},  {75, 63},  {80, 70},  {86, 71},  {87, 74},  {89, 78}, {90, 78},
-      {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
-  for (auto [sm, version] : since)
+      {50, 40},  {52, 41},  {53, 42}, {60, 50},  {61, 50},  {62, 50},
+      {70, 60},  {72, 61},  {75, 63}, {80, 70},  {86, 71},  {87, 74},
+      {88, 90},  {89, 78},  {90, 78}, {100, 86}, {101, 86}, {103, 88},
+      {110, 90}, {120, 87}, {121, 88}};
+  for (auto [sm, plain] : since) {
+    // Targets with a letter came later: sm_90a, and sm_100f and its kin.
+    unsigned letter = module.suffix == 'f' ? 88 : module.suffix ? 80 : 0;
+    unsigned version = std::max(plain, letter);
     if (sm == module.sm && module.version < version)
       return error(targetLine,
-                   "sm_" + std::to_string(sm) + " is not in PTX " +
-                       std::to_string(module.version / 10) + "." +
-                       std::to_string(module.version % 10),
+                   "sm_" + std::to_string(sm) +
+                       (module.suffix ? std::string(1, module.suffix) : "") +
+                       " is not in PTX " + std::to_string(module.version / 10) +
+                       "." + std::to_string(module.version % 10),
                    "it came with " + std::to_string(version / 10) + "." +
                        std::to_string(version % 10));
+  }
   if (dotted("address_size")) {
     advance();
     if (token.kind != Token::Kind::Int || token.bits != 64)
@@ -1125,6 +1177,12 @@ Status Parser::name(Function &f, Operand &op) {
     op.kind = Operand::Kind::Special;
     op.special = entry.special;
     op.name = full;
+    return Status::success();
+  }
+  if (Special unknown = unknownRegister(text); unknown != Special::Count) {
+    op.kind = Operand::Kind::Special;
+    op.special = unknown;
+    op.name = text;
     return Status::success();
   }
   if (text[0] == '%')

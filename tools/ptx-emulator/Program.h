@@ -180,6 +180,8 @@ struct Program {
   unsigned granule = 4; ///< the same to any memory
   /// Blocks may speak to each other: atomics with a result, acquire, volatile.
   bool communicates = false;
+  /// It has bulk copies from or to global memory.
+  bool copiesGlobal = false;
   /// It orders relaxed accesses by fences.
   bool hasFences = false;
 };

@@ -117,6 +117,8 @@ public:
   /// `fenced` did not know, and not of an asynchronous copy.
   bool unfenced(const Knowledge &fenced, uint32_t address, unsigned size,
                 Race &race) const;
+  /// The same of a store at a clock of recordOf().
+  bool isFenced(const Knowledge &fenced, uint64_t rec) const;
   /// Set in the tag of a store that an asynchronous copy makes.
   static constexpr uint32_t copyTag = 1u << 31;
 

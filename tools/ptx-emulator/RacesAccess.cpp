@@ -706,3 +706,11 @@ bool Races::unfenced(const Knowledge &fenced, uint32_t address, unsigned size,
   }
   return false;
 }
+
+bool Races::isFenced(const Knowledge &fenced, uint64_t rec) const {
+  if (rec >> 32 != epoch)
+    return true;
+  uint32_t low = static_cast<uint32_t>(rec);
+  return fenced.epoch == epoch &&
+         fenced.of(low >> 5 & 31, low & 31) >= low >> 10;
+}

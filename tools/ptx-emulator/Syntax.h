@@ -71,6 +71,8 @@ enum class Special : uint8_t {
   ClusterCtaRank,
   ClusterNCtaRank,
   IsExplicitCluster,
+  Unknown32, ///< undefined, as no other text says what it holds
+  Unknown64,
   Clock,
   ClockHi,
   Clock64,
@@ -179,10 +181,10 @@ struct Module {
   Module &operator=(const Module &) = delete;
 
   std::string text;
-  std::string name;          ///< of the file, for messages
-  unsigned version = 0;      ///< 10 * major + minor
-  unsigned sm = 0;           ///< 80
-  bool archSpecific = false; ///< sm_90a
+  std::string name;     ///< of the file, for messages
+  unsigned version = 0; ///< 10 * major + minor
+  unsigned sm = 0;      ///< 80
+  char suffix = 0;      ///< 'a' of sm_90a, 'f' of sm_100f
   unsigned addressSize = 64;
   std::deque<Variable> globals;
   std::deque<Function> functions;

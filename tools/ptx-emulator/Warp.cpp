@@ -59,6 +59,9 @@ void Warp::start(uint32_t lanes) {
 void Warp::fillSpecials() {
   const LaunchConfig &config = block.config;
   for (const Program::SpecialPlace &place : program.specials) {
+    if (place.special == Special::Unknown32 ||
+        place.special == Special::Unknown64)
+      continue;
     undef[place.slot.index] = 0;
     uint64_t values[laneCount];
     for (unsigned lane = 0; lane < laneCount; ++lane) {
@@ -206,6 +209,7 @@ void Warp::merge() {
 }
 
 void Warp::observe(uint64_t address, const void *data, unsigned bytes) {
+  groups[current].watches = groups[current].pc;
   uint64_t &seen = groups[current].seen;
   seen = (seen ^ address) * 0x9e3779b97f4a7c15;
   for (unsigned at = 0; at < bytes; at += 8) {
@@ -217,6 +221,7 @@ void Warp::observe(uint64_t address, const void *data, unsigned bytes) {
 }
 
 void Warp::changed() {
+  ++block.changes;
   groups[current].seen = groups[current].seenBefore = 0;
   for (unsigned i = 0; i < groupCount; ++i)
     groups[i].polls = 0;
@@ -491,6 +496,43 @@ bool Warp::explain() {
     }
   }
   return false;
+}
+
+bool Warp::explainPolling() {
+  for (unsigned i = 0; i < groupCount; ++i) {
+    const Group &group = groups[i];
+    if (group.state != Group::State::Ready || !group.polls)
+      continue;
+    const Op &op = program.ops[group.watches];
+    unsigned lane = __builtin_ctz(group.lanes);
+    fail(op, lane,
+         "deadlock: a loop looks with " + program.opcodes[op.opcode] +
+             " for what no thread will do" + missingAt(op, lane));
+    return true;
+  }
+  return false;
+}
+
+uint64_t Warp::stateHash() const {
+  uint64_t hash = copyNumber;
+  auto add = [&](const void *data, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 8) {
+      uint64_t value = 0;
+      std::memcpy(&value, static_cast<const uint8_t *>(data) + at,
+                  std::min<size_t>(bytes - at, 8));
+      hash = (hash ^ hash >> 29 ^ value) * 0xbf58476d1ce4e5b9 + 1;
+    }
+  };
+  for (unsigned i = 0; i < groupCount; ++i) {
+    uint64_t where[] = {groups[i].pc, groups[i].lanes,
+                        static_cast<uint64_t>(groups[i].state)};
+    add(where, sizeof where);
+  }
+  add(openGroup, sizeof openGroup);
+  add(openBulkGroup, sizeof openBulkGroup);
+  add(file, program.fileBytes);
+  add(local.data(), local.size());
+  return hash;
 }
 
 /// Undefined sources: the operation says what becomes of them, or the result is

@@ -1,5 +1,6 @@
-/* Stands before libnest-ptx, which it is linked to: writes down what the runtime
- * copies to the host, and where the calls of a forward begin, in NEST_TEST_COPIES. */
+/* Stands before libnest-ptx, which it is linked to: writes down what the
+ * runtime copies to the host, and where the calls of a forward begin, in
+ * NEST_TEST_COPIES. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

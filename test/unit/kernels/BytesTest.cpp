@@ -65,6 +65,7 @@ struct Case {
   double mostRead = 1.05, mostWritten = 1.05;
   uint64_t conflicts = 0;
 
+  // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for it.
   friend void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
   Case &allow(double ofRead, double ofWritten, uint64_t ofConflicts = 0) {
     mostRead = ofRead;
@@ -240,8 +241,7 @@ vector<Case> cases() {
       matmul({"tensor128", 128, 256, 512, 128, 128, 1, "f32", "gather"}),
       matmul({"tensor64", 128, 128, 512, 64, 64}),
       matmul({"tensor16", 16, 256, 512, 16, 128}),
-      // Rows come from the GPU's cache, once for each tile of 8 columns; so
-      // narrow a tile writes half a sector of bf16.
+      // Rows come from the GPU's cache, for each tile of columns.
       matmul({"decode", 16, 64, 2048, 16, 64}).allow(2.4, 1),
       matmul({"decode", 1, 64, 2048, 1, 64}).allow(1.24, 1),
       matmul({"decode", 16, 64, 2048, 16, 128, 2, "bf16"}).allow(1.78, 2, 64),

@@ -57,6 +57,7 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
     return;
   }
   bool isGpu = level.compare(0, 3, "sm_") == 0;
+  auto gpuTarget = NvptxTarget::get(isGpu ? level : "sm_80");
   auto target = CpuTarget::get(isGpu ? "native" : level);
   if (!target) {
     error = llvm::toString(target.takeError());
@@ -65,7 +66,7 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
   double start = now();
   mlir::PassManager passes(&context);
   if (isGpu)
-    buildNvptxPipeline(passes);
+    buildNvptxPipeline(passes, *gpuTarget);
   else
     buildCpuPipeline(passes, target->vectorBits);
   if (failed(passes.run(*module))) {
@@ -74,7 +75,6 @@ Compiled::Compiled(const std::string &text, const std::string &level) {
   }
   if (isGpu) {
     auto device = takeDeviceModule(*module);
-    auto gpuTarget = NvptxTarget::get(level);
     auto text = emitPtx(*device, *gpuTarget);
     if (!text) {
       error = llvm::toString(text.takeError()) + messages;
@@ -203,8 +203,14 @@ std::vector<std::string> test::levels() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
     result.push_back("x86-64-v4");
   if (!result.empty())
-    result.push_back("sm_80");
+    for (const char *gpu : {"sm_80", "sm_90", "sm_120"})
+      result.emplace_back(gpu);
   return result;
+}
+
+std::string test::gpuLevel() {
+  const char *given = std::getenv("NEST_TEST_GPU");
+  return given ? given : "sm_80";
 }
 
 float test::roundTo(float value, const std::string &type) {

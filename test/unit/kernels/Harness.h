@@ -58,8 +58,11 @@ private:
 std::string oneKernel(const std::vector<std::string> &arguments,
                       const std::string &body);
 
-/// The levels this host can run, the widest last, and GPUs in the emulator.
+/// The levels this host can run, the widest last, and GPUs in the emulator, of
+/// which ctest takes sm_80 and a part of the others (CMakeLists.txt).
 std::vector<std::string> levels();
+/// The GPU of tests that take one: NEST_TEST_GPU, or sm_80.
+std::string gpuLevel();
 
 /// Deterministic values in [-1, 1).
 class Random {

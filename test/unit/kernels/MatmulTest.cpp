@@ -30,7 +30,10 @@ struct Problem {
   bool residual = false;
   int64_t sets = 0; ///< 0: no row sets
   bool perSet = false, gathers = false, scatters = false;
-  int64_t splits = 0; ///< that the workspace has room for; 0: no workspace
+  int64_t splits = 0;   ///< that the workspace has room for; 0: no workspace
+  bool normed = false;  ///< a is of a norm
+  string scaled = "";   ///< not empty: writes this type for a norm
+  bool indexed = false; ///< the scale of a row
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -38,7 +41,9 @@ struct Problem {
            (residual ? " residual" : "") +
            (sets ? " sets " + to_string(sets) : "") +
            (perSet ? " groups" : "") + (gathers ? " gathers" : "") +
-           (scatters ? " scatters" : "") +
+           (scatters ? " scatters" : "") + (indexed ? " indexed" : "") +
+           (normed ? " normed" : "") +
+           (scaled.empty() ? "" : " scaled " + scaled) +
            (splits ? " splits " + to_string(splits) : "");
   }
   /// Whole tiles of 128, and a ticket for each, in each of 16 sets.
@@ -58,8 +63,11 @@ protected:
       return "memref<?x?x" + to_string(columns) + "x" + type + ">";
     };
     vector<string> types;
-    string text =
-        "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") weights(";
+    string text = "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") ";
+    if (p.normed)
+      text += "normed(" + add(types, {stream(slicesOf(p.k), "f32")}) +
+              ") epsilon " + to_string(epsilon) + " ";
+    text += "weights(";
     string w =
         "memref<" + to_string(p.n) + "x" + to_string(p.k) + "x" + p.weights +
         (p.stride ? ", strided<[" + to_string(p.stride) + ", 1]>>" : ">");
@@ -70,7 +78,7 @@ protected:
     text += add(types, biases) + ") by [affine_map<" +
             (p.perSet ? "(m, n, s) -> (s, n)" : "(m, n) -> (n)") +
             ">, affine_map<(m, n) -> (m, 0)>] ";
-    bool indexed = p.gathers || p.scatters;
+    bool indexed = p.gathers || p.scatters || p.indexed;
     if (p.sets) {
       string offsets = offsetsOf(p.sets);
       size_t first = types.size();
@@ -80,7 +88,8 @@ protected:
       text += "rows(%a" + to_string(first) +
               (indexed ? ", %a" + to_string(first + 1) + " : " + table2 : "") +
               " : " + offsets + ") sets [0, " + to_string(p.sets) + "] " +
-              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "");
+              (p.gathers ? "gathers " : "") + (p.scatters ? "scatters " : "") +
+              (p.indexed ? "indexed [1] " : "");
     }
     if (p.splits)
       text += "workspace(" +
@@ -88,7 +97,17 @@ protected:
                               to_string(p.workspaceColumns()) + "xf32>",
                           "memref<" + to_string(p.tickets()) + "xi32>"}) +
               ") ";
-    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") attributes {" +
+    bool isScaled = !p.scaled.empty();
+    if (isScaled)
+      text += "gains(" +
+              add(types, vector<string>(groups,
+                                        "memref<" + to_string(p.n) + "xf32>")) +
+              ") ";
+    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") ";
+    if (isScaled)
+      text += "scaled(" + add(types, {stream(p.n, p.scaled)}) + ") squares(" +
+              add(types, {stream(slicesOf(p.n), "f32")}) + ") ";
+    text += string("attributes {") +
             (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
             (p.perSet && !p.tile.empty() ? ", " : "") +
             (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
@@ -124,7 +143,7 @@ protected:
           types[0] + "\nkernel.launch @k(" + names + ") : " + all +
           "\nreturn\n}\n";
     }
-    auto code = std::make_unique<Compiled>(module, "sm_80");
+    auto code = std::make_unique<Compiled>(module, gpuLevel());
     EXPECT_EQ(code->error, "");
     return code;
   }
@@ -156,7 +175,18 @@ protected:
     for (int64_t i = 0; i < groups; ++i)
       biases.push_back(random.many(p.n));
     vector<float> scale = random.many(m);
+    vector<vector<float>> gains;
+    if (!p.scaled.empty())
+      for (int64_t i = 0; i < groups; ++i)
+        gains.push_back(random.many(p.n));
+    vector<float> normed = random.many(p.normed ? m * slicesOf(p.k) : 0, 9);
+    for (float &sum : normed)
+      sum = std::fabs(sum);
+    Stored scaled(random.many(gains.empty() ? 0 : m * p.n), p.scaled);
+    vector<float> squares(gains.empty() ? 0 : m * slicesOf(p.n), 3);
     vector<double> expected(y.values.begin(), y.values.end());
+    vector<double> expectedScaled(scaled.values.begin(), scaled.values.end());
+    vector<double> expectedSquares(squares.begin(), squares.end());
     int64_t rows = p.sets ? family.offsets[p.sets] : m;
     for (int64_t packed = 0, set = 0; packed < rows; ++packed) {
       while (p.sets && packed >= family.offsets[set + 1])
@@ -165,6 +195,13 @@ protected:
       int64_t row = p.sets ? family.indices[packed] : packed;
       const float *from = &x.values[(p.gathers ? row : packed) * p.k];
       double *to = &expected[(p.scatters ? row : packed) * p.n];
+      double factor = 1;
+      if (p.normed) {
+        double sum = 0;
+        for (int64_t i = 0; i < slicesOf(p.k); ++i)
+          sum += normed[(p.gathers ? row : packed) * slicesOf(p.k) + i];
+        factor = 1 / std::sqrt(sum / double(p.k) + epsilon);
+      }
       for (int64_t j = 0; j < p.n; ++j) {
         double sums[2] = {0, 0};
         for (int64_t i = 0; i < p.products; ++i) {
@@ -172,9 +209,16 @@ protected:
           for (int64_t l = 0; l < p.k; ++l)
             sums[i] += double(roundTo(from[l], p.weights)) * w[l];
         }
+        for (double &sum : sums)
+          sum *= factor;
         double sum = p.products > 1 ? sums[0] * sums[1] : 2 * sums[0];
-        double value = (sum + biases[g][j]) * scale[packed];
+        double value = (sum + biases[g][j]) * scale[p.indexed ? row : packed];
         to[j] = p.residual ? to[j] + value : -value;
+        if (gains.empty())
+          continue;
+        expectedScaled[packed * p.n + j] = to[j] * gains[g][j];
+        double &slice = expectedSquares[packed * slicesOf(p.n) + j / 32];
+        slice = to[j] * to[j] + (j % 32 ? slice : 0);
       }
     }
     vector<void *> buffers;
@@ -182,6 +226,8 @@ protected:
     std::copy(x.bytes.begin(), x.bytes.end(), arena.begin() + shift);
     if (!shift)
       buffers.push_back(x.data());
+    if (p.normed)
+      buffers.push_back(normed.data());
     for (Stored &weight : weights)
       buffers.push_back(weight.data());
     for (vector<float> &bias : biases)
@@ -189,7 +235,7 @@ protected:
     buffers.push_back(scale.data());
     if (p.sets)
       buffers.push_back(family.offsets.data());
-    if (p.gathers || p.scatters)
+    if (p.gathers || p.scatters || p.indexed)
       buffers.push_back(family.indices.data());
     // The workspace holds nothing that counts.
     vector<float> workspace(p.splits * 16 * p.workspaceColumns(), NAN);
@@ -198,7 +244,13 @@ protected:
       buffers.push_back(workspace.data());
       buffers.push_back(tickets.data());
     }
+    for (vector<float> &gain : gains)
+      buffers.push_back(gain.data());
     buffers.push_back(y.data());
+    if (!gains.empty()) {
+      buffers.push_back(scaled.data());
+      buffers.push_back(squares.data());
+    }
     // In reverse order, or in two random ones.
     code.run(buffers, batch, tokens, seed < 0 ? static_cast<int>(m % 3) : seed,
              shift ? arena.data() : nullptr);
@@ -206,8 +258,15 @@ protected:
               static_cast<int64_t>(tickets.size()));
     // The last rounding, to the output's type.
     double rounding = p.out == "bf16" ? 1.0 / 256 : p.out == "f16" ? 5e-4 : 0;
-    EXPECT_LT(worst(widen(y.bytes, p.out), expected),
-              rounding + 4e-6 * std::sqrt(p.k));
+    double bound = 4e-6 * std::sqrt(p.k);
+    EXPECT_LT(worst(widen(y.bytes, p.out), expected), rounding + bound);
+    if (gains.empty())
+      return y.bytes;
+    EXPECT_LT(worst(widen(scaled.bytes, p.scaled), expectedScaled),
+              (p.scaled == "bf16" ? 1.0 / 256 : 0) + bound);
+    // An error e of each of 32 values makes 2 e of their sum, relative to it,
+    // and where all are small that times the root of 32, relative to 1.
+    EXPECT_LT(worst(squares, expectedSquares), 2 * std::sqrt(32) * bound);
     return y.bytes;
   }
 
@@ -220,7 +279,10 @@ protected:
       run(*code, p, m % 3 == 0 ? 3 : 1, m % 3 == 0 ? m / 3 : m);
   }
 
+  static int64_t slicesOf(int64_t columns) { return (columns + 31) / 32; }
+
 private:
+  static constexpr double epsilon = 0.25;
   static string add(vector<string> &types, const vector<string> &more) {
     string names, list;
     for (const string &type : more) {
@@ -344,6 +406,13 @@ TEST_F(GpuMatmul, Sets) {
       check({.tile = tile,
              .n = 72,
              .k = 72,
+             .sets = 3,
+             .perSet = perSet,
+             .indexed = true},
+            {12, 200});
+      check({.tile = tile,
+             .n = 72,
+             .k = 72,
              .residual = true,
              .sets = 3,
              .perSet = perSet,
@@ -363,6 +432,76 @@ TEST_F(GpuMatmul, Sets) {
         {9, 150});
 }
 
+TEST_F(GpuMatmul, Norms) {
+  // Both halves: slices by 4 and one by one, whole columns of tiles and slices,
+  // and parts.
+  for (string tile : {"decode", "tensor16", "tensor64", "tensor128"})
+    for (auto [n, k, scaled] :
+         {std::tuple<int64_t, int64_t, string>{136, 200, "bf16"},
+          {128, 512, "f32"}})
+      check({.tile = tile,
+             .n = n,
+             .k = k,
+             .residual = true,
+             .normed = true,
+             .scaled = scaled},
+            tile == "decode" || tile == "tensor16" ? vector<int64_t>{1, 7, 16}
+                                                   : vector<int64_t>{3, 131});
+  for (string tile : {"fma16", "fma64", "plain16", "plain64"}) {
+    bool plain = tile[0] == 'p';
+    check({.tile = tile,
+           .a = "f32",
+           .weights = "f32",
+           .n = plain ? 75 : 76,
+           .k = 72,
+           .normed = true,
+           .scaled = "f32"},
+          {1, 18});
+    // So many slices that they are added in a loop.
+    if (plain)
+      check({.tile = tile,
+             .n = 75,
+             .k = 2328,
+             .residual = true,
+             .normed = true,
+             .scaled = "bf16"},
+            {13});
+  }
+  // Factors for two products, and of gathered rows; a gain for each set.
+  check({.tile = "decode",
+         .out = "bf16",
+         .n = 72,
+         .k = 2328,
+         .products = 2,
+         .normed = true},
+        {9});
+  for (string tile : {"decode", "tensor64", "tensor128"}) {
+    check({.tile = tile,
+           .out = "bf16",
+           .n = 72,
+           .k = 72,
+           .products = 2,
+           .normed = true},
+          {70});
+    for (bool perSet : {true, false}) {
+      Problem p{.tile = tile,
+                .n = 72,
+                .k = 72,
+                .sets = 3,
+                .perSet = perSet,
+                .gathers = true,
+                .normed = true};
+      check(p, {1, 200});
+      p.gathers = false;
+      p.residual = true;
+      p.scaled = "bf16";
+      check(p, {1, 200});
+    }
+  }
+  // The generator's choice.
+  check({.n = 192, .k = 192, .normed = true, .scaled = "bf16"}, {1, 17, 300});
+}
+
 TEST_F(GpuMatmul, Unaligned) {
   // Where a buffer does not begin at 16 bytes, the plain kernel runs.
   for (string type : {"bf16", "f32"})
@@ -380,6 +519,7 @@ TEST_F(GpuMatmul, Unaligned) {
         uint64_t wide = 0;
         for (auto &[name, counts] : profile.opcodes)
           if (name.find("ld.global.v4") != string::npos ||
+              name.find("ld.global.v2.b64") != string::npos ||
               name.find("cp.async.cg") != string::npos)
             wide += counts.warps;
         EXPECT_EQ(wide > 0, shift == 16);
@@ -459,6 +599,31 @@ TEST_F(GpuMatmul, Profile) {
            {{.tile = "tensor16", .n = 256, .k = 512}, 16, 128, 16},
            {{.tile = "decode", .n = 64, .k = 2048}, 16, 64, 16},
            {{.tile = "decode", .n = 256, .k = 1024, .splits = 4}, 16, 128, 16},
+           {{.tile = "tensor128",
+             .n = 256,
+             .k = 512,
+             .residual = true,
+             .normed = true,
+             .scaled = "bf16"},
+            128,
+            128,
+            128},
+           {{.tile = "tensor64",
+             .n = 128,
+             .k = 256,
+             .normed = true,
+             .scaled = "bf16"},
+            128,
+            64,
+            64},
+           {{.tile = "decode",
+             .n = 64,
+             .k = 2048,
+             .normed = true,
+             .scaled = "bf16"},
+            16,
+            64,
+            16},
        }) {
     SCOPED_TRACE(e.problem.str());
     const Problem &p = e.problem;
@@ -475,13 +640,19 @@ TEST_F(GpuMatmul, Profile) {
     int64_t tiles =
         across * e.rows * p.k * 2 + down * p.products * p.n * p.k * 2;
     int64_t outBytes = e.rows * p.n * (p.out == "f32" ? 4 : 2);
+    // Of sums of squares a tile has a part of a sector in each row, at most.
+    int64_t scaledBytes = p.scaled.empty() ? 0 : e.rows * p.n * 2;
+    int64_t sums = p.scaled.empty() ? 0 : e.rows * slicesOf(p.n);
+    int64_t sectors = p.scaled.empty() ? 0 : e.rows * across;
     // Sums of splits, once; and a ticket each of 4 bytes, a sector.
     int64_t partBytes = p.splits * e.rows * p.products * p.n * 4;
     int64_t tickets = p.splits * across * down;
+    int64_t written = outBytes + scaledBytes + partBytes;
     EXPECT_EQ(profile.globalBytes[1],
-              uint64_t(outBytes + partBytes + 4 * tickets));
-    EXPECT_EQ(profile.globalSectors[1] * 32,
-              uint64_t(outBytes + partBytes + 32 * tickets));
+              uint64_t(written + sums * 4 + 4 * tickets));
+    EXPECT_GE(profile.globalSectors[1] * 32, profile.globalBytes[1]);
+    EXPECT_LE(profile.globalSectors[1] * 32,
+              uint64_t(written + (sectors + tickets) * 32));
     // Bias and scale come on top, by element or 16 bytes.
     int64_t rest =
         profile.globalBytes[0] - tiles - p.residual * outBytes - partBytes;

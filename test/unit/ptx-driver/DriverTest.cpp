@@ -404,6 +404,23 @@ TEST_F(PtxDriverLate, TheDeviceOfTheEnvironment) {
   EXPECT_EQ(cuMemAlloc_v2(&b, 1000), CUDA_SUCCESS);
 }
 
+TEST_F(PtxDriverLate, TargetsOfAFamily) {
+  environment.set("NEST_PTX_SM", "103");
+  start();
+  auto loads = [&](const char *version, const char *target) {
+    std::string other = std::string(".version ") + version + "\n.target " +
+                        target + "\n.entry k() { ret; }\n";
+    return cuModuleLoadData(&module, other.c_str());
+  };
+  EXPECT_EQ(loads("8.6", "sm_100"), CUDA_SUCCESS);
+  EXPECT_EQ(loads("8.8", "sm_100f"), CUDA_SUCCESS);
+  EXPECT_EQ(loads("8.8", "sm_103a"), CUDA_SUCCESS);
+  EXPECT_EQ(loads("8.6", "sm_100a"), CUDA_ERROR_NO_BINARY_FOR_GPU);
+  EXPECT_TRUE(says("target sm_100a, the device is sm_103")) << nestPtxMessage();
+  EXPECT_EQ(loads("8.8", "sm_120f"), CUDA_ERROR_NO_BINARY_FOR_GPU);
+  EXPECT_TRUE(says("target sm_120f, the device is sm_103")) << nestPtxMessage();
+}
+
 TEST_F(PtxDriverLate, BadEnvironment) {
   ASSERT_EQ(cuInit(0), CUDA_SUCCESS);
   for (const char *name :

@@ -46,6 +46,50 @@ TEST(PtxParser, Header) {
             "have");
 }
 
+TEST(PtxParser, Targets) {
+  auto suffix = [](const char *version, const char *target) {
+    auto module =
+        parse(std::string(".version ") + version + "\n.target " + target + "\n",
+              "t.ptx");
+    return module.failed() ? module.error().str()
+                           : std::to_string((*module)->sm) + "," +
+                                 std::to_string((*module)->suffix);
+  };
+  EXPECT_EQ(suffix("8.0", "sm_90a"), "90,97");
+  EXPECT_EQ(suffix("8.8", "sm_120f"), "120,102");
+  EXPECT_EQ(suffix("8.8", "sm_103"), "103,0");
+  EXPECT_EQ(suffix("7.8", "sm_90a"),
+            "t.ptx:2: sm_90a is not in PTX 7.8; it came with 8.0");
+  EXPECT_EQ(suffix("8.7", "sm_100f"),
+            "t.ptx:2: sm_100f is not in PTX 8.7; it came with 8.8");
+  EXPECT_EQ(suffix("8.7", "sm_88"),
+            "t.ptx:2: sm_88 is not in PTX 8.7; it came with 9.0");
+  for (const char *target : {"sm_80a", "sm_90f", "sm_90b", "sm_100af"})
+    EXPECT_EQ(suffix("9.0", target), "t.ptx:2: target '" + std::string(target) +
+                                         "'; a target such as sm_80 or sm_90a");
+}
+
+TEST(PtxParser, RegistersThatNobodyKnows) {
+  auto special = [](const char *name) {
+    auto module = parse(".version 8.1\n.target sm_90\n.entry k() {\n.reg .b32 "
+                        "%x;\nmov.b32 %x, " +
+                            std::string(name) + ";\n}\n",
+                        "t.ptx");
+    return module.failed()
+               ? Special::Count
+               : (*module)->functions.front().body[0].operands[1].special;
+  };
+  for (const char *name :
+       {"%envreg0", "%envreg31", "%pm0", "%pm7", "%reserved_smem_offset_1",
+        "%reserved_smem_offset_end", "%aggr_smem_size"})
+    EXPECT_EQ(special(name), Special::Unknown32) << name;
+  for (const char *name : {"%pm0_64", "%pm7_64", "%current_graph_exec"})
+    EXPECT_EQ(special(name), Special::Unknown64) << name;
+  for (const char *name : {"%envreg32", "%envreg", "%envreg00", "%pm8", "%pm",
+                           "%pm8_64", "%pm_64", "%reserved_smem_offset_2"})
+    EXPECT_EQ(special(name), Special::Count) << name;
+}
+
 TEST(PtxParser, RegistersOfRangesAndScopes) {
   auto module = parsed(R"(.entry k() {
   .reg .b32 %r<3>, %x;

@@ -37,7 +37,8 @@ enum BulkKind : uint8_t { GlobalToShared, SharedToShared, SharedToGlobal };
 enum Address : uint8_t { To, From, Arrival, Coordinates };
 
 /// Op::variant is the kind; Op::flag says that it reduces, Op::target how.
-/// Op::s[1]: the size of a plain copy; s[2]: the blocks of a multicast.
+/// Op::s[1]: the size of a plain copy; s[2]: the blocks of a multicast, or of a
+/// plain copy to global memory the bytes of every 16 that are copied.
 /// Op::access.count: the rank of a tensor, 0 for none; Op::resultBytes: the
 /// type of a plain reduction.
 } // namespace
@@ -91,11 +92,10 @@ static bool checkRange(Warp &warp, const Op &op, unsigned lane, uint32_t at,
 static bool checkGlobalRange(Warp &warp, const Op &op, unsigned lane,
                              uint64_t at, uint32_t bytes, Touch touch,
                              const uint8_t *stored) {
-  if (!warp.block.globalRaces)
-    return true;
+  bool races = warp.block.globalRaces;
   Pointers p;
   uint64_t address[laneCount];
-  for (uint32_t i = 0; i < bytes;) {
+  for (uint32_t i = 0; races && i < bytes;) {
     address[lane] = at + i;
     // Single bytes up to an aligned address, and for the rest.
     unsigned step = (at + i) % 16 || bytes - i < 16 ? 1 : 16;
@@ -109,7 +109,7 @@ static bool checkGlobalRange(Warp &warp, const Op &op, unsigned lane,
       return false;
     i += step;
   }
-  return true;
+  return checkFencedGlobal(warp, op, lane, at, bytes);
 }
 
 static void countGlobal(Warp &warp, bool isStore, uint64_t at, uint32_t bytes) {
@@ -211,6 +211,23 @@ static void addRange(BulkWrite &write, uint64_t at, uint32_t bytes) {
 // Copies of a range
 //===----------------------------------------------------------------------===//
 
+/// Calls `f(first, bytes)` for the parts of a range that a mask of the bytes of
+/// every 16 leaves; false when one of them does.
+template <typename Fn>
+static bool eachPart(uint32_t bytes, uint16_t mask, Fn f) {
+  auto taken = [&](uint32_t i) { return mask >> (i % 16) & 1; };
+  if (mask == 0xffff)
+    return f(0u, bytes);
+  for (uint32_t first = 0, last; first < bytes; first = last) {
+    for (last = first; last < bytes && taken(last);)
+      ++last;
+    if (last > first && !f(first, last - first))
+      return false;
+    last += last == first;
+  }
+  return true;
+}
+
 static Step copyRange(Warp &warp, const Op &op, unsigned lane,
                       Mbarrier *mbarrier) {
   Block &block = warp.block;
@@ -223,6 +240,8 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
                          " bytes, which are no multiple of 16");
   bool toShared = op.variant != SharedToGlobal;
   bool fromShared = op.variant != GlobalToShared;
+  uint16_t mask = !toShared && op.s[2].index ? warp.at<uint16_t>(op.s[2])[lane]
+                                             : uint16_t(0xffff);
   Space toSpace = toShared ? Space::Shared : Space::Global;
   Space fromSpace = fromShared ? Space::Shared : Space::Global;
   Touch touch = op.flag     ? Touch::Atomic
@@ -238,7 +257,7 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
   Landing landing;
   if (fromShared) {
     if (!beginDeparture(warp, op, lane, from, bytes,
-                        [](uint32_t) { return true; }))
+                        [&](uint32_t i) { return mask >> (i % 16) & 1; }))
       return Step::Fault;
   } else {
     if (!checkGlobalRange(warp, op, lane, from, bytes, Touch::Read, nullptr))
@@ -268,19 +287,28 @@ static Step copyRange(Warp &warp, const Op &op, unsigned lane,
     landing.line = op.line;
     landing.address = to;
     landing.bytes = bytes;
-  } else {
-    if (!checkGlobalRange(warp, op, lane, to, bytes, Touch::Write, data.data()))
-      return Step::Fault;
-    std::memcpy(p.data[lane], data.data(), bytes);
-    if (p.state[lane])
-      std::memset(p.state[lane], Defined, bytes);
+  } else if (!eachPart(bytes, mask, [&](uint32_t first, uint32_t size) {
+               const uint8_t *part = data.data() + first;
+               if (!checkGlobalRange(warp, op, lane, to + first, size,
+                                     Touch::Write, part))
+                 return false;
+               std::memcpy(p.data[lane] + first, part, size);
+               if (p.state[lane])
+                 std::memset(p.state[lane] + first, Defined, size);
+               return true;
+             })) {
+    return Step::Fault;
   }
   block.counters.asyncBytes += bytes;
   if (!toShared) {
-    countGlobal(warp, true, to, bytes);
+    BulkWrite write = writingOf(warp, op, lane);
+    eachPart(bytes, mask, [&](uint32_t first, uint32_t size) {
+      countGlobal(warp, true, to + first, size);
+      addRange(write, to + first, size);
+      return true;
+    });
     keepReading(warp, op, lane, from, bytes);
-    block.bulkWrites.push_back(writingOf(warp, op, lane));
-    addRange(block.bulkWrites.back(), to, bytes);
+    block.bulkWrites.push_back(std::move(write));
     return Step::Done;
   }
   return completeBytes(warp, op, lane, *mbarrier, bytes, std::move(landing))
@@ -495,7 +523,7 @@ static Step copyBulk(Warp &warp, const Op &op, uint32_t lanes) {
                      i < Coordinates ? roles[i] : "a coordinate"))
       return Step::Fault;
   if (!warp.demand(op, op.s[1], lanes, "the size") ||
-      !warp.demand(op, op.s[2], lanes, "the mask of blocks"))
+      !warp.demand(op, op.s[2], lanes, "the mask"))
     return Step::Fault;
   Mbarrier *mbarrier[laneCount] = {};
   uint32_t offset[laneCount];
@@ -510,7 +538,8 @@ static Step copyBulk(Warp &warp, const Op &op, uint32_t lanes) {
   }
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = __builtin_ctz(rest);
-    if (op.s[2].index && warp.at<uint16_t>(op.s[2])[lane] != 1)
+    if (op.variant == GlobalToShared && op.s[2].index &&
+        warp.at<uint16_t>(op.s[2])[lane] != 1)
       return warp.fail(op, lane,
                        "the mask names blocks that the cluster does not have");
     Step step = op.access.count ? copyBox(warp, op, lane, mbarrier[lane])
@@ -716,6 +745,7 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
   Op op = d.start(OpKind::Effect, OpClass::AsyncCopy);
   op.effect = copyBulk;
   op.variant = wayOf(d, to, from, isTensor, isReduction);
+  d.program.copiesGlobal |= op.variant != SharedToShared;
   op.access.count = static_cast<uint8_t>(rank);
   bool loads = op.variant != SharedToGlobal;
   if (isTensor) {
@@ -730,10 +760,13 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
   bool multicast = op.variant == GlobalToShared &&
                    to.name == "shared::cluster" && d.take("multicast::cluster");
   bool hint = op.variant != SharedToShared && d.take("L2::cache_hint");
+  bool masked = !loads && !isTensor && !isReduction && d.take("cp_mask");
+  if (masked)
+    d.require(86, 100);
   if (isReduction)
     decodeReduction(d, op, isTensor);
   unsigned least = (loads ? 3 : 2) + !isTensor;
-  unsigned count = least + multicast + hint;
+  unsigned count = least + multicast + hint + masked;
   d.finish(count);
   std::vector<Slot> coordinates;
   if (isTensor && !loads)
@@ -755,7 +788,9 @@ void nestc::ptx::decodeBulkCopy(Decoder &d) {
   if (multicast)
     op.s[2] = d.source(least, Type::U16);
   if (hint)
-    d.source(d.operandCount() - 1, Type::B64);
+    d.source(d.operandCount() - 1 - masked, Type::B64);
+  if (masked)
+    op.s[2] = d.source(d.operandCount() - 1, Type::B16);
   d.noteSharedAccess(8);
   d.noteAccess(isTensor ? 1 : 16);
   d.emit(std::move(op));

@@ -72,7 +72,7 @@ static void decodeHint(Decoder &d) {
     d.needOneOf({"aligned"});
     d.type({Type::U32});
     d.require(80, 90);
-    if (d.loaded.module->sm == 90 && !d.loaded.module->archSpecific)
+    if (d.loaded.module->sm == 90 && !d.loaded.module->suffix)
       d.error("needs sm_90a");
     d.finish(1);
     std::optional<int64_t> count = d.immediate(0);

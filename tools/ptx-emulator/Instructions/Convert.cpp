@@ -367,6 +367,8 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
     away ? d.require(70, 80) : d.require(78, 90);
     if (floatRound != 0 && floatRound != 1 && !away)
       d.error("the rounding is missing", ".rn, .rz or .rna");
+    if (finite)
+      away ? d.require(81, 80) : d.require(86, 100);
     if (away && (op.variant & BitRelu))
       d.error(".relu needs .rn or .rz");
     d.finish(2);
@@ -379,8 +381,8 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
     d.require(78, 89);
   if (bytesTo && !finite)
     d.error(".satfinite is missing");
-  if (!bytesTo && finite)
-    d.error(".satfinite is not supported here");
+  if (finite && bytesFrom)
+    d.error(".satfinite where nothing is out of range");
   if (floatRound != 0 && (bytesTo || bytesFrom || floatRound != 1))
     d.error("the rounding is not one that this conversion has", ".rn");
   if (bytesFrom) {
@@ -420,10 +422,13 @@ static void decodePacked(Decoder &d, Op op, Type to, Type from,
   }
   d.require(70, 80);
   op.d = d.result(0, to);
+  if (finite)
+    d.require(81, 80);
   bool brain = to == Type::BF16x2, relu = op.variant & BitRelu;
-  if (floatRound == 1 && brain)
+  bool slow = floatRound == 1 || finite;
+  if (slow && brain)
     setLane<PackPairSlow<Bf16>, uint32_t, float, float>(op);
-  else if (floatRound == 1)
+  else if (slow)
     setLane<PackPairSlow<Half>, uint32_t, float, float>(op);
   else if (brain && relu)
     setLane<PackPair<Bf16, true>, uint32_t, float, float>(op);
@@ -509,8 +514,12 @@ static void decodeCvt(Decoder &d) {
     if (floatRound > 1)
       d.error("the rounding is not one that goes with .relu", ".rn or .rz");
   }
-  if (op.variant & BitFinite)
-    d.error(".satfinite is not supported here");
+  if (op.variant & BitFinite) {
+    d.require(81, 80);
+    if (!(toHalf && from == Type::F32) || floatRound > 1 ||
+        op.variant & (BitFtz | BitSat))
+      d.error(".satfinite is for halves made of .f32 with .rn or .rz");
+  }
   bool brain = to == Type::BF16 || from == Type::BF16;
   if (brain) {
     bool old = to == Type::F32 || from == Type::F32;

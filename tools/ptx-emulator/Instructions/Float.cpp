@@ -19,7 +19,7 @@ using namespace nestc::ptx;
 
 namespace {
 /// Modifiers as bits of Op::variant.
-enum ModifierBits : uint8_t { BitFtz = 1, BitSat = 2, BitRelu = 4 };
+enum ModifierBits : uint8_t { BitFtz = 1, BitSat = 2, BitRelu = 4, BitOob = 8 };
 
 /// Those of an operation; M is 0 for none, 1 for .ftz alone, 2 for "look".
 template <unsigned M>
@@ -61,6 +61,17 @@ struct Scalar {
   template <typename... T>
   NEST_PTX_INLINE auto apply(const Op &op, T... operands) {
     return Fn::call(operands..., modifiersOf<M>(op));
+  }
+};
+
+/// fma.oob: +0 where an operand is the NaN with which tensor copies fill what
+/// lies outside.
+struct OobFmaFn {
+  template <typename T>
+  NEST_PTX_INLINE T call(T a, T b, T c, Modifiers m) {
+    bool outside = a.bits == Layout<T>::nan || b.bits == Layout<T>::nan ||
+                   c.bits == Layout<T>::nan;
+    return outside ? T{} : FmaFn::call(a, b, c, m);
   }
 };
 
@@ -110,6 +121,19 @@ DIRECTED(DirectedDiv, div);
 DIRECTED(DirectedRcp, rcp);
 DIRECTED(DirectedSqrt, squareRoot);
 #undef DIRECTED
+
+/// F of f32, whose operands but the last are halves.
+template <typename F>
+struct Widening {
+  template <typename T>
+  NEST_PTX_INLINE float apply(const Op &op, T a, float c) {
+    return F::apply(op, toFloat(a), c);
+  }
+  template <typename T>
+  NEST_PTX_INLINE float apply(const Op &op, T a, T b, float c) {
+    return F::apply(op, toFloat(a), toFloat(b), c);
+  }
+};
 } // namespace
 
 static OpClass classOf(Type type) {
@@ -216,20 +240,78 @@ static void requireArithmetic(Decoder &d, Type type, bool isFma) {
   }
 }
 
+template <typename F, unsigned Sources, typename T>
+static void setWidening(Op &op) {
+  if constexpr (Sources == 2)
+    setLane<Widening<F>, float, T, float>(op);
+  else
+    setLane<Widening<F>, float, T, T, float>(op);
+}
+
+/// add, sub and fma of .f32.f16 and .f32.bf16.
+template <typename Fn, typename Directed, unsigned Sources>
+static void mixed(Decoder &d, uint8_t bits, Round round) {
+  Type type = d.type({Type::F16, Type::BF16});
+  d.require(86, 100);
+  if (bits & ~BitSat)
+    d.error(".sat is the only modifier of mixed types");
+  d.finish(Sources + 1);
+  Op op = d.start(OpKind::Lane, OpClass::Float);
+  op.d = d.result(0, Type::F32);
+  for (unsigned i = 0; i + 1 < Sources; ++i)
+    op.s[i] = d.source(i + 1, type);
+  op.s[Sources - 1] = d.source(Sources, Type::F32);
+  op.variant = bits;
+  op.imm = static_cast<int64_t>(round);
+  bool nearest = round == Round::NearestEven;
+  if (type == Type::F16 && nearest)
+    setWidening<Scalar<Fn, 2>, Sources, Half>(op);
+  else if (type == Type::F16)
+    setWidening<Directed, Sources, Half>(op);
+  else if (nearest)
+    setWidening<Scalar<Fn, 2>, Sources, Bf16>(op);
+  else
+    setWidening<Directed, Sources, Bf16>(op);
+  d.emit(std::move(op));
+}
+
+/// fma.oob of halves.
+static void setOob(Op &op, Type type) {
+  switch (type) {
+  case Type::F16:
+    return setSame<Scalar<OobFmaFn, 2>, Half, 3>(op);
+  case Type::BF16:
+    return setSame<Scalar<OobFmaFn, 2>, Bf16, 3>(op);
+  case Type::F16x2:
+    return setSame<Halves<OobFmaFn, Half, 2>, uint32_t, 3>(op);
+  default:
+    return setSame<Halves<OobFmaFn, Bf16, 2>, uint32_t, 3>(op);
+  }
+}
+
 /// add, sub, mul, fma and mad of floats.
 template <typename Fn, typename Directed, unsigned Sources>
 static void arithmetic(Decoder &d) {
   constexpr bool isFma = Sources == 3;
+  bool isMad = d.instruction().opcode == "mad";
   int taken = takeRound(d);
   uint8_t bits = (d.take("ftz") ? BitFtz : 0) | (d.take("sat") ? BitSat : 0) |
-                 (d.take("relu") ? BitRelu : 0);
+                 (d.take("relu") ? BitRelu : 0) |
+                 (isFma && d.take("oob") ? BitOob : 0);
   Type type = d.type({Type::F32, Type::F64, Type::F16, Type::F16x2, Type::BF16,
                       Type::BF16x2, Type::F32x2});
-  requireArithmetic(d, type, isFma);
   bool half = type == Type::F16 || type == Type::F16x2;
   bool brain = type == Type::BF16 || type == Type::BF16x2;
   if (isFma && taken < 0)
     d.error("the rounding is missing", ".rn, .rz, .rm or .rp");
+  if constexpr (!std::is_same_v<Fn, MulFn>) {
+    Type second = d.peekType();
+    if (type == Type::F32 && !isMad &&
+        (second == Type::F16 || second == Type::BF16))
+      return mixed<Fn, Directed, Sources>(d, bits, roundOf(taken));
+  }
+  requireArithmetic(d, type, isFma);
+  // ptxas takes other roundings of bf16 and computes with f16.
   if ((half || brain) && taken > 0)
     d.error("rounds to nearest only", ".rn");
   if ((bits & BitFtz) && (type == Type::F64 || brain))
@@ -238,9 +320,17 @@ static void arithmetic(Decoder &d) {
     d.error(std::string(".sat on ") + typeName(type));
   if ((bits & BitRelu) && !(isFma && (half || brain) && !(bits & BitSat)))
     d.error(".relu is for fma of halves, without .sat");
+  if (bits & BitOob) {
+    d.require(81, 90);
+    if (!(half || brain) || (bits & BitFtz))
+      d.error(".oob is for fma of halves, without .ftz");
+  }
   Op op = same(d, type, Sources, classOf(type));
   op.variant = bits;
-  setRounded<Fn, Directed, Sources>(op, type, roundOf(taken));
+  if (bits & BitOob)
+    setOob(op, type);
+  else
+    setRounded<Fn, Directed, Sources>(op, type, roundOf(taken));
   d.emit(std::move(op));
 }
 
@@ -339,7 +429,9 @@ static void decodeRcpOrSqrt(Decoder &d) {
   Type type = d.type({Type::F32, Type::F64});
   if (!approx && taken < 0)
     d.error("the rounding is missing", ".rn, .rz, .rm, .rp or .approx");
-  if (type == Type::F64 && (approx ? !(isRcp && ftz) : ftz))
+  // The .ftz of an exact reciprocal in f64 says nothing: ptxas makes the same
+  // code with and without it.
+  if (type == Type::F64 && (approx ? !(isRcp && ftz) : ftz && !isRcp))
     d.error("no such form for .f64");
   Op op = same(d, type, 1, OpClass::Special);
   op.variant = ftz ? BitFtz : 0;

@@ -48,8 +48,8 @@ LANE_OP(MadHi, (const Op &, T a, T b, T c),
         static_cast<T>(U(mulHi(a, b)) + U(c)))
 LANE_OP(Min, (const Op &, T a, T b), a < b ? a : b)
 LANE_OP(Max, (const Op &, T a, T b), a < b ? b : a)
-LANE_OP(MinRelu, (const Op &, T a, T b), std::max<T>(a < b ? a : b, 0))
-LANE_OP(MaxRelu, (const Op &, T a, T b), std::max<T>(a < b ? b : a, 0))
+LANE_OP(MinRelu, (const Op &, T a, T b), std::max<T>(std::min(a, b), 0))
+LANE_OP(MaxRelu, (const Op &, T a, T b), std::max<T>(std::max(a, b), 0))
 LANE_OP(Abs, (const Op &, T a), static_cast<T>(a < 0 ? U(0) - U(a) : U(a)))
 LANE_OP(Neg, (const Op &, T a), static_cast<T>(U(0) - U(a)))
 LANE_OP(Not, (const Op &, T a), static_cast<T>(~a))
@@ -203,7 +203,12 @@ static void carryLane(Warp &warp, const Op &op, uint32_t lanes) {
 /// {add,sub,mad}.cc and {add,sub,mad}c{.cc}: kind, whether the carry is read.
 static void carry(Decoder &d, CarryKind kind, bool reads) {
   bool writes = d.take("cc");
-  Type type = d.type({Type::U32, Type::S32, Type::U64, Type::S64});
+  // 16 bits are not in the manual; ptxas has them where no carry comes out, and
+  // of madc.hi makes other code.
+  bool narrow = !writes && reads && kind != CarryMadHi;
+  static constexpr std::initializer_list<Type> wide = {Type::U32, Type::S32,
+                                                       Type::U64, Type::S64};
+  Type type = d.type(narrow ? allIntegers : wide);
   unsigned sources = kind >= CarryMadLo ? 3 : 2;
   Op op = same(d, type, sources);
   op.variant = kind;
@@ -442,20 +447,19 @@ void nestc::ptx::decodeIntegerNeg(Decoder &d) {
   d.emit(std::move(op));
 }
 
-template <typename F, typename Relu>
+template <typename F, typename FRelu>
 static void minOrMax(Decoder &d) {
   bool relu = d.take("relu");
-  Type first = d.peekType();
-  if (relu && first == Type::S16x2)
-    return packed<Relu>(d, d.type({}));
   if (relu) {
+    Type type = d.type({Type::S32, Type::S16x2});
+    if (type == Type::S16x2)
+      return packed<FRelu>(d, type);
     d.require(80, 90);
-    Type type = d.type({Type::S32});
     Op op = same(d, type, 2);
-    setInteger<Relu, 2>(op, type);
-    d.emit(std::move(op));
-    return;
+    setInteger<FRelu, 2>(op, type);
+    return d.emit(std::move(op));
   }
+  Type first = d.peekType();
   if (first == Type::U16x2 || first == Type::S16x2)
     return packed<F>(d, d.type({}));
   Type type = d.type(allIntegers);
@@ -582,21 +586,72 @@ static void taintLop3(Warp &warp, const Op &op, uint32_t lanes) {
   });
 }
 
+/// The predicate of lop3.or and lop3.and: whether the result, s[0], is not
+/// zero, combined with s[1].
+static void lop3Predicate(Warp &warp, const Op &op, uint32_t lanes) {
+  const uint32_t *word = warp.at<uint32_t>(op.s[0]);
+  uint32_t some = 0, other = warp.predicate(op.s[1]);
+  forLanes(lanes,
+           [&](unsigned lane) { some |= uint32_t(word[lane] != 0) << lane; });
+  uint32_t result = op.variant == LogicAnd ? some & other : some | other;
+  uint32_t &d = warp.predicate(op.d);
+  d = (d & ~lanes) | (result & lanes);
+}
+
+/// A defined bit that is set decides, and so may the other predicate.
+static void taintLop3Predicate(Warp &warp, const Op &op, uint32_t lanes) {
+  const uint32_t *word = warp.at<uint32_t>(op.s[0]);
+  uint32_t some = 0, unknown = 0;
+  forLanes(lanes, [&](unsigned lane) {
+    uint32_t shadow = warp.shadow(op.s[0], lane, 4);
+    bool isSet = word[lane] & ~shadow;
+    some |= uint32_t(isSet) << lane;
+    unknown |= uint32_t(!isSet && shadow) << lane;
+  });
+  uint32_t other = warp.predicate(op.s[1]), open = warp.undefined(op.s[1]);
+  // Where it would not matter what one of the two is.
+  bool isAnd = op.variant == LogicAnd;
+  uint32_t decided = isAnd ? ~(some | unknown) | ~(other | open)
+                           : (some & ~unknown) | (other & ~open);
+  uint32_t &d = warp.undefined(op.d);
+  d = (d & ~lanes) | ((unknown | open) & ~decided & lanes);
+}
+
 static void decodeLop3(Decoder &d) {
+  int combine = d.takeOneOf({"and", "or"});
   d.type({Type::B32});
-  d.finish(5);
-  d.require(43, 50);
+  bool hasPredicate = combine >= 0;
+  d.finish(hasPredicate ? 6 : 5);
+  hasPredicate ? d.require(82, 70) : d.require(43, 50);
   std::optional<int64_t> table = d.immediate(4);
   if (!table || *table < 0 || *table > 255)
     return d.error("the table is not a constant of 0 to 255");
+  const Operand &results = d.operand(0);
+  if (hasPredicate != (results.kind == Operand::Kind::Pair))
+    return d.error("the results are not what the operation has",
+                   hasPredicate ? "d|p" : "d");
+  Op second = d.start(OpKind::Lane, OpClass::Compare);
+  if (hasPredicate) {
+    second.hidden = true;
+    second.hasResultPredicate = true;
+    second.variant = combine == 0 ? LogicAnd : LogicOr;
+    second.s[1] = d.predicate(d.operand(5));
+    second.d = d.result(results.elements[1], Type::Pred);
+    second.lane = lop3Predicate;
+    second.taint = taintLop3Predicate;
+  }
   Op op = d.start(OpKind::Lane, OpClass::Integer);
-  op.d = d.result(0, Type::B32);
+  op.d = hasPredicate ? d.result(results.elements[0], Type::B32, false, true)
+                      : d.result(0, Type::B32);
   for (unsigned i = 0; i < 3; ++i)
     op.s[i] = d.source(i + 1, Type::B32);
   op.variant = *table;
   op.taint = taintLop3;
   setLane<Lop3, uint32_t, uint32_t, uint32_t, uint32_t>(op);
+  second.s[0] = op.d;
   d.emit(std::move(op));
+  if (hasPredicate)
+    d.emit(std::move(second));
 }
 
 //===----------------------------------------------------------------------===//

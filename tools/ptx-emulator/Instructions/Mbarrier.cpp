@@ -362,6 +362,9 @@ static Step wait(Warp &warp, const Op &op, uint32_t lanes) {
     return Step::Blocked;
   }
   group.mayTimeOut = group.timedOut = false;
+  forLanes(lanes & ~completed, [&](unsigned lane) {
+    warp.observe(address[lane], &m[lane]->phase, sizeof m[lane]->phase);
+  });
   forEachMbarrier(completed, m, [&](Mbarrier &each, uint32_t same) {
     land(warp.block, each);
     if (orders(warp, op.variant))

@@ -416,10 +416,19 @@ static void decodeCreatePolicy(Decoder &d) {
   d.emit(std::move(op));
 }
 
+namespace {
+/// Op::variant of fence.proxy.async.
+enum : uint8_t { FencesShared = 1, FencesGlobal = 2 };
+} // namespace
+
 /// fence.proxy.async: what the lanes know may be read by the asynchronous
 /// proxy.
-static Step fenceProxy(Warp &warp, const Op &, uint32_t lanes) {
-  warp.block.races.release(warp.block.fenced, warp.id, lanes);
+static Step fenceProxy(Warp &warp, const Op &op, uint32_t lanes) {
+  Block &block = warp.block;
+  if (op.variant & FencesShared)
+    block.races.release(block.fenced, warp.id, lanes);
+  if (op.variant & FencesGlobal)
+    block.races.release(block.fencedGlobal, warp.id, lanes);
   return Step::Done;
 }
 
@@ -432,7 +441,7 @@ static Step fence(Warp &warp, const Op &, uint32_t) {
 /// membar and fence order the accesses of a thread; with flags in memory they
 /// pass on what it knows.
 static void decodeFence(Decoder &d) {
-  bool isProxy = false;
+  uint8_t proxy = 0;
   bool orders = true; // accesses of several blocks
   if (d.instruction().opcode == "membar") {
     if (d.take("proxy"))
@@ -441,9 +450,12 @@ static void decodeFence(Decoder &d) {
       orders = d.needOneOf({"cta", "gl", "sys", "gpu"}) > 0;
     d.program.hasFences = true;
   } else if (d.takeNext({"proxy"}) == 0) {
-    isProxy = d.has("async") && !d.has("global");
-    if (d.has("async"))
+    if (d.has("async")) {
       d.require(80, 90);
+      bool shared = d.has("shared::cta") || d.has("shared::cluster");
+      proxy =
+          (d.has("global") ? 0 : FencesShared) | (shared ? 0 : FencesGlobal);
+    }
     d.needOneOf({"alias", "async", "async.global", "async::generic",
                  "tensormap::generic"});
     for (std::string_view each :
@@ -467,7 +479,8 @@ static void decodeFence(Decoder &d) {
   }
   d.finish(0, 2);
   Op op = d.start(OpKind::Effect, OpClass::Barrier);
-  op.effect = isProxy ? fenceProxy : orders ? fence : noEffect;
+  op.variant = proxy;
+  op.effect = proxy ? fenceProxy : orders ? fence : noEffect;
   d.emit(std::move(op));
 }
 

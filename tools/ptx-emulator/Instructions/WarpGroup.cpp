@@ -808,7 +808,7 @@ static void decodeProduct(Decoder &d) {
 
 static void decodeWarpGroup(Decoder &d) {
   d.require(80, 90);
-  if (d.loaded.module->sm != 90 || !d.loaded.module->archSpecific)
+  if (d.loaded.module->sm != 90 || !d.loaded.module->suffix)
     d.error("needs sm_90a");
   int kind = d.needOneOf({"mma_async", "fence", "commit_group", "wait_group"});
   d.needOneOf({"sync"});

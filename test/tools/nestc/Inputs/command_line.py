@@ -51,11 +51,11 @@ expect(1, "there is no such file", "info", "--", "--json")
 for option, value in (("--dtype", ""), ("--dtype", "F32"), ("--cpu", "z80"), ("--target", "nvptx"), ("--weights", "int3"), ("--emit", "code"), ("--emit", "cubin"), ("--submodel", ""), ("--submodel", "a:"),
                       ("--max-length", "0"), ("--max-length", "-8"), ("--max-length", "8.5"), ("--max-length", "x")):
     expect(2, option + ": ", "compile", qwen, option, value, "-o", "out")
-for target in ("sm_", "sm_banana", "sm_90x"):
+for target in ("sm_", "sm_banana", "sm_90x", "sm_75", "sm_80a", "sm_90f"):
     expect(2, "unknown target", "compile", qwen, "--target", target, "-o", "out")
 expect(1, "no/out", "compile", qwen, "--dump-phases", "phases", "-o", "no/out")
 expect(1, "no.mlir", "compile", "no.mlir", "--dump-phases", "phases", "-o", "out")
-for option, value in (("--target", "sm_90a"), ("--weights", "link"), ("--weights", "int4"), ("--slices", "x.csv")):
+for option, value in (("--weights", "link"), ("--weights", "int4"), ("--slices", "x.csv")):
     expect(1, "not supported yet", "compile", qwen, option, value, "-o", "out")
 for value in ("1073741825", "99999999999999999999"):
     expect(1, "--max-length: ", "compile", qwen, "--max-length", value, "-o", "out")
