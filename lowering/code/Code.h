@@ -16,6 +16,8 @@
 #ifndef NESTC_LOWERING_CODE_CODE_H
 #define NESTC_LOWERING_CODE_CODE_H
 
+#include "dialect/Nest.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -177,6 +179,10 @@ llvm::SmallVector<Value> cloneOnVectors(Code &code, mlir::Block &block,
 /// Whether cloneOnVectors can do every operation of `block`; an error that
 /// names the operation otherwise.
 mlir::LogicalResult checkVectorizable(mlir::Block &block);
+
+/// CapacityAttr::of in code: how many of `rows` (i64) rows of a sequence a
+/// capacity lets pass.
+Value capacityOf(Code &code, nest::CapacityAttr capacity, Value rows);
 
 } // namespace nestc::code
 

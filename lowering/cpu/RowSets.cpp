@@ -159,37 +159,6 @@ static Value largestKey(Code &code, Value scores, Value rows, Value wanted) {
 // select
 //===----------------------------------------------------------------------===//
 
-// CapacityAttr::of, in code.
-static Value capacityOf(Code &code, nest::CapacityAttr capacity, Value rows) {
-  int64_t numerator = capacity.getNumerator();
-  int64_t denominator = capacity.getDenominator();
-  Value count = code.i64(numerator);
-  if (!capacity.isCount() &&
-      capacity.getRounding() == nest::Rounding::double_floor) {
-    Value part = arith::ConstantOp::create(
-        code, code.getF64FloatAttr(static_cast<double>(numerator) /
-                                   static_cast<double>(denominator)));
-    Value product =
-        code.fmul(part, arith::SIToFPOp::create(code, code.getF64Type(), rows));
-    count = arith::FPToSIOp::create(code, code.i64Type(), product);
-  } else if (!capacity.isCount()) {
-    Value product = code.mul(rows, numerator);
-    count = code.div(product, denominator);
-    Value twice = code.mul(code.rem(product, denominator), 2);
-    auto bit = [&](Value condition) {
-      return code.select(condition, code.i64(1), code.i64(0));
-    };
-    if (capacity.getRounding() == nest::Rounding::ceil) {
-      count = code.add(count, bit(code.less(code.i64(0), twice)));
-    } else if (capacity.getRounding() == nest::Rounding::nearest_even) {
-      // A half rounds up from an odd count: its last bit decides.
-      Value above = code.add(twice, code.rem(count, 2));
-      count = code.add(count, bit(code.less(code.i64(denominator), above)));
-    }
-  }
-  return code.min(code.max(count, capacity.getMinimum()), rows);
-}
-
 LogicalResult cpu::generate(Kernel &kernel, kernel::SelectOp op) {
   if (failed(checkSource(op)))
     return failure();

@@ -35,6 +35,19 @@ inline std::string levelName(const std::string &level) {
                                          : level.substr(level.size() - 2);
 }
 
+/// Appends operands of a kernel to `types`: "%a3, %a4 : type, type".
+inline std::string addOperands(std::vector<std::string> &types,
+                               const std::vector<std::string> &more) {
+  std::string names, list;
+  for (const std::string &type : more) {
+    std::string comma = names.empty() ? "" : ", ";
+    names += comma + "%a" + std::to_string(types.size());
+    list += comma + type;
+    types.push_back(type);
+  }
+  return names + " : " + list;
+}
+
 /// The largest |x - y| / (1 + |y|).
 inline double worst(const std::vector<float> &x, const std::vector<double> &y) {
   EXPECT_EQ(x.size(), y.size());

@@ -63,19 +63,21 @@ protected:
       return "memref<?x?x" + to_string(columns) + "x" + type + ">";
     };
     vector<string> types;
-    string text = "kernel.matmul ins(" + add(types, {stream(p.k, p.a)}) + ") ";
+    string text =
+        "kernel.matmul ins(" + addOperands(types, {stream(p.k, p.a)}) + ") ";
     if (p.normed)
-      text += "normed(" + add(types, {stream(slicesOf(p.k), "f32")}) +
+      text += "normed(" + addOperands(types, {stream(slicesOf(p.k), "f32")}) +
               ") epsilon " + to_string(epsilon) + " ";
     text += "weights(";
     string w =
         "memref<" + to_string(p.n) + "x" + to_string(p.k) + "x" + p.weights +
         (p.stride ? ", strided<[" + to_string(p.stride) + ", 1]>>" : ">");
     int64_t groups = p.perSet ? p.sets : 1;
-    text += add(types, vector<string>(p.products * groups, w)) + ") epilogue(";
+    text += addOperands(types, vector<string>(p.products * groups, w)) +
+            ") epilogue(";
     vector<string> biases(groups, "memref<" + to_string(p.n) + "xf32>");
     biases.push_back(stream(1, "f32"));
-    text += add(types, biases) + ") by [affine_map<" +
+    text += addOperands(types, biases) + ") by [affine_map<" +
             (p.perSet ? "(m, n, s) -> (s, n)" : "(m, n) -> (n)") +
             ">, affine_map<(m, n) -> (m, 0)>] ";
     bool indexed = p.gathers || p.scatters || p.indexed;
@@ -92,21 +94,24 @@ protected:
               (p.indexed ? "indexed [1] " : "");
     }
     if (p.splits)
-      text += "workspace(" +
-              add(types, {"memref<" + to_string(p.splits) + "x16x" +
-                              to_string(p.workspaceColumns()) + "xf32>",
-                          "memref<" + to_string(p.tickets()) + "xi32>"}) +
-              ") ";
+      text +=
+          "workspace(" +
+          addOperands(types, {"memref<" + to_string(p.splits) + "x16x" +
+                                  to_string(p.workspaceColumns()) + "xf32>",
+                              "memref<" + to_string(p.tickets()) + "xi32>"}) +
+          ") ";
     bool isScaled = !p.scaled.empty();
     if (isScaled)
-      text += "gains(" +
-              add(types, vector<string>(groups,
-                                        "memref<" + to_string(p.n) + "xf32>")) +
-              ") ";
-    text += "outs(" + add(types, {stream(p.n, p.out)}) + ") ";
+      text +=
+          "gains(" +
+          addOperands(types, vector<string>(groups, "memref<" + to_string(p.n) +
+                                                        "xf32>")) +
+          ") ";
+    text += "outs(" + addOperands(types, {stream(p.n, p.out)}) + ") ";
     if (isScaled)
-      text += "scaled(" + add(types, {stream(p.n, p.scaled)}) + ") squares(" +
-              add(types, {stream(slicesOf(p.n), "f32")}) + ") ";
+      text += "scaled(" + addOperands(types, {stream(p.n, p.scaled)}) +
+              ") squares(" +
+              addOperands(types, {stream(slicesOf(p.n), "f32")}) + ") ";
     text += string("attributes {") +
             (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
             (p.perSet && !p.tile.empty() ? ", " : "") +
@@ -283,16 +288,6 @@ protected:
 
 private:
   static constexpr double epsilon = 0.25;
-  static string add(vector<string> &types, const vector<string> &more) {
-    string names, list;
-    for (const string &type : more) {
-      string comma = names.empty() ? "" : ", ";
-      names += comma + "%a" + to_string(types.size());
-      list += comma + type;
-      types.push_back(type);
-    }
-    return names + " : " + list;
-  }
 };
 } // namespace
 

@@ -75,14 +75,7 @@ protected:
     };
     vector<string> types;
     auto add = [&](const vector<string> &more) {
-      string names, list;
-      for (const string &type : more) {
-        string comma = names.empty() ? "" : ", ";
-        names += comma + "%a" + to_string(types.size());
-        list += comma + type;
-        types.push_back(type);
-      }
-      return names + " : " + list;
+      return addOperands(types, more);
     };
     vector<string> weights, biases, norms, outs;
     string cache = "memref<?x" + to_string(p.keyHeads) + "x" + to_string(room) +
