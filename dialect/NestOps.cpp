@@ -117,6 +117,11 @@ LogicalResult verifyCache(Operation *op, Value cache) {
 // Axes and weights
 //===----------------------------------------------------------------------===//
 
+int64_t AxisOp::getGroup() {
+  auto group = (*this)->getAttrOfType<IntegerAttr>(kGroupAttr);
+  return group ? group.getInt() : 1;
+}
+
 LogicalResult AxisOp::verify() {
   int64_t size = getSize();
   if (size < 1)

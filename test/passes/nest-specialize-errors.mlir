@@ -20,7 +20,7 @@
 // ZERO: '1/0' divides by zero
 // BACK: the range 3-1 runs backwards
 // OPEN: a width that stays open until run time is not supported yet
-// HEADS: 'layers.0.heads' is not supported yet
+// HEADS: there is no axis layers.0.heads
 // ENTRY: there is no entry 'prefil'; entries are f
 // LEVEL: warning: layers.0.ffn: the width 6 is no trained level; levels are 4, 16
 module attributes {nest.model = {num_layers = 1 : i64}, nest.submodels = {small = "layers.all.ffn=1/4"}} {

@@ -8,6 +8,8 @@
 
 #include "tools/import/Graph.h"
 
+#include "passes/Submodel.h"
+
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::nest;
@@ -254,9 +256,14 @@ private:
         cacheNames.push_back(
             builder.getStringAttr("layers." + Twine(layer) + "." + part));
       };
+      SmallVector<StringAttr> axes(4, builder.getStringAttr(""));
+      if (cache.nested)
+        axes[1] = builder.getStringAttr(
+            AxisTable::name(static_cast<int64_t>(layer), kHeadAxis));
       auto type = RankedTensorType::get(
           {dynamic, cache.heads, decoder.maxLength, cache.headDim},
-          weights.multiplyType());
+          weights.multiplyType(),
+          OnAttr::getOrNull(builder.getContext(), axes, {1, 1, 1, 1}));
       add("k", type);
       add("v", type);
       if (cache.ownLength)

@@ -113,6 +113,7 @@ struct Decoder {
   struct Cache {
     int64_t heads, headDim;
     bool ownLength = false, ownPositions = false;
+    bool nested = false; ///< heads lie on the layer's axis of heads
   };
   std::vector<Cache> caches; ///< one for each layer
   int64_t maxLength = 0;     ///< rows that a cache holds

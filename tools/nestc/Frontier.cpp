@@ -35,7 +35,7 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
   std::vector<const AxisTable::Axis *> layers;
   std::vector<Part> parts;
   for (int64_t layer = 0; layer < table.numLayers; ++layer) {
-    auto axis = table.axes.find(AxisTable::name(layer, "ffn"));
+    auto axis = table.axes.find(AxisTable::name(layer, kFfnAxis));
     if (axis == table.axes.end() || axis->second.levels.empty())
       return {};
     layers.push_back(&axis->second);
@@ -48,10 +48,11 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
   parts.erase(std::unique(parts.begin(), parts.end(), isSame), parts.end());
 
   auto widthAt = [&](size_t layer, Part part) {
-    const auto &[size, levels] = *layers[layer];
-    const auto *above = std::find_if(
-        levels.begin(), levels.end(),
-        [&, whole = size](int64_t level) { return part < Part{level, whole}; });
+    int64_t size = layers[layer]->size;
+    const auto &levels = layers[layer]->levels;
+    const auto *above =
+        std::find_if(levels.begin(), levels.end(),
+                     [&](int64_t level) { return part < Part{level, size}; });
     return above == levels.begin() ? levels.front() : *std::prev(above);
   };
   std::vector<std::vector<int64_t>> frontier;

@@ -238,17 +238,23 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   json.set("weight_bytes", cost.weightBytes);
   json.set("macs_per_token", cost.macsPerToken);
   rt::Json list = rt::Json::array();
-  for (int64_t layer = 0; layer < axes.numLayers; ++layer) {
-    std::string name = AxisTable::name(layer, "ffn");
-    auto axis = axes.axes.find(name);
-    if (axis == axes.axes.end())
-      continue;
-    rt::Json item = rt::Json::object();
-    item.set("name", name);
-    item.set("size", axis->second.size);
-    item.set("levels", rt::Json::arrayOf(axis->second.levels));
-    list.push(item);
-  }
+  for (int64_t layer = 0; layer < axes.numLayers; ++layer)
+    for (StringRef kind : kAxisKinds) {
+      std::string name = AxisTable::name(layer, kind);
+      auto axis = axes.axes.find(name);
+      if (axis == axes.axes.end())
+        continue;
+      // As --submodel counts: query heads, where an element is a KV head.
+      const auto &[size, levels, group] = axis->second;
+      std::vector<int64_t> counts;
+      for (int64_t level : levels)
+        counts.push_back(level * group);
+      rt::Json item = rt::Json::object();
+      item.set("name", name);
+      item.set("size", size * group);
+      item.set("levels", rt::Json::arrayOf(counts));
+      list.push(item);
+    }
   json.set("axes", list);
   if (auto named =
           model.module()->getAttrOfType<DictionaryAttr>(nest::kSubmodelsAttr)) {

@@ -307,7 +307,7 @@ std::string Planning::drawPicture() const {
     picture.figures.push_back(figureOf(point.cost));
   for (int64_t layer = 0; layer < table.numLayers; ++layer)
     picture.sizes.push_back(
-        table.axes.lookup(AxisTable::name(layer, "ffn")).size);
+        table.axes.lookup(AxisTable::name(layer, kFfnAxis)).size);
   picture.budget = budget.limit;
   picture.chosen = chosen;
   return drawFrontier(picture);

@@ -66,7 +66,7 @@ for code, spec, text in (
     (2, "layers.3-1.ffn=1/2", "runs backwards"), (2, "layers.odd.fnn=1/2", "did you mean layers.all.ffn?"), (2, "a b:skip=1", "unknown key"),
     (1, "layers.all.ffn=0", "legal are 1 to 104"), (1, "layers.all.ffn=105", "legal are 1 to 104"), (1, "layers.all.ffn=1/3", "no whole number"), (1, "layers.all.ffn=3/2", "at most 1"),
     (1, "layers.all.ffn=99999999999999999999", "too large"), (1, "layers.4.ffn=1/2", "layers 0-3"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"),
-    (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/8..1/1", "not supported yet"), (1, "layers.all.heads=1/2", "not supported yet"),
+    (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/8..1/1", "not supported yet"), (1, "layers.all.heads=1", "splits a group of heads; legal are multiples of 2"), (1, "layers.0.heads=5", "legal are 2 to 4"),
     (1, "modalities=text", "has no modalities"), (1, "routes.all=dense", "has no routes"), (1, "routes.all.capacity=1/2", "has no routes"),
     (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "not supported yet"),
     (1, "quater", "did you mean quarter?"), (1, "x:quater", "did you mean quarter?"), (1, "no.json", "no.json: "),
@@ -103,7 +103,7 @@ for source in (qwen, "model.mlir"):
     same = json.loads(expect(0, "{", "info", source, "--submodel", "quarter", "--json").stdout)
     check(same["parameters"] == info["parameters"], f"the parameters of {source}")
 expect(0, "\nentries[0].inputs[0]: tokens i32 [B, T]\n", "info", "mine", "--submodel", "mine")
-expect(0, "\naxes[3]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
+expect(0, "\naxes[6]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
 expect(1, "is a package", "compile", "mine", "-o", "out")
 expect(1, "it holds mine", "info", "mine", "--submodel", "other")
 

@@ -101,6 +101,17 @@ edit_json(wide / "nest.json", lambda n: n.update(axes={"layers.all.ffn": {"level
 config, nest = export(wide, "layers.all.ffn=full", "matlm")
 size = json.loads((matlm / "config.json").read_text())["intermediate_size"]
 check(nest["axes"]["layers.all.ffn"]["levels"] == [5, "1/" + str(size // 64), "1"], f"levels with odd parts {nest}")
+
+# Heads: 6 query heads on 2 KV heads, of which one config can say one number.
+heads = cases.copy(goldens / "llama-gqa", "heads")
+edit_json(heads / "nest.json", lambda n: n.update(axes={"layers.all.heads": {"levels": ["1/2", "1"]}}, submodels={"few": "layers.all.heads=3", "mix": "layers.0.heads=1/2,layers.1.ffn=9"}))
+config, nest = export(heads, "layers.all.ffn=full", "fewer")
+check(nest["axes"] == {"layers.all.heads": {"levels": ["1/2", "1"]}} and nest["submodels"] == {"few": "layers.all.heads=1/2", "mix": "layers.1.ffn=1/8,layers.0.heads=1/2"} and "head_dim" not in config, f"levels of heads {nest}")
+config, nest = export(heads, "few", "fewer")
+check((config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (3, 1, 8), f"heads in {config}")
+check(nest is None or "axes" not in nest, f"levels of one head {nest}")
+expect(1, "layers would have different numbers of heads, which no config.json of this family can say", "export", heads, "--submodel", "mix", "-o", "fewer")
+
 check((root / "matlm" / "tokenizer.json").read_bytes() == (matlm / "tokenizer.json").read_bytes(), "tokenizer.json is a copy")
 check(not (root / "matlm" / "heldout.npy").exists(), "what belongs to no checkpoint is copied")
 export(matlm, "layers.all.ffn=1/4", "matlm")
