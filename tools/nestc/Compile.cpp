@@ -50,8 +50,8 @@ static const CommandSpec kSpec = {
       "stop after: nest, specialized, linalg, kernels, "
       "llvm, ptx, cubin, package"},
      {"--dump-phases", "DIR", "write the module after every phase"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv",
+      "a slicing table; --submodel preset=NAME is its row NAME"}}};
 
 namespace {
 
@@ -226,7 +226,8 @@ int Compilation::run() {
     return code;
   if (int code = endPhase(Phase::Nest, stop); code || stop)
     return code;
-  if (int code = model.specialize(arguments.get("--submodel")))
+  if (int code = model.specialize(arguments.get("--submodel"),
+                                  arguments.get("--slices")))
     return code;
   if (int code = endPhase(Phase::Specialized, stop); code || stop)
     return code;

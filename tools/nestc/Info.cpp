@@ -29,8 +29,8 @@ static const CommandSpec kSpec = {
     "say what a checkpoint, module or package holds",
     {{"--submodel", "SPEC", "the sizes of this submodel"},
      {"--json", "", "as one JSON object"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv",
+      "a slicing table; --submodel preset=NAME is its row NAME"}}};
 
 /// A value on one line: scalars, lists as "1, 2", an object as "3 key [1, 2]".
 static std::string inlineText(const rt::Json &json) {
@@ -220,7 +220,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   if (int code = model.checkModel(/*complete=*/false))
     return code;
   AxisTable axes = AxisTable::get(model.module());
-  if (int code = model.specialize(arguments.get("--submodel")))
+  if (int code = model.specialize(arguments.get("--submodel"),
+                                  arguments.get("--slices")))
     return code;
 
   rt::Manifest manifest;

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/nestc/Model.h"
+#include "tools/nestc/Slices.h"
 
 #include "dialect/Nest.h"
 #include "lowering/Dialects.h"
@@ -452,7 +453,7 @@ static std::optional<StringRef> specializedTo(ModuleOp module) {
   return text;
 }
 
-int Model::specialize(const std::string &submodel) {
+int Model::specialize(const std::string &submodel, const std::string &slices) {
   if (std::optional<StringRef> done = specializedTo(module())) {
     submodelText = done->str();
     if (submodel.empty())
@@ -507,6 +508,13 @@ int Model::specialize(const std::string &submodel) {
     inFile = path + ": " + text.str();
   }
 
+  rt::Expected<std::string> expanded =
+      expandPreset(submodelText, slices, AxisTable::get(module()).numLayers);
+  if (!expanded)
+    return fail(ExitInput, expanded.error());
+  if (*expanded != submodelText)
+    inFile = slices;
+  submodelText = *expanded;
   std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
   std::optional<Binding> resolved;
   if (spec)

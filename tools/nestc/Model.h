@@ -64,8 +64,9 @@ public:
   /// Applies --dtype and --max-length.
   int configure(const std::string &type, int64_t maxLength);
   /// Binds the axes to a submodel given as on the command line
-  /// ([NAME:]text, name or file.json).
-  int specialize(const std::string &submodel);
+  /// ([NAME:]text, name or file.json); `slices` is the file of a slicing table,
+  /// or empty.
+  int specialize(const std::string &submodel, const std::string &slices);
   /// Runs a pipeline on the module; see failLowering().
   int run(const std::function<void(mlir::OpPassManager &)> &build);
   /// What cannot be lowered is the input's fault when the module came from a

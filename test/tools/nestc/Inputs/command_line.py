@@ -55,7 +55,7 @@ for target in ("sm_", "sm_banana", "sm_90x", "sm_75", "sm_80a", "sm_90f"):
     expect(2, "unknown target", "compile", qwen, "--target", target, "-o", "out")
 expect(1, "no/out", "compile", qwen, "--dump-phases", "phases", "-o", "no/out")
 expect(1, "no.mlir", "compile", "no.mlir", "--dump-phases", "phases", "-o", "out")
-for option, value in (("--weights", "link"), ("--weights", "int4"), ("--slices", "x.csv")):
+for option, value in (("--weights", "link"), ("--weights", "int4")):
     expect(1, "not supported yet", "compile", qwen, option, value, "-o", "out")
 for value in ("1073741825", "99999999999999999999"):
     expect(1, "--max-length: ", "compile", qwen, "--max-length", value, "-o", "out")
@@ -68,7 +68,7 @@ for code, spec, text in (
     (1, "layers.all.ffn=99999999999999999999", "too large"), (1, "layers.4.ffn=1/2", "layers 0-3"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"),
     (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/8..1/1", "not supported yet"), (1, "layers.all.heads=1", "splits a group of heads; legal are multiples of 2"), (1, "layers.0.heads=5", "legal are 2 to 4"),
     (1, "modalities=text", "has no modalities"), (1, "routes.all=dense", "has no routes"), (1, "routes.all.capacity=1/2", "has no routes"),
-    (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "not supported yet"),
+    (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "give the table with --slices FILE.csv"),
     (1, "quater", "did you mean quarter?"), (1, "x:quater", "did you mean quarter?"), (1, "no.json", "no.json: "),
 ):
     expect(code, text, "compile", qwen, "--submodel", spec, "-o", "out")
