@@ -176,6 +176,15 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
                            "::mlir::bufferization::BufferizationDialect"];
 }
 
+def KernelShareWeights : Pass<"kernel-share-weights", "::mlir::ModuleOp"> {
+  let summary = "Read narrow weights where the wide ones of other submodels lie";
+  let description = [{
+    Weights whose boxes of a stored tensor begin at one place are stored once, as
+    the union of these boxes. Arguments `nest.weight` of functions on buffers get
+    its rows' distance as their stride.
+  }];
+}
+
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
   let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
   let description = [{

@@ -369,6 +369,12 @@ int Model::checkModel(bool complete) {
                       "a module of the phases nest and specialized");
   if (!complete)
     return ExitDone;
+  for (func::FuncOp function : entries)
+    if (auto name = function->getAttrOfType<StringAttr>(nest::kEntryAttr);
+        name && name.getValue().contains(':'))
+      return refuse("holds the entry " + name.getValue() +
+                        " of another submodel",
+                    "give the universal module, and every --submodel");
   if (checkpoint().empty())
     return refuse("the module names no checkpoint",
                   "the attribute nest.source, a directory with weights");
@@ -454,6 +460,8 @@ static std::optional<StringRef> specializedTo(ModuleOp module) {
 }
 
 int Model::specialize(const std::string &submodel, const std::string &slices) {
+  submodelName = "default";
+  submodelText.clear();
   if (std::optional<StringRef> done = specializedTo(module())) {
     submodelText = done->str();
     if (submodel.empty())

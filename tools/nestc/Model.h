@@ -81,6 +81,9 @@ public:
   int write(const std::string &path);
 
   mlir::ModuleOp module() { return *op; }
+  /// The module, which is no longer held; and another in its place.
+  mlir::OwningOpRef<mlir::ModuleOp> take() { return std::move(op); }
+  void replace(mlir::ModuleOp other) { op = other; }
   mlir::MLIRContext &context() { return ctx; }
   /// The checkpoint directory that holds the weights.
   std::string checkpoint();
