@@ -167,8 +167,7 @@ int nestc::readWidths(const rt::Json &info, const rt::Json *submodel,
 int nestc::bindWidths(nest_session *session, const Widths &widths,
                       const Reporter &reporter) {
   for (const auto &[axis, width] : widths)
-    if (session)
-      if (nest_status status = nest_session_bind(session, axis.c_str(), width))
-        return failRuntime(status, reporter);
+    if (nest_status status = nest_session_bind(session, axis.c_str(), width))
+      return failRuntime(status, reporter);
   return ExitDone;
 }

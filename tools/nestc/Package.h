@@ -58,7 +58,7 @@ int readWidths(const rt::Json &info, const rt::Json *submodel,
                const std::vector<std::string> &texts, const Reporter &reporter,
                Widths &widths);
 
-/// Binds them; nothing happens without a session.
+/// Binds them.
 int bindWidths(nest_session *session, const Widths &widths,
                const Reporter &reporter);
 

@@ -258,9 +258,12 @@ SessionPtr Runner::makeBoundSession(const Tokens &tokens, int &code) {
   SessionPtr session =
       makeSession(package.get(), arguments.get("--submodel"), tokens.batch, 0,
                   threads, prefill, reporter, code);
-  code = bindWidths(session.get(), widths, reporter);
-  if (code)
+  if (!session)
     return nullptr;
+  if (int failed = bindWidths(session.get(), widths, reporter)) {
+    code = failed;
+    return nullptr;
+  }
   return session;
 }
 
