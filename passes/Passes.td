@@ -181,8 +181,11 @@ def KernelShareWeights : Pass<"kernel-share-weights", "::mlir::ModuleOp"> {
   let description = [{
     Weights whose boxes of a stored tensor begin at one place are stored once, as
     the union of these boxes. Arguments `nest.weight` of functions on buffers get
-    its rows' distance as their stride.
+    its rows' distance as their stride. `linked`: weights in the stored type lie
+    in the whole stored tensor.
   }];
+  let options = [Option<"linked", "linked", "bool", "false",
+                        "weights stay where they are stored">];
 }
 
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {

@@ -32,7 +32,9 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());
-  manager.addPass(createKernelShareWeights());
+  KernelShareWeightsOptions share;
+  share.linked = options.linkWeights;
+  manager.addPass(createKernelShareWeights(share));
   if (options.split)
     manager.addPass(createKernelSplit());
   manager.addPass(createKernelPlanMemory());

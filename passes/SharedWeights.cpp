@@ -32,7 +32,15 @@ boxOf(WeightOp weight) {
   return {offsets, sizes};
 }
 
-llvm::DenseMap<Operation *, SharedBox> nestc::sharedBoxes(ModuleOp module) {
+bool nestc::isLinkable(WeightOp weight) {
+  RankedTensorType type = weight.getTensorType();
+  return type.getElementType() == weight.getStoredType().getElementType() &&
+         type.getShape() == ArrayRef(boxOf(weight).second) &&
+         type.getRank() <= 2;
+}
+
+llvm::DenseMap<Operation *, SharedBox> nestc::sharedBoxes(ModuleOp module,
+                                                          bool linked) {
   llvm::DenseMap<Operation *, SharedBox> boxes;
   llvm::MapVector<Attribute, SmallVector<WeightOp>> groups;
   Builder builder(module.getContext());
@@ -40,6 +48,11 @@ llvm::DenseMap<Operation *, SharedBox> nestc::sharedBoxes(ModuleOp module) {
     auto [offsets, sizes] = boxOf(weight);
     RankedTensorType type = weight.getTensorType();
     boxes[weight] = {weight, SmallVector<int64_t>(type.getShape())};
+    if (linked && isLinkable(weight)) {
+      boxes[weight].sizes.assign(weight.getStoredType().getShape().begin(),
+                                 weight.getStoredType().getShape().end());
+      continue;
+    }
     // A reshaped box has no prefixes; a memref's rows alone may be strided.
     if (type.getShape() != ArrayRef(sizes) || type.getRank() > 2)
       continue;
@@ -108,7 +121,7 @@ struct KernelShareWeights
   void runOnOperation() override {
     ModuleOp module = getOperation();
     llvm::StringMap<int64_t> rowStrides;
-    for (auto &[op, box] : sharedBoxes(module)) {
+    for (auto &[op, box] : sharedBoxes(module, linked)) {
       auto weight = cast<WeightOp>(op);
       RankedTensorType type = weight.getTensorType();
       if (type.getRank() == 2 && box.sizes.back() > type.getDimSize(1))

@@ -26,8 +26,14 @@ struct SharedBox {
 /// Weights of one stored tensor and element type whose boxes begin at one place
 /// are prefixes of one box, the union of theirs: it is stored once. Every
 /// weight of `module` with its box; a weight that shares with no other has its
-/// own. Only weights that have the shape of their box share.
-llvm::DenseMap<mlir::Operation *, SharedBox> sharedBoxes(mlir::ModuleOp module);
+/// own. Only weights that have the shape of their box share. With `linked` a
+/// weight that isLinkable() lies in the whole of what is stored.
+llvm::DenseMap<mlir::Operation *, SharedBox> sharedBoxes(mlir::ModuleOp module,
+                                                         bool linked = false);
+
+/// Whether a weight can be read where it is stored: it is a box of it, of rank
+/// 1 or 2, in the stored type.
+bool isLinkable(nest::WeightOp weight);
 
 /// Moves the entries of `from`, a specialised module of the same checkpoint,
 /// into `into`: their names become "NAME:ENTRY", and weights of the same name

@@ -18,6 +18,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
 
 using namespace mlir;
 
@@ -33,9 +34,9 @@ static rt::DType toDType(Type type) {
   return rt::DType::F32;
 }
 
-std::vector<PackagedWeight> collectWeights(ModuleOp module) {
+std::vector<PackagedWeight> collectWeights(ModuleOp module, bool link) {
   std::vector<PackagedWeight> weights;
-  llvm::DenseMap<Operation *, SharedBox> boxes = sharedBoxes(module);
+  llvm::DenseMap<Operation *, SharedBox> boxes = sharedBoxes(module, link);
   for (auto weight : module.getOps<nest::WeightOp>()) {
     RankedTensorType type = weight.getTensorType();
     RankedTensorType stored = weight.getStoredType();
@@ -55,6 +56,7 @@ std::vector<PackagedWeight> collectWeights(ModuleOp module) {
     else
       packaged.sizes = packaged.storedShape;
     SharedBox &box = boxes[weight];
+    packaged.linked = link && isLinkable(weight);
     packaged.owner = box.owner.getSymName().str();
     packaged.room.assign(box.sizes.begin(), box.sizes.end());
     weights.push_back(std::move(packaged));
@@ -230,6 +232,43 @@ rt::Status describeEntries(ModuleOp module,
 // The directory
 //===----------------------------------------------------------------------===//
 
+/// Adds the files of the checkpoint behind the package's own, if any weight
+/// stays there.
+static rt::Status linkFiles(const PackageRequest &request,
+                            const rt::Checkpoint &checkpoint,
+                            std::vector<rt::Manifest::File> &files) {
+  if (llvm::none_of(request.weights,
+                    [](const PackagedWeight &weight) { return weight.linked; }))
+    return rt::Status::success();
+  for (const rt::SafetensorsFile &file : checkpoint.files()) {
+    llvm::SmallString<256> path;
+    if (std::error_code error = llvm::sys::fs::real_path(file.path(), path))
+      return rt::Error(file.path(), error.message(),
+                       "a file that can be linked to");
+    files.push_back({path.str().str(), static_cast<int64_t>(file.fileBytes()),
+                     rt::sha256(file.headerText())});
+  }
+  return rt::Status::success();
+}
+
+/// Where a linked weight begins in its file, whose number goes to `file`.
+static rt::Expected<int64_t> linkedOffset(const PackagedWeight &weight,
+                                          const rt::Checkpoint &checkpoint,
+                                          int64_t &file) {
+  NEST_RT_ASSIGN(const rt::TensorInfo *tensor, findStored(checkpoint, weight));
+  file = 1 + static_cast<int64_t>(tensor->file);
+  int64_t first = weight.offsets[0];
+  if (weight.offsets.size() == 2)
+    first = first * weight.storedShape[1] + weight.offsets[1];
+  int64_t bytes = rt::byteSize(weight.type);
+  if (tensor->offset % bytes)
+    return rt::Error(checkpoint.placeOf(*tensor),
+                     "stands at byte " + std::to_string(tensor->offset) +
+                         ", where its elements are not aligned",
+                     "--weights copy");
+  return static_cast<int64_t>(tensor->offset) + first * bytes;
+}
+
 /// Fills `root`, the package's temporary directory.
 static rt::Status fillPackage(PackageRequest &request,
                               const rt::Checkpoint &checkpoint,
@@ -240,7 +279,7 @@ static rt::Status fillPackage(PackageRequest &request,
   std::vector<PackagedWeight> tensors;
   llvm::StringMap<size_t> tensorOf;
   for (const PackagedWeight &weight : request.weights) {
-    if (weight.owner != weight.name)
+    if (weight.owner != weight.name || weight.linked)
       continue;
     tensorOf[weight.name] = tensors.size();
     tensors.push_back(weight);
@@ -280,11 +319,17 @@ static rt::Status fillPackage(PackageRequest &request,
   manifest.files = {{"weights.safetensors",
                      static_cast<int64_t>(writer.fileBytes()),
                      rt::sha256(writer.headerText())}};
+  NEST_RT_TRY(linkFiles(request, checkpoint, manifest.files));
   manifest.weights.clear();
   for (const PackagedWeight &weight : request.weights) {
     rt::Manifest::Weight entry;
     entry.name = weight.name;
-    entry.offset = writer.offset(tensorOf.lookup(weight.owner));
+    if (weight.linked) {
+      NEST_RT_ASSIGN(entry.offset,
+                     linkedOffset(weight, checkpoint, entry.file));
+    } else {
+      entry.offset = writer.offset(tensorOf.lookup(weight.owner));
+    }
     entry.dtype = weight.type;
     entry.shape = weight.shape;
     if (weight.shape.size() == 2)

@@ -22,8 +22,10 @@
 
 namespace nestc {
 
-/// The weights of a specialised module, in the module's order.
-std::vector<PackagedWeight> collectWeights(mlir::ModuleOp module);
+/// The weights of a specialised module, in the module's order. With `link`
+/// those that can be are read where they are stored.
+std::vector<PackagedWeight> collectWeights(mlir::ModuleOp module,
+                                           bool link = false);
 
 /// Fills the model's facts and the weights' sizes from a specialised module.
 void describeModel(mlir::ModuleOp module, rt::Manifest &manifest);

@@ -80,8 +80,7 @@ static rt::Status produceWeight(const PackagedWeight &weight,
   });
 }
 
-/// The stored tensor of `weight`, checked against what the module says of it.
-static rt::Expected<const rt::TensorInfo *>
+rt::Expected<const rt::TensorInfo *>
 findStored(const rt::Checkpoint &checkpoint, const PackagedWeight &weight) {
   NEST_RT_ASSIGN(const rt::TensorInfo *tensor, checkpoint.get(weight.key));
   if (tensor->dtype != weight.storedType || tensor->shape != weight.storedShape)

@@ -29,9 +29,15 @@ struct PackagedWeight {
   std::vector<int64_t> storedShape, offsets, sizes, shape;
   /// The weight whose tensor in the package this one is a prefix of, and the
   /// shape of that: `name` and `shape` where it has one to itself.
+  bool linked = false; ///< read where it is stored; `room` is all of that
   std::string owner;
   std::vector<int64_t> room;
 };
+
+/// The stored tensor of `weight`; one of another type or shape than the weight
+/// was made for is an error.
+rt::Expected<const rt::TensorInfo *>
+findStored(const rt::Checkpoint &checkpoint, const PackagedWeight &weight);
 
 /// Declares `weight`, which must outlive the writing, as a tensor of `writer`:
 /// its box of the stored tensor, converted to its type, in pieces. What was

@@ -46,7 +46,8 @@ static const CommandSpec kSpec = {
      {"--exact-attention", "",
       "on a GPU, do not round queries and softmax weights to TYPE"},
      {"--max-length", "N", "rows of the KV cache (default: the config's)"},
-     {"--weights", "copy", "how weights are stored"},
+     {"--weights", "copy|link",
+      "in the package, or where the checkpoint has them"},
      {"--emit", "PHASE",
       "stop after: nest, specialized, linalg, kernels, "
       "llvm, ptx, cubin, package"},
@@ -67,6 +68,8 @@ private:
   int readOptions();
   /// Specialises the module to every --submodel, and merges them.
   int specialize();
+  /// Refuses to link matrices that have to be converted.
+  int checkLinks();
   /// Refuses caches that are not those of the submodels before.
   int checkCaches(ModuleOp merged);
   /// Ends a phase: dumps it, and says whether it was the last one.
@@ -83,7 +86,7 @@ private:
   Model model;
   Phase last = Phase::Package;
   int64_t maxLength = 0;
-  std::string targetName, dtype, cpuLevel, dumpDirectory, output;
+  std::string targetName, dtype, cpuLevel, weights, dumpDirectory, output;
   std::optional<NvptxTarget> gpu;
   rt::Manifest description; ///< of the model and its submodels
 };
@@ -122,11 +125,10 @@ int Compilation::readOptions() {
     }
     gpu = *found;
   }
-  std::string weights;
   if (!oneOf("--dtype", "", {"f32", "bf16", "f16"}, {}, dtype) ||
       !oneOf("--cpu", "native", {"native", "x86-64-v3", "x86-64-v4"}, {},
              cpuLevel) ||
-      !oneOf("--weights", "copy", {"copy"}, {"link", "int8", "int4"}, weights))
+      !oneOf("--weights", "copy", {"copy", "link"}, {"int8", "int4"}, weights))
     return code;
   if (arguments.has("--max-length")) {
     std::optional<int64_t> length =
@@ -302,6 +304,22 @@ int Compilation::specialize() {
   return ExitDone;
 }
 
+int Compilation::checkLinks() {
+  for (auto weight : model.module().getOps<nest::WeightOp>()) {
+    RankedTensorType type = weight.getTensorType(),
+                     stored = weight.getStoredType();
+    if (type.getRank() > 1 && type.getElementType() != stored.getElementType())
+      return reporter.fail(
+          ExitInput,
+          {"--weights",
+           "the matrix " + weight.getSymName().str() +
+               " is stored in another type than it is multiplied in",
+           "link what is multiplied in the type of the checkpoint: leave out "
+           "--dtype, or --weights copy"});
+  }
+  return ExitDone;
+}
+
 int Compilation::checkCaches(ModuleOp merged) {
   llvm::StringMap<Type> types;
   auto visit = [&](ModuleOp module, auto &&each) {
@@ -338,7 +356,11 @@ int Compilation::lowerAndPackage() {
   manifest.producer = std::string("nestc ") + NESTC_VERSION;
   manifest.target = targetName;
   manifest.abi = gpu ? 2 : 1;
-  request.weights = collectWeights(model.module());
+  bool links = weights == "link";
+  if (links)
+    if (int code = checkLinks())
+      return code;
+  request.weights = collectWeights(model.module(), links);
 
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
@@ -347,6 +369,7 @@ int Compilation::lowerAndPackage() {
             options.split = gpu.has_value();
         options.roundAttention =
             gpu.has_value() && !arguments.has("--exact-attention");
+        options.linkWeights = weights == "link";
         buildKernelPipeline(manager, options);
       }))
     return code;
