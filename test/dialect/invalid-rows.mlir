@@ -450,9 +450,9 @@ func.func @c95(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32
 
 // -----
 
-// C96: positions are for a window.
+// C96: positions are for a window or alibi.
 func.func @c96(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %c: tensor<?x32xi32>) {
-  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window; got 'tensor<?x32xi32>'}}
+  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window or alibi; got 'tensor<?x32xi32>'}}
   %0 = nest.attention %x, %k, %k, %n positions %c scale 0.5 <causal> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x32xi32>) -> tensor<?x?x8xf32>
   return
 }
@@ -461,7 +461,7 @@ func.func @c96(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32
 
 // C96: of the cache.
 func.func @c96_1(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %m: tensor<?x?xi32>) {
-  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window; got 'tensor<?x?xi32>'}}
+  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window or alibi; got 'tensor<?x?xi32>'}}
   %0 = nest.attention %x, %k, %k, %n positions %m scale 0.5 <causal, window = 4> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x?xi32>) -> tensor<?x?x8xf32>
   return
 }
