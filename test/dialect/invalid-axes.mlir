@@ -38,18 +38,6 @@ func.func private @c5() attributes {mask = #nest.mask<window = 4>}
 
 // -----
 
-// C97: what alibi takes off is above 0.
-// expected-error @below {{[C97] alibi is a finite f32 above 0; got 0.000000e+00 : f32}}
-func.func private @c97() attributes {mask = #nest.mask<causal, alibi = 0.0>}
-
-// -----
-
-// C97: and finite.
-// expected-error @below {{[C97] alibi is a finite f32 above 0; got 0x7F800000 : f32}}
-func.func private @c97_1() attributes {mask = #nest.mask<alibi = 0x7F800000>}
-
-// -----
-
 // C6: frequencies fit the head.
 // expected-error @below {{[C6] rope needs 1 to head_dim / 2 frequencies; got 2 for head_dim 3}}
 func.func private @c6() attributes {rope = #nest.rope<head_dim = 3, frequencies = [1.0, 2.0]>}
