@@ -322,9 +322,9 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
 
     // Known here so that the refusal is not taken for a spelling mistake.
     if (key == "preset")
-      return fail(error, Illegal, place, "'" + key + "' is not supported yet",
-                  "supported are layers.SEL.ffn, layers.SEL.heads, skip, "
-                  "modalities, routes.SEL.capacity and routes.SEL");
+      return fail(error, Illegal, place,
+                  "'" + key + "' names a row of a slicing table",
+                  "nestc puts the row in its place: --slices FILE.csv");
 
     Entry entry;
     entry.text = part.str();

@@ -26,11 +26,10 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
       auto type = cast<MemRefType>(weight.getType());
       if (type.getRank() != 2 || !type.hasStaticShape() ||
           type.getShape() != first.getShape() ||
-          type.getElementType() != matmul.stored || !isFloatType(stored) ||
-          type.getLayout() != first.getLayout())
+          type.getElementType() != matmul.stored || !isFloatType(stored))
         return op->emitOpError("has the weight ")
-               << type << "; weights must be matrices of one static shape, one "
-               << "layout and one type of f32, bf16, f16";
+               << type << "; weights must be matrices of one static shape and "
+               << "one type of f32, bf16, f16";
     }
     segment.columns = first.getDimSize(0);
     matmul.columns += segment.columns;
@@ -172,12 +171,15 @@ static SmallVector<int64_t> boundsOf(const Matmul &matmul,
 static bool mayBeAligned(const Matmul &matmul) {
   int64_t unit = 16 / matmul.bytesOf(matmul.stored);
   for (const Segment &segment : matmul.segments) {
-    auto weight = cast<MemRefType>(segment.weights.front().getType());
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    if (failed(weight.getStridesAndOffset(strides, offset)) ||
-        (!ShapedType::isDynamic(strides[0]) && strides[0] % unit != 0) ||
-        segment.grain != matmul.wideColumns)
+    for (Value operand : segment.weights) {
+      auto weight = cast<MemRefType>(operand.getType());
+      SmallVector<int64_t> strides;
+      int64_t offset;
+      if (failed(weight.getStridesAndOffset(strides, offset)) ||
+          (!ShapedType::isDynamic(strides[0]) && strides[0] % unit != 0))
+        return false;
+    }
+    if (segment.grain != matmul.wideColumns)
       return false;
   }
   return matmul.depth % unit == 0;

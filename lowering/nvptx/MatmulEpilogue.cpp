@@ -205,24 +205,29 @@ Value nvptx::streamRow(Kernel::Inside &in, const Matmul &matmul,
   return in[matmul.indices].entry(code, code.add(place.low, packed));
 }
 
-Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
-                       ValueRange operands) {
-  Device &code = in.code;
-  SmallVector<Value> pointers;
-  for (Value operand : operands)
-    pointers.push_back(in[operand].pointer);
+/// Of `values`, one for each set, that of the block's.
+static Value ofSet(Device &code, const Place &place,
+                   SmallVector<Value> values) {
   // Halves the choice by one bit of the set after the other.
-  for (int64_t bit = 0; pointers.size() > 1; ++bit) {
+  for (int64_t bit = 0; values.size() > 1; ++bit) {
     Value isOdd = code.equal(
         code.rem(code.div(code.widen(place.set), int64_t(1) << bit), 2), 1);
     SmallVector<Value> half;
-    for (size_t i = 0; i < pointers.size(); i += 2)
-      half.push_back(i + 1 < pointers.size()
-                         ? code.select(isOdd, pointers[i + 1], pointers[i])
-                         : pointers[i]);
-    pointers = std::move(half);
+    for (size_t i = 0; i < values.size(); i += 2)
+      half.push_back(i + 1 < values.size()
+                         ? code.select(isOdd, values[i + 1], values[i])
+                         : values[i]);
+    values = std::move(half);
   }
-  return code.global(pointers.front());
+  return values.front();
+}
+
+Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
+                       ValueRange operands) {
+  SmallVector<Value> pointers;
+  for (Value operand : operands)
+    pointers.push_back(in[operand].pointer);
+  return in.code.global(ofSet(in.code, place, pointers));
 }
 
 Matrix nvptx::matrixOf(Kernel::Inside &in, const Matmul &matmul,
@@ -236,7 +241,15 @@ Matrix nvptx::matrixOf(Kernel::Inside &in, const Matmul &matmul,
     return pointerOf(in, place, operands(segment));
   });
   matrix.stride = ofSegment(in.code, matmul, place, [&](unsigned segment) {
-    return in[operands(segment).front()].rowStride(in.code);
+    SmallVector<Value> strides;
+    for (Value operand : operands(segment))
+      strides.push_back(in[operand].rowStride(in.code));
+    // Towers of several submodels may lie in boxes of several widths.
+    bool same =
+        llvm::all_equal(llvm::map_range(operands(segment), [](Value operand) {
+          return cast<MemRefType>(operand.getType());
+        }));
+    return same ? strides.front() : ofSet(in.code, place, strides);
   });
   return matrix;
 }

@@ -225,7 +225,8 @@ nest_status nest_session_create(const nest_package *package,
     NEST_RT_ASSIGN(std::unique_ptr<Session> created,
                    Session::create(*package->package, options.batch,
                                    options.max_length, options.threads,
-                                   options.prefill == NEST_PREFILL_DECODE));
+                                   options.prefill == NEST_PREFILL_DECODE,
+                                   options.submodel ? options.submodel : ""));
     auto result = std::make_unique<nest_session>();
     result->session = std::move(created);
     *session = result.release();

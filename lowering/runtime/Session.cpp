@@ -104,10 +104,9 @@ static Expected<std::vector<int64_t>> dimValues(const Package &package,
   return values;
 }
 
-Expected<std::unique_ptr<Session>> Session::create(const Package &package,
-                                                   int64_t batch,
-                                                   int64_t maxLength,
-                                                   int threads, bool causal) {
+Expected<std::unique_ptr<Session>>
+Session::create(const Package &package, int64_t batch, int64_t maxLength,
+                int threads, bool causal, const std::string &name) {
   const Manifest &manifest = package.manifest();
   const std::string &place = package.path();
   int64_t most = manifest.model.maxLength;
@@ -124,14 +123,16 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
     return fail(NEST_ERROR_ARGUMENT, place,
                 "a session cannot have " + std::to_string(threads) + " threads",
                 "1 to 4096, or 0 for the default");
+  NEST_RT_ASSIGN(size_t submodel, manifest.findSubmodel(name, place));
   NEST_RT_ASSIGN(std::unique_ptr<Executor> executor,
                  Executor::create(package, threads));
   std::unique_ptr<Session> session(new Session(package, std::move(executor)));
   session->sequences = batch ? batch : 1;
   session->limit = maxLength ? maxLength : most;
   session->causal = causal;
+  session->submodel = submodel;
 
-  // All caches of all entry points, each once.
+  // All caches of all its entry points, each once.
   struct Wanted {
     std::string name;
     uint64_t bytes;
@@ -143,7 +144,7 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
   for (const Manifest::Entry &entry : manifest.entries) {
     bool hasCache = std::any_of(entry.inputs.begin(), entry.inputs.end(),
                                 [](const auto &b) { return b.cache; });
-    if (!hasCache)
+    if (!hasCache || manifest.submodelOf(entry.name) != submodel)
       continue;
     NEST_RT_ASSIGN(std::vector<int64_t> dims,
                    dimValues(package, entry, session->sequences, 1));
@@ -220,9 +221,10 @@ static std::string rowPlace(const char *name, int64_t sequences, int64_t count,
   return place + "[" + std::to_string(i % count) + "]";
 }
 
-static Status checkModality(const Package &package, int64_t value,
-                            const std::string &place) {
-  const Manifest::Modalities &modalities = package.manifest().model.modalities;
+static Status checkModality(const Package &package, size_t submodel,
+                            int64_t value, const std::string &place) {
+  const Manifest::Modalities &modalities =
+      package.manifest().modalitiesOf(submodel);
   if (modalities.empty())
     return fail(NEST_ERROR_UNSUPPORTED, package.path(), "has no modalities",
                 "none given");
@@ -239,7 +241,7 @@ Status Session::setModality(const int32_t *values, int64_t count) {
                 "0 to " + std::to_string(limit));
   int64_t rows = sequences * count;
   for (int64_t i = 0; i < rows; ++i)
-    NEST_RT_TRY(checkModality(package, values[i],
+    NEST_RT_TRY(checkModality(package, submodel, values[i],
                               rowPlace("modality", sequences, count, i)));
   modality.assign(values, values + rows);
   return Status::success();
@@ -258,7 +260,7 @@ Expected<int32_t *> Session::modalityOf(const Plan &plan, int64_t count) {
                           Plan::Modality) != plan.roles.end();
   if (!wanted || !modality.empty())
     return modality.data();
-  const Manifest::Modalities &known = package.manifest().model.modalities;
+  const Manifest::Modalities &known = package.manifest().modalitiesOf(submodel);
   if (known.accepted.size() > 1)
     return fail(NEST_ERROR_ARGUMENT, "modality", "is missing",
                 "for each token one of " + known.legal());
@@ -276,7 +278,7 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     return &known->second;
   const Manifest &manifest = package.manifest();
   Plan result;
-  NEST_RT_ASSIGN(result.entry, package.entry(name));
+  NEST_RT_ASSIGN(result.entry, package.entry(manifest.entryOf(submodel, name)));
   const Manifest::Entry &entry = manifest.entries[result.entry];
   std::string place = package.path() + ": " + entry.name;
   // Two sizes tell B and T from constants.
@@ -337,7 +339,8 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
 Status Session::run(const char *name, bool allRows, const int32_t *tokens,
                     int64_t count, float *logits) {
   std::string causalName = std::string(name) + "_causal";
-  if (causal && package.manifest().findEntry(causalName))
+  if (causal && package.manifest().findEntry(
+                    package.manifest().entryOf(submodel, causalName)))
     name = causalName.c_str();
   NEST_RT_ASSIGN(const Plan *plan, this->plan(name, allRows));
   const Manifest &manifest = package.manifest();
@@ -444,7 +447,8 @@ Session::generate(const int32_t *tokens, int64_t count,
   int64_t vocabulary = manifest.model.vocabSize;
   std::vector<int32_t> modalities;
   if (options.modality) {
-    NEST_RT_TRY(checkModality(package, *options.modality, "modality"));
+    NEST_RT_TRY(
+        checkModality(package, submodel, *options.modality, "modality"));
     modalities.assign(static_cast<size_t>(sequences), *options.modality);
   } else if (!modality.empty()) {
     int64_t each = static_cast<int64_t>(modality.size()) / sequences;
@@ -495,16 +499,19 @@ Session::generate(const int32_t *tokens, int64_t count,
 //===----------------------------------------------------------------------===//
 
 /// Values that generated code uses as indices.
-static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
-                           bool isCache, int64_t rows) {
+static Status checkIndices(const Manifest &manifest,
+                           const Manifest::Entry &entry,
+                           const NamedBuffer &buffer, bool isCache,
+                           int64_t rows) {
   if (buffer.dtype != DType::I32)
     return Status::success();
   const auto *values = static_cast<const int32_t *>(buffer.data);
   int64_t count = elementCount(buffer.shape).value_or(0);
   if (buffer.name == "modality") {
     for (int64_t i = 0; i < count; ++i)
-      if (Status status = manifest.model.modalities.check(
-              values[i], "modality[" + std::to_string(i) + "]");
+      if (Status status =
+              manifest.modalitiesOf(manifest.submodelOf(entry.name))
+                  .check(values[i], "modality[" + std::to_string(i) + "]");
           status.failed())
         return status.takeError().withCode(NEST_ERROR_ARGUMENT);
     return Status::success();
@@ -608,7 +615,7 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
   int rowDim = entry.dim("T");
   int64_t rows = rowDim < 0 ? 1 : dims[static_cast<size_t>(rowDim)];
   for (const NamedBuffer &buffer : inputs)
-    NEST_RT_TRY(checkIndices(manifest, buffer,
+    NEST_RT_TRY(checkIndices(manifest, entry, buffer,
                              entry.findInput(buffer.name)->cache, rows));
 
   for (const Manifest::Buffer &buffer : entry.outputs)

@@ -48,10 +48,11 @@ class Session {
 public:
   /// 0 for a default: one sequence, the package's length, OpenMP's threads.
   /// `causal`: rows of a prefill are chosen by the rule of a decode, where the
-  /// package has entry points that do so.
+  /// package has entry points that do so. `submodel`: a name of the package's,
+  /// or empty for the first.
   static Expected<std::unique_ptr<Session>>
   create(const Package &package, int64_t batch, int64_t maxLength, int threads,
-         bool causal = false);
+         bool causal = false, const std::string &submodel = {});
 
   int64_t batch() const { return sequences; }
   int64_t maxLength() const { return limit; }
@@ -106,6 +107,7 @@ private:
   std::unique_ptr<Executor> executor;
   int64_t sequences = 1, limit = 0;
   bool causal = false;
+  size_t submodel = 0;
   std::vector<int32_t> lengths; // rows in the caches, by sequence
   std::unordered_map<std::string, Resident> caches;
   // Caches [B], which count the rows that a layer holds, lie in one block: it

@@ -77,14 +77,21 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
 std::string nestc::describeWidths(const std::vector<int64_t> &widths) {
   auto numLayers = static_cast<int64_t>(widths.size());
   std::string text;
+  llvm::SmallVector<int64_t> skipped;
   for (int64_t first = 0, next = 0; first < numLayers; first = next) {
     llvm::SmallVector<int64_t> layers;
     for (next = first; next < numLayers && widths[next] == widths[first];)
       layers.push_back(next++);
-    text += (first ? ",layers." : "layers.") +
-            LayerSelector::text(layers, numLayers) +
-            ".ffn=" + std::to_string(widths[first]);
+    if (widths[first] == 0)
+      skipped.append(layers);
+    else
+      text += (text.empty() ? "layers." : ",layers.") +
+              LayerSelector::text(layers, numLayers) +
+              ".ffn=" + std::to_string(widths[first]);
   }
+  if (!skipped.empty())
+    text += (text.empty() ? "skip=" : ",skip=") +
+            LayerSelector::text(skipped, numLayers);
   return text;
 }
 

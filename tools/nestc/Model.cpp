@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/nestc/Model.h"
+#include "tools/nestc/Slices.h"
 
 #include "dialect/Nest.h"
 #include "lowering/Dialects.h"
@@ -368,6 +369,12 @@ int Model::checkModel(bool complete) {
                       "a module of the phases nest and specialized");
   if (!complete)
     return ExitDone;
+  for (func::FuncOp function : entries)
+    if (auto name = function->getAttrOfType<StringAttr>(nest::kEntryAttr);
+        name && name.getValue().contains(':'))
+      return refuse("holds the entry " + name.getValue() +
+                        " of another submodel",
+                    "give the universal module, and every --submodel");
   if (checkpoint().empty())
     return refuse("the module names no checkpoint",
                   "the attribute nest.source, a directory with weights");
@@ -452,7 +459,9 @@ static std::optional<StringRef> specializedTo(ModuleOp module) {
   return text;
 }
 
-int Model::specialize(const std::string &submodel) {
+int Model::specialize(const std::string &submodel, const std::string &slices) {
+  submodelName = "default";
+  submodelText.clear();
   if (std::optional<StringRef> done = specializedTo(module())) {
     submodelText = done->str();
     if (submodel.empty())
@@ -507,6 +516,13 @@ int Model::specialize(const std::string &submodel) {
     inFile = path + ": " + text.str();
   }
 
+  rt::Expected<std::string> expanded =
+      expandPreset(submodelText, slices, AxisTable::get(module()).numLayers);
+  if (!expanded)
+    return fail(ExitInput, expanded.error());
+  if (*expanded != submodelText)
+    inFile = slices;
+  submodelText = *expanded;
   std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
   std::optional<Binding> resolved;
   if (spec)

@@ -31,7 +31,8 @@ PackagePtr nestc::loadPackage(const std::string &path, bool emulate,
   return PackagePtr(package);
 }
 
-SessionPtr nestc::makeSession(const nest_package *package, int64_t batch,
+SessionPtr nestc::makeSession(const nest_package *package,
+                              const std::string &submodel, int64_t batch,
                               int64_t rows, int64_t threads, int32_t prefill,
                               const Reporter &reporter, int &code) {
   nest_session_options options = {};
@@ -40,6 +41,7 @@ SessionPtr nestc::makeSession(const nest_package *package, int64_t batch,
   options.max_length = rows;
   options.threads = static_cast<int32_t>(threads);
   options.prefill = prefill;
+  options.submodel = submodel.c_str();
   nest_session *session = nullptr;
   if (nest_status status = nest_session_create(package, &options, &session)) {
     code = failRuntime(status, reporter);
@@ -48,9 +50,32 @@ SessionPtr nestc::makeSession(const nest_package *package, int64_t batch,
   return SessionPtr(session);
 }
 
-rt::Manifest::Modalities nestc::readModalities(const rt::Json &info) {
+const rt::Json *nestc::findSubmodel(const rt::Json &info,
+                                    const std::string &name,
+                                    const Reporter &reporter, int &code) {
+  code = ExitDone;
+  std::vector<std::string> names;
+  auto nameOf = [](const rt::Json *submodel) {
+    const rt::Json *found = submodel ? submodel->find("name") : nullptr;
+    return found ? found->asString() : std::string();
+  };
+  names.push_back(nameOf(info.find("submodel")));
+  if (name.empty() || name == names.front())
+    return nullptr;
+  if (const rt::Json *further = info.find("further_submodels"))
+    for (const rt::Json &submodel : further->elements()) {
+      names.push_back(nameOf(&submodel));
+      if (names.back() == name)
+        return &submodel;
+    }
+  code = reporter.fail(
+      ExitInput, {"--submodel", "the package holds no submodel '" + name + "'",
+                  rt::legalNames(name, names)});
+  return nullptr;
+}
+
+rt::Manifest::Modalities nestc::readModalities(const rt::Json *model) {
   rt::Manifest::Modalities modalities;
-  const rt::Json *model = info.find("model");
   const rt::Json *found = model ? model->find("modalities") : nullptr;
   if (!found)
     return modalities;

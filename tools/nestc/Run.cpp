@@ -79,6 +79,8 @@ private:
     rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(path);
     return made ? ExitDone : reporter.fail(ExitInput, made.error());
   }
+  /// The name in the package of an entry of the submodel.
+  std::string entryOf(const std::string &entry) const;
   /// Checks --submodel against what the package holds.
   int checkSubmodel();
   int readTokens(Tokens &tokens);
@@ -106,7 +108,8 @@ private:
   const Arguments &arguments;
   const Reporter &reporter;
   PackagePtr package;
-  rt::Json info;                 ///< the package's, see nest_package_info_json
+  rt::Json info;
+  const rt::Json *submodel = nullptr; ///< in info, of a further submodel                 ///< the package's, see nest_package_info_json
   std::vector<int32_t> modality; ///< of the tokens; empty when not given
   std::optional<int32_t> newModality;
   int32_t prefill = NEST_PREFILL_SELECT;
@@ -238,16 +241,13 @@ int Runner::checkSubmodel() {
   if (!read)
     return reporter.fail(ExitDefect, read.error());
   info = std::move(*read);
-  const rt::Json *submodel = info.find("submodel");
-  const rt::Json *name = submodel ? submodel->find("name") : nullptr;
-  std::string known = name ? name->asString() : "";
-  std::string wanted = arguments.get("--submodel", known);
-  if (wanted == known)
-    return ExitDone;
-  return reporter.fail(ExitInput,
-                       {"--submodel",
-                        "the package holds no submodel '" + wanted + "'",
-                        "it holds " + known});
+  int code = ExitDone;
+  submodel = findSubmodel(info, arguments.get("--submodel"), reporter, code);
+  return code;
+}
+
+std::string Runner::entryOf(const std::string &entry) const {
+  return submodel ? arguments.get("--submodel") + ":" + entry : entry;
 }
 
 //===----------------------------------------------------------------------===//
@@ -268,7 +268,8 @@ int Runner::readModalityFile(const std::string &path, const Tokens &tokens) {
          std::string("is ") + rt::name(array->dtype) + " " +
              rt::shapeString(array->shape),
          "modalities are i32 of the tokens' shape " + rt::shapeString(shape)});
-  rt::Manifest::Modalities known = readModalities(info);
+  rt::Manifest::Modalities known =
+      readModalities(submodel ? submodel : info.find("model"));
   for (int64_t i = 0; i < array->count(); ++i) {
     int32_t value = array->as<int32_t>()[i];
     if (rt::Status status =
@@ -281,7 +282,8 @@ int Runner::readModalityFile(const std::string &path, const Tokens &tokens) {
 }
 
 int Runner::readModality(const Tokens &tokens) {
-  rt::Manifest::Modalities known = readModalities(info);
+  rt::Manifest::Modalities known =
+      readModalities(submodel ? submodel : info.find("model"));
   auto refuse = [&](const std::string &option) {
     return reporter.fail(
         ExitInput, {option, "the model has no modalities", "leave it out"});
@@ -303,7 +305,7 @@ int Runner::readModality(const Tokens &tokens) {
       return code;
   }
   if (modality.empty() && known.accepted.size() > 1 &&
-      isInputOfType("decode", "modality", "i32"))
+      isInputOfType(entryOf("decode"), "modality", "i32"))
     return reporter.fail(ExitInput, {"--in",
                                      "the model takes a modality with each "
                                      "token, and none is given",
@@ -338,8 +340,9 @@ int Runner::writeLogits(const Tokens &tokens) {
     return code;
   int64_t vocab = nest_package_vocab_size(package.get());
   int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
-  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
-                                   prefill, reporter, code);
+  SessionPtr session =
+      makeSession(package.get(), arguments.get("--submodel"), tokens.batch, 0,
+                  threads, prefill, reporter, code);
   if (!session)
     return code;
   // Not touched before the first call has found its memory.
@@ -421,8 +424,9 @@ static std::string detokenize(const nest_package *package, int32_t token) {
 
 int Runner::generate(const Tokens &tokens) {
   int code = ExitDone;
-  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
-                                   prefill, reporter, code);
+  SessionPtr session =
+      makeSession(package.get(), arguments.get("--submodel"), tokens.batch, 0,
+                  threads, prefill, reporter, code);
   if (!session)
     return code;
   nest_generate_options options = {};
@@ -529,7 +533,7 @@ int Runner::runEntry() {
     buffer.dtype = rt::name(array->dtype);
     // As --out writes it: the bits of bf16.
     if (array->dtype == rt::DType::U16 &&
-        isInputOfType(arguments.get("--entry"), in.name, "bf16"))
+        isInputOfType(entryOf(arguments.get("--entry")), in.name, "bf16"))
       buffer.dtype = rt::name(rt::DType::BF16);
     buffer.rank = static_cast<int32_t>(array->shape.size());
     std::copy(array->shape.begin(), array->shape.end(), buffer.shape);
@@ -544,7 +548,7 @@ int Runner::runEntry() {
     outputs.push_back(buffer);
   }
   nest_status called =
-      nest_call_entry(package.get(), arguments.get("--entry").c_str(),
+      nest_call_entry(package.get(), entryOf(arguments.get("--entry")).c_str(),
                       static_cast<int32_t>(threads), inputs.data(),
                       inputs.size(), outputs.data(), outputs.size());
   if (called)

@@ -191,6 +191,34 @@ TEST_F(SessionTest, PrefillThenDecode) {
   }
 }
 
+// A submodel's session calls its entries; here they are those of another code.
+TEST_F(SessionTest, Submodels) {
+  makeFakePackage(dir / "two", [](Manifest &m) {
+    m.further.push_back({{"small", ""}, 1, 1, 1, 1, {}, {}});
+    Manifest::Entry prefill = m.entries[0];
+    prefill.name = "small:prefill";
+    prefill.symbol = m.entries[3].symbol; // fails when it is called
+    m.entries.push_back(prefill);
+  });
+  Expected<std::unique_ptr<Package>> loaded = Package::load(dir / "two");
+  ASSERT_OK(loaded);
+  const Package &two = **loaded;
+  int32_t token = 3;
+  for (const char *name : {"", "default"}) {
+    auto first = Session::create(two, 1, 0, 1, false, name);
+    ASSERT_OK(first);
+    EXPECT_OK((*first)->run("prefill", false, &token, 1, nullptr));
+    EXPECT_OK((*first)->run("decode", false, &token, 1, nullptr));
+  }
+  auto small = Session::create(two, 1, 0, 1, false, "small");
+  ASSERT_OK(small);
+  EXPECT_TRUE((*small)->run("prefill", false, &token, 1, nullptr).failed());
+  expectError((*small)->run("decode", false, &token, 1, nullptr),
+              "has no entry point \"small:decode\"");
+  expectError(Session::create(two, 1, 0, 1, false, "big"),
+              "the package holds no submodel 'big'; legal: default, small");
+}
+
 TEST_F(SessionTest, VerifyGivesAllRowsOfABatch) {
   auto s = session(3);
   std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6, 7, 8, 9};

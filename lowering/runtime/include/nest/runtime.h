@@ -182,6 +182,8 @@ typedef struct nest_session_options {
   int32_t threads;
   /** NEST_PREFILL_*: of prefill, verify and generate. */
   int32_t prefill;
+  /** The name of one of the package's submodels; NULL or "" for the first. */
+  const char *submodel;
 } nest_session_options;
 
 /** Creates a session; `options` may be NULL. Caches take memory as they fill,

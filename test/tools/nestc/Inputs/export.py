@@ -41,8 +41,7 @@ expect(2, "there is no submodel; give it with --submodel", "export", qwen, "-o",
 expect(2, "there is no CKPT", "export")
 expect(2, "is given twice", "export", qwen, *half, *half, "-o", "out")
 expect(2, "did you mean --submodel?", "export", qwen, "--submodl", "x", "-o", "out")
-expect(1, "--slices is not supported yet", "export", qwen, *half, "--slices", "x.csv", "-o", "out")
-expect(1, "'preset' is not supported yet", "export", qwen, "--submodel", "preset=a, b", "-o", "out")
+expect(1, "give the table with --slices FILE.csv", "export", qwen, "--submodel", "preset=a, b", "-o", "out")
 for code, spec, text in ((2, "layers.all.ffn=1/0", "divides by zero"), (2, "skp=1", "did you mean skip?"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"), (1, "layers.all.ffn=105", "legal are 1 to 104"), (1, "quater", "did you mean quarter?"), (1, "no.json", "no.json: ")):
     expect(code, text, "export", qwen, "--submodel", spec, "-o", "out")
 expect(1, "is not there", "export", "nothing", *half, "-o", "out")
