@@ -533,6 +533,16 @@ LogicalResult MatmulOp::verify() {
   }
   if (failed(verifyNorms(check, *this)))
     return failure();
+  for (Value bound : {getColumnBound(), getDepthBound()})
+    if (bound &&
+        (!elementOf(bound).isInteger(32) || shapeOf(bound) != Shape({1})))
+      return check.refuse(33) << "is bounded by " << bound.getType()
+                              << "; a number of columns is i32 [1]";
+  if (getColumnBound() && (getScaled() || readsOutput()))
+    return check.refuse(33)
+           << "has a bound of its columns beside "
+           << (getScaled() ? "parts of a norm" : "an output that it reads")
+           << "; what stands behind the bound has no meaning";
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
 }

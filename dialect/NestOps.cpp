@@ -225,6 +225,11 @@ LogicalResult GetOp::verifySymbolUses(SymbolTableCollection &symbols) {
   for (size_t dim = 0; dim < dims.size(); ++dim) {
     const Dim &to = dims[dim], &from = full[dim];
     if (from.axis.empty()) {
+      // The axis of a width that a call binds may have been dropped.
+      if (to.isDynamic() && to.axis.empty()) {
+        ++dynamic;
+        continue;
+      }
       if (to != from)
         return refuse("[C35] dimension ")
                << dim << " lies on no axis, so it has the weight's size, "

@@ -33,7 +33,18 @@ static double shareOfRows(Operation *op) {
   return share;
 }
 
+/// Elements of a product's weight; the most, where a call binds its width.
+static int64_t elementsOf(LinearOp linear, SymbolTable &symbols) {
+  RankedTensorType type = linear.getW().getType();
+  if (type.hasStaticShape())
+    return type.getNumElements();
+  auto get = linear.getW().getDefiningOp<GetOp>();
+  auto weight = get ? symbols.lookup<WeightOp>(get.getWeight()) : WeightOp();
+  return weight ? weight.getTensorType().getNumElements() : 0;
+}
+
 nestc::ModelCost nestc::computeCost(ModuleOp module) {
+  SymbolTable symbols(module);
   ModelCost cost;
   func::FuncOp entry;
   int best = -1;
@@ -51,9 +62,8 @@ nestc::ModelCost nestc::computeCost(ModuleOp module) {
   if (entry) {
     double macs = 0; // exact for whole numbers, below 2^53
     entry.walk([&](LinearOp linear) {
-      RankedTensorType weight = linear.getW().getType();
-      macs +=
-          static_cast<double>(weight.getNumElements()) * shareOfRows(linear);
+      macs += static_cast<double>(elementsOf(linear, symbols)) *
+              shareOfRows(linear);
     });
     cost.macsPerToken = std::llround(macs);
     entry.walk([&](EmbedOp embed) {

@@ -165,19 +165,6 @@ std::optional<WidthValue> WidthValue::parse(StringRef text, StringRef place,
   WidthValue value;
   if (text == "full")
     return value;
-  if (size_t dots = text.find(".."); dots != StringRef::npos) {
-    // Both ends must be widths before the range is refused as such.
-    for (StringRef end : {text.take_front(dots), text.drop_front(dots + 2)})
-      if (end.contains("..") || !parse(end, place, error)) {
-        if (end.contains(".."))
-          return fail(error, Syntax, place, "'" + text + "' is no width",
-                      kLegalWidths);
-        return std::nullopt;
-      }
-    return fail(error, Illegal, place,
-                "a width that stays open until run time is not supported yet",
-                kLegalWidths);
-  }
   auto [first, second] = text.split('/');
   std::optional<int64_t> number =
       parseNumber(first, kLegalWidths, place, error);
@@ -289,6 +276,34 @@ static bool parseModalities(StringRef text, StringRef place,
   return true;
 }
 
+/// VALUE, or LOW..HIGH.
+static bool parseWidths(StringRef text, StringRef place,
+                        SubmodelSpec::Entry &entry, SubmodelError &error) {
+  auto [low, high] = text.split("..");
+  bool isRange = text.contains("..");
+  if (high.contains("..")) {
+    (void)fail(error, Syntax, place, "'" + text + "' is no width",
+               kLegalWidths);
+    return false;
+  }
+  std::optional<WidthValue> first = WidthValue::parse(low, place, error);
+  std::optional<WidthValue> last =
+      first && isRange ? WidthValue::parse(high, place, error) : first;
+  if (!last)
+    return false;
+  entry.value = *last;
+  if (!isRange)
+    return true;
+  if (entry.kind != kFfnAxis) {
+    (void)fail(error, Illegal, place,
+               "heads cannot stay open until run time: caches have one size",
+               "a width for each submodel, of several in one package");
+    return false;
+  }
+  entry.low = *first;
+  return true;
+}
+
 /// The kind of axis that `layers.SEL.KIND` means; empty for other keys.
 static StringRef axisKind(StringRef key) {
   if (!key.starts_with("layers."))
@@ -368,10 +383,8 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
       return std::nullopt;
     entry.layers = *layers;
     if (entry.key == Entry::Key::Width) {
-      std::optional<WidthValue> width = WidthValue::parse(value, place, error);
-      if (!width)
+      if (!parseWidths(value, place, entry, error))
         return std::nullopt;
-      entry.value = *width;
     }
     if (entry.key == Entry::Key::Capacity) {
       std::optional<WidthValue> capacity = parseCapacity(value, place, error);
@@ -582,6 +595,17 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
       if (!width)
         return std::nullopt;
       binding.widths[name] = *width;
+      binding.open.erase(name);
+      if (!entry.low)
+        continue;
+      std::optional<int64_t> low = entry.low->resolve(
+          axis->second.size, axis->second.group, place, error);
+      if (!low)
+        return std::nullopt;
+      if (*low > *width)
+        return fail(error, Illegal, place, "the range runs backwards",
+                    "the smaller width first: 1/8..1/1");
+      binding.open[name] = *low;
     }
   }
 

@@ -89,11 +89,13 @@ struct SubmodelSpec {
     LayerSelector layers;
     llvm::StringRef kind;                ///< Width: of kAxisKinds
     WidthValue value;                    ///< Width, Capacity
+    std::optional<WidthValue> low;       ///< Width: stays open, down to this
     std::vector<std::string> modalities; ///< Modalities
   };
   std::vector<Entry> entries;
 
-  /// Parses inline text: `layers.SEL.ffn=VALUE`, `layers.SEL.heads=VALUE`,
+  /// Parses inline text: `layers.SEL.ffn=VALUE`, `layers.SEL.ffn=LOW..HIGH`
+  /// (which stays open until a call), `layers.SEL.heads=VALUE`,
   /// `skip=SEL`, `routes.SEL.capacity=VALUE`, `routes.SEL=dense`,
   /// `modalities=A+B`.
   static std::optional<SubmodelSpec> parse(llvm::StringRef text,
@@ -127,7 +129,9 @@ struct AxisTable {
 /// What a submodel means for one model.
 struct Binding {
   llvm::StringMap<int64_t> widths; ///< every axis of the model
-  std::vector<bool> skipped;       ///< one for each layer
+  /// Axes whose width a call binds: from this up to what `widths` says.
+  std::map<std::string, int64_t> open;
+  std::vector<bool> skipped; ///< one for each layer
   /// Routes that are chosen otherwise: a capacity, or null for every row.
   std::map<int64_t, nest::CapacityAttr> routes;
   std::vector<bool> modalities;      ///< whether each is kept; empty: all are

@@ -52,6 +52,10 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
 }
 
 static FailureOr<Matmul> checked(kernel::MatmulOp op) {
+  if (op.getColumnBound() || op.getDepthBound())
+    return op.emitOpError("has a width that a call binds, which code for GPUs "
+                          "has not yet; fix the widths when compiling, or "
+                          "compile for --target=cpu");
   Matmul matmul;
   matmul.op = op;
   matmul.a = op.getA();

@@ -127,6 +127,23 @@ std::optional<GpuTarget> nestc::rt::parseGpuTarget(std::string_view target) {
   return result;
 }
 
+Status Manifest::Width::check(int64_t value) const {
+  if (value >= low && value <= high)
+    return Status::success();
+  return Error(axis, "cannot be bound to " + std::to_string(value),
+               "legal are " + std::to_string(low) + " to " +
+                   std::to_string(high))
+      .withCode(NEST_ERROR_ARGUMENT);
+}
+
+const Manifest::Width *
+Manifest::Submodel::findWidth(std::string_view axis) const {
+  for (const Width &width : widths)
+    if (width.axis == axis)
+      return &width;
+  return nullptr;
+}
+
 std::vector<std::string> Manifest::submodelNames() const {
   std::vector<std::string> names = {submodel.name};
   for (const FurtherSubmodel &other : further)
@@ -256,6 +273,22 @@ static Status readSubmodel(const JsonReader &reader,
                            Manifest::Submodel &submodel) {
   NEST_RT_ASSIGN(submodel.name, reader.getString("name"));
   NEST_RT_ASSIGN(submodel.spec, reader.getString("spec"));
+  if (!reader.has("widths"))
+    return Status::success();
+  NEST_RT_ASSIGN(JsonReader widths, reader.get("widths"));
+  NEST_RT_TRY(widths.expectArray());
+  for (size_t i = 0; i < widths.size(); ++i) {
+    JsonReader item = widths.at(i);
+    NEST_RT_TRY(item.expectKeys({"axis", "low", "high", "size"}));
+    Manifest::Width width;
+    NEST_RT_ASSIGN(width.axis, readName(item, "axis"));
+    NEST_RT_ASSIGN(width.size, item.getInt("size", 1, INT32_MAX));
+    NEST_RT_ASSIGN(width.high, item.getInt("high", 1, width.size));
+    NEST_RT_ASSIGN(width.low, item.getInt("low", 1, width.high));
+    if (submodel.findWidth(width.axis))
+      return item.error("names " + width.axis + " again", "every axis once");
+    submodel.widths.push_back(std::move(width));
+  }
   return Status::success();
 }
 
@@ -274,8 +307,9 @@ static Status readFigures(const JsonReader &reader, Figures &figures) {
 
 static Status readFurther(const JsonReader &reader,
                           Manifest::FurtherSubmodel &submodel) {
-  NEST_RT_TRY(reader.expectKeys({"name", "spec", "parameters", "weight_bytes",
-                                 "macs_per_token", "modalities", "routes"}));
+  NEST_RT_TRY(
+      reader.expectKeys({"name", "spec", "widths", "parameters", "weight_bytes",
+                         "macs_per_token", "modalities", "routes"}));
   NEST_RT_TRY(readSubmodel(reader, submodel.submodel));
   NEST_RT_TRY(readFigures(reader, submodel));
   if (reader.has("modalities")) {
@@ -387,7 +421,7 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   }
 
   NEST_RT_ASSIGN(JsonReader submodel, reader.get("submodel"));
-  NEST_RT_TRY(submodel.expectKeys({"name", "spec"}));
+  NEST_RT_TRY(submodel.expectKeys({"name", "spec", "widths"}));
   NEST_RT_TRY(readSubmodel(submodel, m.submodel));
   NEST_RT_TRY(readFigures(reader, m));
   if (reader.has("further_submodels")) {
@@ -547,6 +581,14 @@ static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
                        std::to_string(m.model.maxLength) + " of the model",
                    "[B, heads, max_length, width]; i32 [B, max_length] or [B]");
   }
+  // A width bounds what is read of a weight.
+  for (const Manifest::Width &width :
+       m.submodelAt(m.submodelOf(entry.name)).widths)
+    if (const Manifest::Buffer *buffer = entry.findInput(width.axis))
+      if (buffer->cache || buffer->dtype != DType::I32 ||
+          buffer->shape.size() != 1 || !isSize(*buffer, 0, 1))
+        return Error(at, "the width " + width.axis + " is no number",
+                     "an input i32 [1]");
   // Values choose rows' weights; only names say which there are.
   if (entry.findInput("modality") &&
       m.modalitiesOf(m.submodelOf(entry.name)).empty())
@@ -825,6 +867,23 @@ static Json codeJson(const Manifest::Code &code) {
   return json;
 }
 
+static void setSubmodel(Json &json, const Manifest::Submodel &submodel) {
+  json.set("name", submodel.name);
+  json.set("spec", submodel.spec);
+  if (submodel.widths.empty())
+    return;
+  Json list = Json::array();
+  for (const Manifest::Width &width : submodel.widths) {
+    Json item = Json::object();
+    item.set("axis", width.axis);
+    item.set("low", width.low);
+    item.set("high", width.high);
+    item.set("size", width.size);
+    list.push(std::move(item));
+  }
+  json.set("widths", std::move(list));
+}
+
 static void setModalities(Json &json, const Manifest::Modalities &modalities,
                           const Routes &routes) {
   if (!modalities.empty()) {
@@ -880,16 +939,14 @@ Json Manifest::toJson() const {
   setModalities(modelJson, model.modalities, model.routes);
   json.set("model", std::move(modelJson));
   Json submodelJson = Json::object();
-  submodelJson.set("name", submodel.name);
-  submodelJson.set("spec", submodel.spec);
+  setSubmodel(submodelJson, submodel);
   json.set("submodel", std::move(submodelJson));
   setFigures(json, *this);
   if (!further.empty()) {
     Json list = Json::array();
     for (const FurtherSubmodel &other : further) {
       Json item = Json::object();
-      item.set("name", other.submodel.name);
-      item.set("spec", other.submodel.spec);
+      setSubmodel(item, other.submodel);
       setFigures(item, other);
       setModalities(item, other.modalities, other.routes);
       list.push(std::move(item));

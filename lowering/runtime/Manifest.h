@@ -95,8 +95,20 @@ struct Manifest {
     /// What a routed layer does, in words, by layer; for people.
     std::vector<std::pair<std::string, std::string>> routes;
   };
+  /// A width that stays open until a call: an i32 [1] input of this name.
+  struct Width {
+    std::string axis; ///< layers.0.ffn
+    int64_t low = 0, high = 0;
+    int64_t size = 0; ///< of the whole axis, for fractions of it
+
+    /// An error that names the range unless `value` is in it.
+    Status check(int64_t value) const;
+  };
   struct Submodel {
     std::string name, spec;
+    std::vector<Width> widths;
+
+    const Width *findWidth(std::string_view axis) const;
   };
   /// A submodel behind the first one, over the same weights. Its entries are
   /// named NAME:ENTRY; what it costs and takes is its own.
@@ -197,6 +209,9 @@ struct Manifest {
   size_t submodelOf(std::string_view entry) const;
   /// The name of a submodel's entry: "decode", "small:decode".
   std::string entryOf(size_t submodel, std::string_view entry) const;
+  const Submodel &submodelAt(size_t index) const {
+    return index ? further[index - 1].submodel : submodel;
+  }
   const Modalities &modalitiesOf(size_t submodel) const {
     return submodel ? further[submodel - 1].modalities : model.modalities;
   }

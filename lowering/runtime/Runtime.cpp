@@ -250,6 +250,15 @@ int64_t nest_session_max_length(const nest_session *session) {
   return session ? session->session->maxLength() : 0;
 }
 
+nest_status nest_session_bind(nest_session *session, const char *axis,
+                              int64_t width) {
+  return guard(NEST_ERROR_ARGUMENT, [&]() -> Status {
+    NEST_CHECK_ARGUMENT(session);
+    NEST_CHECK_ARGUMENT(axis);
+    return session->session->bind(axis, width);
+  });
+}
+
 void nest_session_reset(nest_session *session) {
   if (session)
     session->session->reset();

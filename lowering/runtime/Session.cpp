@@ -131,6 +131,8 @@ Session::create(const Package &package, int64_t batch, int64_t maxLength,
   session->limit = maxLength ? maxLength : most;
   session->causal = causal;
   session->submodel = submodel;
+  for (const Manifest::Width &width : manifest.submodelAt(submodel).widths)
+    session->bound.push_back(static_cast<int32_t>(width.high));
 
   // All caches of all its entry points, each once.
   struct Wanted {
@@ -206,6 +208,23 @@ void Session::reset() {
   if (counters)
     (void)executor->zero(counters.get(), counterBytes);
   modality.clear();
+}
+
+Status Session::bind(const std::string &axis, int64_t value) {
+  const std::vector<Manifest::Width> &widths =
+      package.manifest().submodelAt(submodel).widths;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    if (widths[i].axis == axis) {
+      NEST_RT_TRY(widths[i].check(value));
+      bound[i] = static_cast<int32_t>(value);
+      return Status::success();
+    }
+    names.push_back(widths[i].axis);
+  }
+  return fail(NEST_ERROR_ARGUMENT, axis, "is no width that a call binds",
+              names.empty() ? "none: all widths were fixed at compile time"
+                            : legalNames(axis, names));
 }
 
 //===----------------------------------------------------------------------===//
@@ -292,13 +311,23 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     return buffer.dtype == dtype &&
            Manifest::Entry::shapeOf(buffer, dims) == shape;
   };
+  const std::vector<Manifest::Width> &widths =
+      manifest.submodelAt(submodel).widths;
   for (const Manifest::Buffer &buffer : entry.inputs) {
     bool good = true;
     void *cache = nullptr;
+    auto width = std::find_if(
+        widths.begin(), widths.end(),
+        [&](const Manifest::Width &w) { return w.axis == buffer.name; });
+    result.widths.push_back(width == widths.end()
+                                ? 0
+                                : static_cast<size_t>(width - widths.begin()));
     if (buffer.cache) {
       result.roles.push_back(Plan::Cache);
       cache = caches.find(buffer.name)->second.get();
       good = !buffer.shape.empty() && buffer.shape[0].isDynamic();
+    } else if (width != widths.end()) {
+      result.roles.push_back(Plan::Width);
     } else if (buffer.name == "tokens") {
       result.roles.push_back(Plan::Tokens);
       good = has(buffer, DType::I32, {someB, rows});
@@ -405,6 +434,9 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
       break;
     case Plan::Modality:
       inputs.push_back(Argument::onHost(modalities, rowBytes));
+      break;
+    case Plan::Width:
+      inputs.push_back(Argument::onHost(&bound[plan->widths[i]], 4));
       break;
     case Plan::Cache:
       inputs.push_back(Argument::of(plan->caches[i]));
@@ -516,6 +548,10 @@ static Status checkIndices(const Manifest &manifest,
         return status.takeError().withCode(NEST_ERROR_ARGUMENT);
     return Status::success();
   }
+  if (const Manifest::Width *width =
+          manifest.submodelAt(manifest.submodelOf(entry.name))
+              .findWidth(buffer.name))
+    return width->check(values[0]);
   int64_t limit;
   int code = NEST_ERROR_LENGTH;
   if (buffer.name == "tokens") {
@@ -553,6 +589,15 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
   std::vector<std::string> inputNames, outputNames;
   for (const Manifest::Buffer &buffer : entry.inputs)
     inputNames.push_back(buffer.name);
+  // Widths that are not given are the largest.
+  const std::vector<Manifest::Width> &widths =
+      manifest.submodelAt(manifest.submodelOf(entry.name)).widths;
+  std::vector<int32_t> most(widths.size());
+  std::vector<NamedBuffer> defaults(widths.size());
+  for (size_t i = 0; i < widths.size(); ++i) {
+    most[i] = static_cast<int32_t>(widths[i].high);
+    defaults[i] = {widths[i].axis, DType::I32, {1}, &most[i]};
+  }
   for (const NamedBuffer &buffer : inputs) {
     if (!entry.findInput(buffer.name))
       return fail(NEST_ERROR_ARGUMENT, where,
@@ -562,6 +607,10 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
       return fail(NEST_ERROR_ARGUMENT, where,
                   "the input " + buffer.name + " is given twice", "once");
   }
+
+  for (const NamedBuffer &buffer : defaults)
+    if (entry.findInput(buffer.name))
+      given.emplace(buffer.name, &buffer);
 
   // Dims take their values from the inputs that have them.
   std::vector<int64_t> dims(entry.dims.size(), -1);

@@ -61,6 +61,10 @@ public:
   }
   void reset();
 
+  /// Binds a width that the submodel leaves open, from the next call on; the
+  /// largest is bound at first. Caches keep what is in them.
+  Status bind(const std::string &axis, int64_t width);
+
   /// The modalities [batch, count] of the next call's rows, which forgets them
   /// when it succeeds. A count of 0 forgets them now.
   Status setModality(const int32_t *values, int64_t count);
@@ -90,10 +94,11 @@ private:
 
   /// What an entry point wants, found out at its first call.
   struct Plan {
-    enum Role { Tokens, Positions, Lengths, Modality, Cache };
+    enum Role { Tokens, Positions, Lengths, Modality, Cache, Width };
     size_t entry = 0;
     std::vector<Role> roles;    // by input
     std::vector<void *> caches; // by input, Residents; null where it is none
+    std::vector<size_t> widths; // by input, of what is bound; else 0
   };
   Expected<const Plan *> plan(const char *name, bool allRows);
   /// What a call of `count` rows takes as its modality: what was given, or the
@@ -108,6 +113,7 @@ private:
   int64_t sequences = 1, limit = 0;
   bool causal = false;
   size_t submodel = 0;
+  std::vector<int32_t> bound;   // widths, in the order of the manifest
   std::vector<int32_t> lengths; // rows in the caches, by sequence
   std::unordered_map<std::string, Resident> caches;
   // Caches [B], which count the rows that a layer holds, lie in one block: it

@@ -885,3 +885,28 @@ func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
   } -> tensor<?x?x64xf32>
   return
 }
+
+// -----
+
+// K33: a bound is one number.
+func.func @k33(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %n: tensor<2xi32>) {
+  // expected-error @below {{[K33] is bounded by 'tensor<2xi32>'; a number of columns is i32 [1]}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] depth(%n : tensor<2xi32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K33: what stands behind a bound of columns is not read.
+func.func @k33_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %n: tensor<1xi32>) {
+  // expected-error @below {{[K33] has a bound of its columns beside an output that it reads; what stands behind the bound has no meaning}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] columns(%n : tensor<1xi32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    %s = arith.addf %a0, %a1 : f32
+    kernel.yield %s : f32
+  } -> tensor<?x?x64xf32>
+  return
+}

@@ -258,6 +258,7 @@ int Compilation::specialize() {
   if (texts.empty())
     texts.emplace_back();
   OwningOpRef<ModuleOp> universal, merged;
+  AxisTable table = AxisTable::get(model.module());
   if (texts.size() > 1)
     universal = model.module().clone();
   for (const std::string &text : texts) {
@@ -273,7 +274,14 @@ int Compilation::specialize() {
     rt::Manifest own;
     describeModel(model.module(), own);
     ModelCost cost = computeCost(model.module());
-    rt::Manifest::Submodel submodel = {model.submodelName, model.submodelText};
+    rt::Manifest::Submodel submodel = {
+        model.submodelName, model.submodelText, {}};
+    for (const auto &[axis, low] : model.binding.open)
+      submodel.widths.push_back({axis, low, model.binding.widths.lookup(axis),
+                                 table.axes[axis].size});
+    llvm::sort(submodel.widths, [](const auto &a, const auto &b) {
+      return StringRef(a.axis).compare_numeric(b.axis) < 0;
+    });
     if (!merged) {
       description = std::move(own);
       description.submodel = submodel;

@@ -53,6 +53,11 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   if (int code = model.specialize(arguments.get("--submodel"),
                                   arguments.get("--slices")))
     return code;
+  if (!model.binding.open.empty())
+    return reporter.fail(ExitInput, {"--submodel",
+                                     "leaves widths open, and a checkpoint "
+                                     "has none",
+                                     "one width for every layer"});
   request.kept = collectWeights(model.module());
   request.binding = model.binding;
   request.directory = model.checkpoint();

@@ -185,6 +185,13 @@ static int infoPackage(const std::string &path, const Arguments &arguments,
     rt::Json names = rt::Json::object();
     names.set("name", submodel.name);
     names.set("spec", submodel.spec);
+    if (!submodel.widths.empty()) {
+      rt::Json widths = rt::Json::object();
+      for (const rt::Manifest::Width &width : submodel.widths)
+        widths.set(width.axis, std::to_string(width.low) + ".." +
+                                   std::to_string(width.high));
+      names.set("widths", widths);
+    }
     json.set("submodel", names);
     json.set("parameters", parametersJson(figures.totalParameters,
                                           figures.effectiveParameters));

@@ -462,6 +462,7 @@ static std::optional<StringRef> specializedTo(ModuleOp module) {
 int Model::specialize(const std::string &submodel, const std::string &slices) {
   submodelName = "default";
   submodelText.clear();
+  binding = {};
   if (std::optional<StringRef> done = specializedTo(module())) {
     submodelText = done->str();
     if (submodel.empty())

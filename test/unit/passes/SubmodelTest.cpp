@@ -73,6 +73,28 @@ TEST(Submodel, LaterEntriesOverrideEarlierOnes) {
   EXPECT_EQ(widths("skip=0-2,skip=5"), Widths({96, 96, 96, 96, 96, 0}));
 }
 
+// A range is what a call may bind; the largest is the width.
+TEST(Submodel, OpenWidths) {
+  SubmodelError error;
+  auto bind = [&](const std::string &text) {
+    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
+    EXPECT_TRUE(spec) << error.str();
+    return resolveSubmodel(*spec, makeTable(), error);
+  };
+  EXPECT_EQ(widths("layers.all.ffn=1/8..1/2"),
+            Widths({48, 48, 48, 48, 48, 48}));
+  auto binding = bind("layers.1-2.ffn=1/8..full,layers.2.ffn=24");
+  ASSERT_TRUE(binding) << error.str();
+  EXPECT_EQ(binding->open,
+            (std::map<std::string, int64_t>{{"layers.1.ffn", 12}}));
+  EXPECT_EQ(binding->widths["layers.1.ffn"], 96);
+  EXPECT_EQ(binding->widths["layers.2.ffn"], 24);
+  EXPECT_FALSE(bind("layers.0.ffn=1/2..1/4"));
+  EXPECT_EQ(error.str(),
+            "submodel entry 'layers.0.ffn=1/2..1/4': the range runs "
+            "backwards; the smaller width first: 1/8..1/1");
+}
+
 // Query heads are counted, in whole groups; an element is a KV head.
 TEST(Submodel, Heads) {
   AxisTable table = makeTable();
@@ -148,13 +170,26 @@ TEST(Submodel, WhatCannotBeParsedIsUsage) {
 }
 
 TEST(Submodel, WhatIsNotThereIsTheInputsFault) {
-  for (const char *text :
-       {"layers.0.ffn=97", "layers.0.ffn=0", "layers.0.ffn=1/5",
-        "layers.0.ffn=3/2", "layers.6.ffn=12", "skip=6", "skip=all",
-        "layers.0.ffn=99999999999999999999", "skip=99999999999999999999",
-        "layers.0.ffn=1/8..1/1", "layers.all.heads=1/2", "layers.all.heads=0",
-        "modalities=text", "routes.odd=dense", "routes.1.capacity=1/2",
-        "preset=Main"})
+  for (const char *text : {"layers.0.ffn=97",
+                           "layers.0.ffn=0",
+                           "layers.0.ffn=1/5",
+                           "layers.0.ffn=3/2",
+                           "layers.6.ffn=12",
+                           "skip=6",
+                           "skip=all",
+                           "layers.0.ffn=99999999999999999999",
+                           "skip=99999999999999999999",
+                           "layers.0.ffn=1/1..1/8",
+                           "layers.0.ffn=0..1/1",
+                           "layers.0.ffn=1/5..1/1",
+                           "layers.0.ffn=12..97",
+                           "layers.all.heads=1/2..1/1",
+                           "layers.all.heads=1/2",
+                           "layers.all.heads=0",
+                           "modalities=text",
+                           "routes.odd=dense",
+                           "routes.1.capacity=1/2",
+                           "preset=Main"})
     EXPECT_EQ(refusal(text).kind, SubmodelError::Kind::Illegal) << text;
 }
 

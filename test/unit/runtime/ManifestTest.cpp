@@ -34,7 +34,7 @@ TEST(Manifest, RoundTrip) {
 static Manifest manifestOfTwo() {
   Manifest m = fakeManifest();
   Manifest::FurtherSubmodel small;
-  small.submodel = {"small", "layers.all.ffn=1/4"};
+  small.submodel = {"small", "layers.all.ffn=1/4", {}};
   small.totalParameters = 12;
   small.effectiveParameters = 11;
   small.weightBytes = 48;
@@ -83,6 +83,18 @@ TEST(Manifest, Submodels) {
           "further_submodels[0].parameters.effective: is 13");
   invalid([](Manifest &m) { m.further[0].modalities = {{"a"}, {1}}; },
           "further_submodels[0].modalities.accepted: has 1");
+  // Widths.
+  auto open = [](const Manifest::Width &width) {
+    return [width](Manifest &m) { m.submodel.widths = {width}; };
+  };
+  invalid(open({"a", 0, 4, 8}), "submodel.widths[0].low: is 0");
+  invalid(open({"a", 5, 4, 8}), "submodel.widths[0].low: is 5");
+  invalid(open({"a", 1, 9, 8}), "submodel.widths[0].high: is 9");
+  invalid(open({"", 1, 4, 8}), "submodel.widths[0].axis");
+  invalid(open({"tokens", 1, 4, 8}), "the width tokens is no number");
+  invalid(
+      [](Manifest &m) { m.submodel.widths = {{"a", 1, 4, 8}, {"a", 1, 4, 8}}; },
+      "names a again");
   // Caches are one for all.
   invalid(
       [](Manifest &m) {

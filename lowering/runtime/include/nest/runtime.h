@@ -204,6 +204,15 @@ NEST_API int64_t nest_session_max_length(const nest_session *session);
 NEST_API void nest_session_reset(nest_session *session);
 
 /**
+ * Binds a width that the submodel leaves open ("widths" of its "submodel" in
+ * nest_package_info_json(): layers.0.ffn), from the next call on. At first the
+ * largest one is bound. Caches stay as they are, so that the width may change
+ * within a text. One that is fixed, or out of range, is NEST_ERROR_ARGUMENT.
+ */
+NEST_API nest_status nest_session_bind(nest_session *session, const char *axis,
+                                       int64_t width);
+
+/**
  * Gives the rows of the next prefill, verify, decode or generate their
  * modalities: `values` is [batch, count], copied, and that call must have
  * `count` rows (1 for a decode). Each is an index in "names" of
