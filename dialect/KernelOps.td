@@ -316,8 +316,8 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     the j-th query of sequence b, j below counts[b], is row order[b, j]. Its cache
     index is lengths[b] + j when `compact` (the caches took the counts[b] rows of
     this call), else lengths[b] + indices[order[b, j]] - b * T (they took T). A
-    window counts the cache's rows, or with `positions` [B, C] what these say of
-    them.
+    window and the distances of alibi count the cache's rows, or with `positions`
+    [B, C] what these say of them.
 
     `workspace` and tickets are those of kernel.matmul: workspace[s, :, :] holds
     what part s of the keys gives the rows of a head.

@@ -113,10 +113,15 @@ OnAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
 // mask
 //===----------------------------------------------------------------------===//
 
+float MaskAttr::getAlibiF32() const {
+  return getAlibi() ? getAlibi().getValue().convertToFloat() : 0;
+}
+
 Attribute MaskAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
   bool causal = false, hasWindow = false;
   int64_t window = 0;
+  FloatAttr alibi;
   auto parseItem = [&]() -> ParseResult {
     StringRef word;
     SMLoc at = parser.getCurrentLocation();
@@ -130,28 +135,42 @@ Attribute MaskAttr::parse(AsmParser &parser, Type) {
       hasWindow = true;
       return failure(parser.parseEqual() || parser.parseInteger(window));
     }
-    if (word == "causal" || word == "window")
+    if (word == "alibi" && !alibi) {
+      APFloat value(0.0f);
+      if (parser.parseEqual() ||
+          parser.parseFloat(APFloat::IEEEsingle(), value))
+        return failure();
+      alibi = parser.getBuilder().getF32FloatAttr(value.convertToFloat());
+      return success();
+    }
+    if (word == "causal" || word == "window" || word == "alibi")
       return parser.emitError(at, "mask item '") << word << "' is given twice";
     return parser.emitError(at, "unknown mask item '")
-           << word << "'; legal are causal, window = N";
+           << word << "'; legal are causal, window = N, alibi = X";
   };
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
                                      parseItem))
     return {};
-  return parser.getChecked<MaskAttr>(loc, parser.getContext(), causal, window);
+  return parser.getChecked<MaskAttr>(loc, parser.getContext(), causal, window,
+                                     alibi);
 }
 
 void MaskAttr::print(AsmPrinter &printer) const {
   printer << '<';
+  llvm::ListSeparator comma;
   if (getCausal())
-    printer << "causal";
+    printer << StringRef(comma) << "causal";
   if (getWindow())
-    printer << (getCausal() ? ", " : "") << "window = " << getWindow();
+    printer << StringRef(comma) << "window = " << getWindow();
+  if (getAlibi()) {
+    printer << StringRef(comma) << "alibi = ";
+    printer.printFloat(getAlibi().getValue());
+  }
   printer << '>';
 }
 
 LogicalResult MaskAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                               bool causal, int64_t window) {
+                               bool causal, int64_t window, FloatAttr alibi) {
   if (window < 0)
     return emitError() << "[C4] a window is a positive number of keys, or 0 "
                           "for none; got "
@@ -160,6 +179,9 @@ LogicalResult MaskAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "[C5] a window counts back from the query; legal is "
                           "<causal, window = "
                        << window << ">";
+  if (alibi && (!alibi.getType().isF32() || !alibi.getValue().isFinite() ||
+                !(alibi.getValueAsDouble() > 0)))
+    return emitError() << "[C97] alibi is a finite f32 above 0; got " << alibi;
   return success();
 }
 

@@ -44,14 +44,22 @@ def Nest_OnAttr : Nest_Attr<"On", "on", [
 }
 
 def Nest_MaskAttr : Nest_Attr<"Mask", "mask"> {
-  let summary = "Which keys a query sees";
+  let summary = "Which keys a query sees, and what their distance takes off";
   let description = [{
     `#nest.mask<causal>`: keys at or before the query's own cache index.
     `#nest.mask<causal, window = 512>`: of these the last 512, the query's own
-    included. `window` 0 means no window.
+    included. `window` 0 means no window. `alibi = a`: query head h, from 0,
+    takes 2^(-a (h + 1)) times the distance off the scores.
   }];
-  let parameters = (ins "bool":$causal, DefaultValuedParameter<"int64_t", "0">:$window);
+  let parameters = (ins "bool":$causal, DefaultValuedParameter<"int64_t", "0">:$window,
+                        OptionalParameter<"::mlir::FloatAttr">:$alibi);
   let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    /// a of `alibi = a`; 0 where there is none.
+    float getAlibiF32() const;
+    /// Whether positions of the cache's rows make a difference.
+    bool readsPositions() const { return getWindow() != 0 || getAlibi(); }
+  }];
 }
 
 def Nest_RopeAttr : Nest_Attr<"Rope", "rope"> {

@@ -483,10 +483,10 @@ LogicalResult AttentionOp::verify() {
   if (getPositions()) {
     SmallVector<Dim> at = getDims(getPositions());
     if (at.size() != 2 || at[0] != k[0] || at[1] != k[2] ||
-        getMask().getWindow() == 0)
+        !getMask().readsPositions())
       return emitOpError(
                  "[C96] positions are those of the cache's rows, [batch, "
-                 "capacity], for a window; got ")
+                 "capacity], for a window or alibi; got ")
              << getPositions().getType();
   }
   if (!getScale().isFinite())

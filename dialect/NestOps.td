@@ -198,7 +198,8 @@ def Nest_AttentionOp : Nest_GraphOp<"attention", [AttrSizedOperandSegments]> {
     appended: query row t of sequence b has cache index lengths[b] + t. With
     `by`, queries are packed by that family; `compact` says that the caches hold
     its rows only, so that the j-th of a sequence has cache index lengths[b] + j.
-    `positions` are those of the cache's rows: a window counts them.
+    `positions` are those of the cache's rows: a window and the distances of
+    alibi count them.
   }];
   let arguments = (ins Nest_StreamType:$q, Nest_MatrixType:$k, Nest_MatrixType:$v,
                        Nest_IdsType:$lengths, Optional<Nest_IdsType>:$positions,

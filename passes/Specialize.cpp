@@ -279,15 +279,14 @@ bool mentionsAxis(func::FuncOp function) {
 /// stored tensor that this is.
 void narrowWeight(WeightOp weight, RankedTensorType used) {
   RankedTensorType type = weight.getTensorType();
-  // A box of a box, or of a reshaped tensor, is not formed: such a weight keeps
-  // its size and loses its axis only.
-  bool plain = weight.getStoredType().getShape() == type.getShape() &&
-               !weight.getOffsets();
+  RankedTensorType stored = weight.getStoredType();
+  // A box of a reshaped tensor is not formed: such a weight keeps its size and
+  // loses its axis only. Of a box it is the first part.
+  bool plain = weight.getSizes().value_or(stored.getShape()) == type.getShape();
   if (plain && used.getShape() != type.getShape()) {
-    Builder builder(weight.getContext());
-    RankedTensorType stored = weight.getStoredType();
     weight.setStoredAttr(TypeAttr::get(stored));
-    weight.setOffsets(SmallVector<int64_t>(stored.getRank(), 0));
+    if (!weight.getOffsets())
+      weight.setOffsets(SmallVector<int64_t>(stored.getRank(), 0));
     weight.setSizes(used.getShape());
     weight.setType(used);
     return;

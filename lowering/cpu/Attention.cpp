@@ -21,6 +21,8 @@
 
 #include "lowering/cpu/Tiles.h"
 
+#include "mlir/Dialect/Math/IR/Math.h"
+
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::cpu;
@@ -309,10 +311,59 @@ private:
     return {low, end};
   }
 
+  // What alibi takes off the scores of row r, at `lanes` keys.
+  Value takenOff(Value r, Value key, int64_t lanes) {
+    Type f32 = code.f32Vector(lanes);
+    auto toFloat = [&](Value integer) {
+      return Value(arith::SIToFPOp::create(code, code.getF32Type(), integer));
+    };
+    Value head =
+        code.add(code.mul(kvHead, shape.group), code.rem(r, shape.group));
+    // 2^(-a (h + 1))
+    Value slope = code.exp(code.broadcast(
+        code.fmul(
+            toFloat(code.add(head, 1)),
+            code.f32(static_cast<float>(-op.getMask().getAlibiF32() * M_LN2))),
+        1));
+    Value self = cacheRow(code.add(token, code.div(r, shape.group)));
+    Value distance;
+    if (op.getPositions()) {
+      const Buffer &positions = table(op.getPositions());
+      Value line = code.mul(sequence, positions.sizes[1]);
+      // The runtime refuses to run past the end; never read there anyway.
+      self = code.max(code.min(self, code.sub(positions.sizes[1], 1)), 0);
+      self = positions.entry(code, code.add(line, self));
+      Value others = code.load(
+          code.i32Vector(lanes),
+          code.at(positions.pointer, code.getI32Type(), code.add(line, key)));
+      Value own = arith::TruncIOp::create(code, code.getI32Type(), self);
+      distance = arith::SIToFPOp::create(
+          code, f32,
+          arith::SubIOp::create(code, code.broadcast(own, lanes), others));
+    } else {
+      SmallVector<float> steps;
+      for (int64_t i = 0; i < lanes; ++i)
+        steps.push_back(static_cast<float>(i));
+      Value iota = arith::ConstantOp::create(
+          code, DenseElementsAttr::get(code.f32Vector(lanes), ArrayRef(steps)));
+      distance =
+          code.fsub(code.broadcast(toFloat(code.sub(self, key)), lanes), iota);
+    }
+    distance = math::AbsFOp::create(code, distance);
+    slope = vector::ExtractOp::create(code, slope, 0);
+    return code.fmul(code.broadcast(slope, lanes), distance);
+  }
+
   // Turns a row of scores into e^(score - maximum), 0 where the mask hides the
   // key, and rescales the row's output and sum to the new maximum.
   void softmax(Value scores, Value r, Value key, Value count) {
     int64_t lanes = code.lanes;
+    if (op.getMask().getAlibi())
+      code.columns(count, [&](Value j, int64_t width) {
+        Value at = code.atF32(scores, j);
+        Value score = code.load(code.f32Vector(width), at);
+        code.store(code.fsub(score, takenOff(r, code.add(key, j), width)), at);
+      });
     // Visible keys of the block: low <= j < high.
     auto [first, end] = visible(r, code.add(key, count));
     Value low = code.sub(first, key), high = code.sub(end, key);
@@ -405,6 +456,9 @@ private:
                 k.element(), code.at(k.row(code, row), k.element(), j), lanes);
             return SmallVector<Value>{code.fmul(x, y)};
           })[0];
+          if (op.getMask().getAlibi())
+            score = code.fsub(
+                score, vector::ExtractOp::create(code, takenOff(r, key, 1), 0));
           Value maximum = code.fmax(score, carried[0]);
           auto weight = [&](Value exponent) -> Value {
             Value e = code.exp(code.broadcast(code.fsub(exponent, maximum), 1));

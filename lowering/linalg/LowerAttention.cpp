@@ -9,6 +9,7 @@
 #include "lowering/linalg/Lower.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 
 #include <limits>
 
@@ -88,37 +89,76 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
   scoreSizes.push_back(e.sizes(op.getK())[2]);
   Value rows = e.index(rowSizes[1]);
 
-  // Whether the query of dimension 1 sees the key of dimension `keyDim`. Where
-  // only rows of a family are kept, they count.
+  // The cache index of the query of dimension 1. Where only rows of a family
+  // are kept, they count.
   bool compact = op.getCompact();
+  auto selfOf = [&](ScalarBuilder &b, Value length) -> Value {
+    length = arith::IndexCastOp::create(b, b.getIndexType(), length);
+    Value sequence = linalg::IndexOp::create(b, 0);
+    Value row = linalg::IndexOp::create(b, 1);
+    if (family && !compact)
+      row = entry(b, family->places, entry(b, family->order, {sequence, row}));
+    return arith::AddIOp::create(b, length, row);
+  };
+  // Cache indices of the query and of a key become what counts for a distance.
+  auto place = [&](ScalarBuilder &b, Value &self, Value &key) {
+    Value positions = op.getPositions();
+    if (!positions)
+      return;
+    Value sequence = linalg::IndexOp::create(b, 0);
+    // A query that is none may lie behind the end.
+    Value end = arith::ConstantIndexOp::create(b, kType.getDimSize(2) - 1);
+    key = entry(b, positions, {sequence, key});
+    self =
+        entry(b, positions, {sequence, arith::MinSIOp::create(b, self, end)});
+  };
+
+  // Whether the query sees the key of dimension `keyDim`.
   auto visible = [&](ScalarBuilder &b, Value length, unsigned keyDim) -> Value {
     Value key = linalg::IndexOp::create(b, keyDim);
-    Value sequence = linalg::IndexOp::create(b, 0);
-    length = arith::IndexCastOp::create(b, b.getIndexType(), length);
     auto less = arith::CmpIPredicate::slt, most = arith::CmpIPredicate::sle;
-    if (!mask.getCausal())
+    if (!mask.getCausal()) {
+      Value sequence = linalg::IndexOp::create(b, 0);
+      length = arith::IndexCastOp::create(b, b.getIndexType(), length);
       return arith::CmpIOp::create(
           b, less, key,
           arith::AddIOp::create(
               b, length, compact ? entry(b, family->counts, sequence) : rows));
-    Value row = linalg::IndexOp::create(b, 1);
-    if (family && !compact)
-      row = entry(b, family->places, entry(b, family->order, {sequence, row}));
-    Value self = arith::AddIOp::create(b, length, row);
+    }
+    Value self = selfOf(b, length);
     Value sees = arith::CmpIOp::create(b, most, key, self);
     if (!mask.getWindow())
       return sees;
     Value window = arith::ConstantIndexOp::create(b, mask.getWindow());
-    if (Value positions = op.getPositions()) {
-      // A query that is none may lie behind the end.
-      Value end = arith::ConstantIndexOp::create(b, kType.getDimSize(2) - 1);
-      key = entry(b, positions, {sequence, key});
-      self =
-          entry(b, positions, {sequence, arith::MinSIOp::create(b, self, end)});
-    }
+    place(b, self, key);
     Value near = arith::CmpIOp::create(b, less, self,
                                        arith::AddIOp::create(b, key, window));
     return arith::AndIOp::create(b, sees, near);
+  };
+
+  // The score with what the distance takes off, in dimensions b, t, KV head,
+  // group, key.
+  auto weigh = [&](ScalarBuilder &b, Value score, Value length) -> Value {
+    Value self = selfOf(b, length), key = linalg::IndexOp::create(b, 4);
+    place(b, self, key);
+    auto toFloat = [&](Value index) -> Value {
+      index = arith::IndexCastOp::create(b, b.getI64Type(), index);
+      return arith::SIToFPOp::create(b, f32, index);
+    };
+    auto constant = [&](float value) -> Value {
+      return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+    };
+    Value distance =
+        math::AbsFOp::create(b, toFloat(arith::SubIOp::create(b, self, key)));
+    Value group = arith::ConstantIndexOp::create(b, width / head / kvHeads);
+    Value number = arith::AddIOp::create(
+        b, arith::MulIOp::create(b, linalg::IndexOp::create(b, 2), group),
+        linalg::IndexOp::create(b, 3));
+    number = arith::AddFOp::create(b, toFloat(number), constant(1));
+    Value slope = math::Exp2Op::create(
+        b, arith::MulFOp::create(b, number, constant(-mask.getAlibiF32())));
+    return arith::SubFOp::create(b, score,
+                                 arith::MulFOp::create(b, slope, distance));
   };
 
   // Dimensions: b, t, KV head, group, key, element. The contraction extends
@@ -141,6 +181,8 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
       [&](ScalarBuilder &b, ValueRange args) -> Value {
         Value factor = arith::ConstantOp::create(b, b.getF32FloatAttr(scale));
         Value score = arith::MulFOp::create(b, args[0], factor);
+        if (mask.getAlibi())
+          score = weigh(b, score, args[1]);
         Value none = arith::ConstantOp::create(b, b.getF32FloatAttr(-infinity));
         return arith::SelectOp::create(b, visible(b, args[1], 4), score, none);
       });

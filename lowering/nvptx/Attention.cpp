@@ -35,6 +35,7 @@ HeadShape::HeadShape(kernel::AttentionOp op) {
   group = heads / kvHeads;
   scale = static_cast<float>(
       static_cast<double>(op.getScale().convertToFloat()) * M_LOG2E);
+  alibi = op.getMask().getAlibiF32();
 }
 
 Value RowTile::blocks(Code &host, const HeadShape &shape, const Buffer &q,
@@ -49,6 +50,10 @@ RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
       places(code.shared(shared)), lows(code.shared(shared + 8 * rows)),
       highs(code.shared(shared + 12 * rows)),
       doubts(code.shared(shared + 16 * rows)) {
+  if (shape.alibi != 0) {
+    slopes = code.shared(shared + 20 * rows);
+    selves = code.shared(shared + 24 * rows);
+  }
   const Buffer &q = in[op.getQ()], &k = in[op.getK()];
   // Late tiles see the most keys: they come first. A grid's numbers fit in 32
   // bits, where division is much shorter.
@@ -108,18 +113,53 @@ Value RowTile::cacheRow(Value j) {
   return code.add(length, j);
 }
 
+// Of a row of the cache, as an i64. The runtime refuses to run past the end;
+// never read there anyway.
+Value RowTile::positionOf(Value row) {
+  const Buffer &positions = in[op.getPositions()];
+  row = code.max(code.min(row, code.sub(positions.sizes[1], 1)), 0);
+  return positions.entry(code,
+                         code.add(code.mul(sequence, positions.sizes[1]), row));
+}
+
+RowTile::Weighing RowTile::weighing(Value r) {
+  Type f32 = code.getF32Type(), i32 = code.getI32Type();
+  return {code.load(f32, code.atShared(slopes, f32, r)),
+          code.load(i32, code.atShared(selves, i32, r))};
+}
+
+Value RowTile::weigh(Value score, const Weighing &weighing, Value key) {
+  if (shape.alibi == 0)
+    return score;
+  if (op.getPositions())
+    key = code.narrow(positionOf(code.widen(key)));
+  Value distance = code.sub(weighing.self, key);
+  // Keys behind the query are hidden under a causal mask.
+  if (!op.getMask().getCausal())
+    distance = code.max(distance, code.sub(code.i32(0), distance));
+  distance = arith::SIToFPOp::create(code, code.getF32Type(), distance);
+  return code.fma(weighing.slope, distance, score);
+}
+
+// Of row r, the j-th query's head `head`.
+void RowTile::fillWeighing(Value r, Value j, Value head) {
+  Value number =
+      arith::SIToFPOp::create(code, code.getF32Type(), code.add(head, 1));
+  Value slope = code.exp2(code.fmul(number, code.f32(-shape.alibi)));
+  slope = code.fmul(slope, code.f32(static_cast<float>(-M_LOG2E)));
+  Value self = cacheRow(j);
+  if (op.getPositions())
+    self = positionOf(self);
+  code.store(slope, code.atShared(slopes, code.getF32Type(), r));
+  code.store(code.narrow(self), code.atShared(selves, code.getI32Type(), r));
+}
+
 // The first key in the window of the j-th query, by positions, which ascend
 // along the cache.
 Value RowTile::findLow(Value j) {
   int64_t window = op.getMask().getWindow();
-  const Buffer &positions = in[op.getPositions()];
-  Value line = code.mul(sequence, positions.sizes[1]);
-  auto positionOf = [&](Value row) {
-    return positions.entry(code, code.add(line, row));
-  };
-  // The runtime refuses to run past the end; never read there anyway.
-  Value own =
-      code.max(code.min(cacheRow(j), code.sub(positions.sizes[1], 1)), 0);
+  Value own = code.max(
+      code.min(cacheRow(j), code.sub(in[op.getPositions()].sizes[1], 1)), 0);
   Value limit = code.sub(positionOf(own), window);
   Value low = code.max(code.sub(code.add(own, 1), window), 0);
   // Positions are no closer than rows: no more than `window` candidates.
@@ -147,13 +187,17 @@ void RowTile::fill(Value r, Value queries) {
   };
   set(code.i64(-1), code.i64(never), code.i64(0));
   code.store(code.i32(0), code.atShared(doubts, i32, r));
+  if (shape.alibi != 0) {
+    code.store(code.f32(0), code.atShared(slopes, code.getF32Type(), r));
+    code.store(code.i32(0), code.atShared(selves, i32, r));
+  }
   Value item = code.add(firstRow, r);
   Value j = code.div(item, shape.group);
   code.when(code.less(j, queries), [&] {
     auto write = [&](Value row) {
-      Value column = code.mul(
-          code.add(code.mul(kvHead, shape.group), code.rem(item, shape.group)),
-          shape.headDim);
+      Value head =
+          code.add(code.mul(kvHead, shape.group), code.rem(item, shape.group));
+      Value column = code.mul(head, shape.headDim);
       Value place = code.add(code.mul(row, q.rowStride(code)), column);
       Value high;
       if (op.getMask().getCausal())
@@ -167,6 +211,8 @@ void RowTile::fill(Value r, Value queries) {
       else if (int64_t window = op.getMask().getWindow())
         low = code.max(code.sub(code.add(cacheRow(j), 1), window), 0);
       set(place, low, high);
+      if (shape.alibi != 0)
+        fillWeighing(r, j, head);
     };
     if (!op.getOffsets())
       return write(code.add(code.mul(sequence, q.sizes[1]), j));
@@ -294,6 +340,7 @@ void RowTile::compute(Value r) {
                     code.fmul(x, code.f32(shape.scale)), code.f32(0));
   SmallVector<Value> state{code.f32(-1e30f), code.f32(0)};
   state.append(count, code.f32(0));
+  Weighing own = shape.alibi != 0 ? weighing(r) : Weighing();
   state = code.loop(
       code.widen(low(r)), code.widen(high(r)), 1, state,
       [&](Value key, ValueRange old) {
@@ -307,6 +354,7 @@ void RowTile::compute(Value r) {
           score = code.fma(x, k, score);
         score = code.reduceWarp(
             score, [&](Value a, Value b) { return code.fadd(a, b); });
+        score = weigh(score, own, code.narrow(key));
         Value top = code.maxNumber(old[0], score);
         Value factor = code.exp2(code.fsub(old[0], top));
         Value weight = code.exp2(code.fsub(score, top));
@@ -410,7 +458,7 @@ public:
       rows = threads / 16 * rowsEach;
       keys = 16 * keysEach;
       weightStride = keys + 4;
-      queryAt = RowTile::bytes(rows);
+      queryAt = RowTile::bytes(shape, rows);
       keyAt = queryAt + 4 * rows * stride;
       valueAt = keyAt + 4 * keys * stride;
       weightAt = valueAt + 4 * keys * stride;
@@ -435,6 +483,8 @@ public:
     for (int64_t i = 0; i < sizes.rowsEach; ++i) {
       lows.push_back(tile.low(code.add(row, i)));
       highs.push_back(tile.high(code.add(row, i)));
+      weighings.push_back(shape.alibi != 0 ? tile.weighing(code.add(row, i))
+                                           : RowTile::Weighing());
     }
     state.append(sizes.rowsEach, code.f32(-1e30f));
     state.append(sizes.rowsEach, code.f32(0));
@@ -584,7 +634,9 @@ private:
       Value seen = arith::AndIOp::create(
           code, code.less(at, highs[i]),
           arith::CmpIOp::create(code, arith::CmpIPredicate::sge, at, lows[i]));
-      x.push_back(code.select(seen, scores[i * sizes.keysEach + n], hidden));
+      Value score =
+          tile.weigh(scores[i * sizes.keysEach + n], weighings[i], at);
+      x.push_back(code.select(seen, score, hidden));
       top = code.maxNumber(top, x.back());
     }
     for (int64_t mask = 8; mask; mask /= 2)
@@ -682,6 +734,7 @@ private:
   // Of the thread: its first row, and its place among the 16 of these rows.
   Value row, column;
   SmallVector<Value> lows, highs;
+  SmallVector<RowTile::Weighing> weighings;
 };
 } // namespace
 

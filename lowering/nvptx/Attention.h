@@ -27,13 +27,16 @@ struct HeadShape {
   int64_t kvHeads, headDim, heads;
   int64_t group; ///< query heads of a KV head
   float scale;   ///< of scores as exponents of two
+  float alibi;   ///< of the mask; 0: none
 };
 
 /// The rows of a block, and the tables about them in its shared memory.
 class RowTile {
 public:
   /// Bytes of the tables.
-  static int64_t bytes(int64_t rows) { return 20 * rows; }
+  static int64_t bytes(const HeadShape &shape, int64_t rows) {
+    return (shape.alibi == 0 ? 20 : 28) * rows;
+  }
   /// The number of blocks for all rows of a launch.
   static Value blocks(Code &host, const HeadShape &shape, const Buffer &q,
                       int64_t rows);
@@ -61,6 +64,16 @@ public:
   Value low(Value r);
   Value high(Value r);
 
+  /// What alibi does to a score of a row, an exponent of two.
+  struct Weighing {
+    Value slope; ///< f32, below 0
+    Value self;  ///< where the row counts from, i32
+  };
+  /// Of row r; with alibi only.
+  Weighing weighing(Value r);
+  /// The score with the key, an i32, weighed; unchanged without alibi.
+  Value weigh(Value score, const Weighing &weighing, Value key);
+
   /// Products take hidden keys with a weight of 0, which makes no number of
   /// what is none: a NaN among the outputs `y` of row r, an f32, may be the
   /// row's own, or not.
@@ -81,7 +94,9 @@ public:
 private:
   Value cacheRow(Value j);
   Value packedRow(Value j);
+  Value positionOf(Value row);
   Value findLow(Value j);
+  void fillWeighing(Value r, Value j, Value head);
   void fill(Value r, Value queries);
   void findRange();
   void compute(Value r);
@@ -91,7 +106,7 @@ private:
   HeadShape shape;
   Device &code;
   Value sequence, kvHead, firstRow, length;
-  Value places, lows, highs, doubts;
+  Value places, lows, highs, doubts, slopes, selves;
 };
 
 /// A stage for tiles of a size.

@@ -45,6 +45,13 @@ public:
           none, code.i32(std::numeric_limits<int32_t>::max()), tile.high(row));
     }
     loadQueries();
+    for (int64_t h = 0; shape.alibi != 0 && h < 2; ++h) {
+      weighings[h] = tile.weighing(rowOf(h));
+      // As the row's queries are.
+      if (inverses[h])
+        weighings[h].slope =
+            code.fmul(weighings[h].slope, code.fdiv(code.f32(1), inverses[h]));
+    }
     prepareMatrices();
     // Keys from lowest to highest need no mask.
     lowest = code.reduceWarp(code.max(lows[0], lows[1]),
@@ -122,7 +129,8 @@ private:
   // 2^15), as far as there is one, and its inverse.
   std::pair<Value, Value> scaleOf(Value largest) {
     Value exponent = code.shiftRight(code.asInt(largest), 23);
-    exponent = code.max(code.min(exponent, code.i32(254)), code.i32(15));
+    // Of no use below 2^-63; distances are multiplied by it too.
+    exponent = code.max(code.min(exponent, code.i32(254)), code.i32(64));
     auto power = [&](Value biased) {
       return code.asFloat(code.shiftLeft(biased, 23));
     };
@@ -231,6 +239,8 @@ private:
     }
     for (auto [score, rest] : llvm::zip(scores, rests))
       score = code.fadd(score, rest);
+    if (shape.alibi != 0)
+      weigh(key, weighings, scores);
     Value inner = arith::AndIOp::create(
         code,
         arith::CmpIOp::create(code, arith::CmpIPredicate::sge, key, lowest),
@@ -321,6 +331,7 @@ private:
   Value lowest, highest;
   // Of rows group and group + 8. With f16, what a score is multiplied by.
   Value places[2], lows[2], highs[2], inverses[2];
+  RowTile::Weighing weighings[2]; // with alibi
 };
 } // namespace
 

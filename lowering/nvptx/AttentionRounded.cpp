@@ -42,6 +42,7 @@ private:
   void piece(Stage stage, State &state,
              function_ref<void(MutableArrayRef<Value>)> mask);
   void softmax(MutableArrayRef<Value> scores, State &state);
+  void weighRows(Value pieceNumber, MutableArrayRef<Value> scores);
   void advance(State &state);
 
   SmallVector<SmallVector<Value>> queries; // of each step
@@ -174,7 +175,13 @@ RoundedAttention::State RoundedAttention::unmasked(Value from, Value to,
     copy(ArrayRef(next).take_back(2), {{}, (1 - stage) * sizes.stageBytes}, {});
     code.commitCopies();
     advance(next);
-    piece({{}, stage * sizes.stageBytes}, next, {});
+    auto weighed = [&](MutableArrayRef<Value> scores) {
+      weighRows(code.add(loop.getInductionVar(), code.i32(stage)), scores);
+    };
+    piece({{}, stage * sizes.stageBytes}, next,
+          shape.alibi == 0
+              ? function_ref<void(MutableArrayRef<Value>)>()
+              : function_ref<void(MutableArrayRef<Value>)>(weighed));
   }
   scf::YieldOp::create(code, next);
   code.keepRolled(loop.getResult(0));
@@ -212,6 +219,8 @@ RoundedAttention::State RoundedAttention::masked(Value from, Value to,
   next = code.choose(code.anyLane(seen), next, [&] {
     State result(next);
     piece({stage}, result, [&](MutableArrayRef<Value> scores) {
+      if (shape.alibi != 0)
+        weighRows(loop.getInductionVar(), scores);
       hide(key, lows, highs, scores);
     });
     return result;
@@ -220,6 +229,19 @@ RoundedAttention::State RoundedAttention::masked(Value from, Value to,
   scf::YieldOp::create(code, next);
   code.keepRolled(loop.getResult(0));
   return State(loop.getResults().drop_back());
+}
+
+// Of a piece of the warp. Scores here have yet to be multiplied by the scale.
+void RoundedAttention::weighRows(Value pieceNumber,
+                                 MutableArrayRef<Value> scores) {
+  Value key = code.add(first, mul(pieceNumber, sizes.keys * sizes.keyWarps));
+  SmallVector<RowTile::Weighing> weighings;
+  for (int64_t h = 0; h < 2; ++h) {
+    weighings.push_back(tile.weighing(rowOf(h)));
+    weighings[h].slope =
+        code.fmul(weighings[h].slope, code.f32(1 / shape.scale));
+  }
+  weigh(key, weighings, scores);
 }
 
 void RoundedAttention::piece(Stage stage, State &state,

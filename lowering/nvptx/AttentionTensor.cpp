@@ -34,7 +34,7 @@ TensorSizes::TensorSizes(const HeadShape &shape, bool narrow, int64_t parts,
           : static_cast<int64_t>(llvm::alignTo(llvm::divideCeil(steps, 2), 4));
   tiles = columnWarps == 1 ? shape.headDim / 8 : 2 * pairs;
   rows = 16 * rowWarps;
-  queryAt = RowTile::bytes(rows);
+  queryAt = RowTile::bytes(shape, rows);
   stageAt =
       llvm::alignTo(queryAt + rowWarps * steps * parts * fragmentBytes, 128);
   stageBytes = 2 * keys * rowBytes;
@@ -236,6 +236,18 @@ void TensorAttention::hide(Value key, ArrayRef<Value> lows,
         score = code.select(seen, score, hidden);
       }
   }
+}
+
+void TensorAttention::weigh(Value key, ArrayRef<RowTile::Weighing> weighings,
+                            MutableArrayRef<Value> scores) {
+  Value own = code.add(key, mul(quad, 2));
+  for (int64_t h = 0; h < 2; ++h)
+    for (size_t n = 0; n < scores.size() / 4; ++n)
+      for (int64_t e = 0; e < 2; ++e) {
+        Value &score = scores[4 * n + 2 * h + e];
+        score =
+            tile.weigh(score, weighings[h], code.add(own, code.i32(8 * n + e)));
+      }
 }
 
 //===----------------------------------------------------------------------===//
@@ -462,7 +474,10 @@ bool nvptx::takesTensorCores(kernel::AttentionOp op) {
 
 void nvptx::addTensorStages(Kernel &kernel, kernel::AttentionOp op) {
   // Scores are multiplied by the scale when they have their maximum.
-  bool rounds = op.getRounds() && HeadShape(op).scale > 0;
+  // With alibi distances are divided by it.
+  HeadShape shape(op);
+  bool rounds =
+      op.getRounds() && shape.scale > (shape.alibi == 0 ? 0 : 0x1p-40f);
   addStages(kernel, op, [&](bool narrow) {
     return rounds ? roundedStage(op, narrow) : exactStage(op, narrow);
   });

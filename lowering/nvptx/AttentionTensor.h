@@ -122,6 +122,9 @@ protected:
   /// -infinity. `lows` and `highs` of the lane's rows; no lows: they are 0.
   void hide(Value key, llvm::ArrayRef<Value> lows, llvm::ArrayRef<Value> highs,
             llvm::MutableArrayRef<Value> scores);
+  /// The same scores, weighed as `weighings` of the lane's rows say.
+  void weigh(Value key, llvm::ArrayRef<RowTile::Weighing> weighings,
+             llvm::MutableArrayRef<Value> scores);
 
   //===--------------------------------------------------------------------===//
   // The end

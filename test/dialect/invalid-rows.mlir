@@ -1,4 +1,4 @@
-// Row sets: a negative test for each message of the constraints C72 to C96 of
+// Row sets: a negative test for each message of the constraints C72 to C97 of
 // docs/Spec.md, in its order. // Cn: names the constraint.
 // RUN: nest-opt %s -verify-diagnostics -split-input-file
 
@@ -450,9 +450,9 @@ func.func @c95(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32
 
 // -----
 
-// C96: positions are for a window.
+// C96: positions are for a window or alibi.
 func.func @c96(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %c: tensor<?x32xi32>) {
-  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window; got 'tensor<?x32xi32>'}}
+  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window or alibi; got 'tensor<?x32xi32>'}}
   %0 = nest.attention %x, %k, %k, %n positions %c scale 0.5 <causal> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x32xi32>) -> tensor<?x?x8xf32>
   return
 }
@@ -461,7 +461,19 @@ func.func @c96(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32
 
 // C96: of the cache.
 func.func @c96_1(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %m: tensor<?x?xi32>) {
-  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window; got 'tensor<?x?xi32>'}}
+  // expected-error @below {{[C96] positions are those of the cache's rows, [batch, capacity], for a window or alibi; got 'tensor<?x?xi32>'}}
   %0 = nest.attention %x, %k, %k, %n positions %m scale 0.5 <causal, window = 4> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x?xi32>) -> tensor<?x?x8xf32>
   return
 }
+
+// -----
+
+// C97: what alibi takes off is above 0.
+// expected-error @below {{[C97] alibi is a finite f32 above 0; got 0.000000e+00 : f32}}
+func.func private @c97() attributes {mask = #nest.mask<causal, alibi = 0.0>}
+
+// -----
+
+// C97: and finite.
+// expected-error @below {{[C97] alibi is a finite f32 above 0; got 0x7F800000 : f32}}
+func.func private @c97_1() attributes {mask = #nest.mask<alibi = 0x7F800000>}

@@ -126,6 +126,8 @@ func.func @sequences(%r: !nest.rows<1>, %f: !nest.rows<2, cover>, %x: tensor<?x?
   // CHECK: nest.attention %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} by %{{.*}} scale 5.000000e-01 <causal> :
   // GENERIC: "nest.attention"({{.*}}) <{mask = #nest.mask<causal>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1>, scale = 5.000000e-01 : f32}>
   %a = nest.attention %x, %c, %c, %n by %r scale 0.5 <causal> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, !nest.rows<1>) -> tensor<?x?x8xf32>
+  // CHECK: nest.attention %{{.*}} positions %{{.*}} scale 5.000000e-01 <causal, alibi = 5.000000e-01> :
+  %biased = nest.attention %x, %c, %c, %n positions %q scale 0.5 <causal, alibi = 0.5> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x32xi32>) -> tensor<?x?x8xf32>
   // CHECK: nest.attention %{{.*}} positions %[[P]] by %{{.*}} compact scale 5.000000e-01 <causal, window = 8> :
   // GENERIC: "nest.attention"({{.*}}) <{compact, mask = {{.*}}, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1>, scale = 5.000000e-01 : f32}>
   %b = nest.attention %x, %c, %c, %n positions %q by %r compact scale 0.5 <causal, window = 8> : (tensor<?x?x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?xi32>, tensor<?x32xi32>, !nest.rows<1>) -> tensor<?x?x8xf32>

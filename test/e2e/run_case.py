@@ -2,7 +2,8 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""run_case.py CASE WORKDIR [--target sm_80]: one checkpoint of goldens/, end to end.
+"""run_case.py CASE WORKDIR [--target sm_80]: one checkpoint of goldens/, end to end;
+GROUP/CASE is one of GROUP/.
 
 For every submodel of the case that cases.json lists: compile, then
 - teacher-forced logits agree with the reference (the tolerance of cases.json:
@@ -28,6 +29,12 @@ import numpy as np
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
 
 
+def group_of(case):
+    """The directory of goldens, and the name there."""
+    group, _, name = case.rpartition("/")
+    return (GOLDENS.parent / group if group else GOLDENS), name
+
+
 def nestc(*words):
     done = subprocess.run(["nestc", *map(str, words)], capture_output=True, text=True)
     if done.returncode != 0:
@@ -51,20 +58,21 @@ def other_argmax(actual, reference, tolerance):
 
 
 def main():
-    case, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    goldens, case = group_of(sys.argv[1])
+    work = pathlib.Path(sys.argv[2])
     target = sys.argv[3:]
     emulate = ["--emulate"] if target else []
     work.mkdir(parents=True, exist_ok=True)
-    entries = [e for e in json.loads((GOLDENS / "cases.json").read_text())["logits"] if e["case"] == case]
+    entries = [e for e in json.loads((goldens / "cases.json").read_text())["logits"] if e["case"] == case]
     if not entries:
         sys.exit(f"cases.json lists nothing for {case}")
     failed = False
     for entry in entries:
         package = work / "package"
         spec = ["--submodel", entry["spec"]] if entry["spec"] else []
-        nestc("compile", GOLDENS / case, *spec, "--dtype", entry["dtype"], "-q", *target, "-o", package)
-        tokens = np.load(GOLDENS / entry["tokens"])
-        reference = np.load(GOLDENS / entry["logits"])
+        nestc("compile", goldens / case, *spec, "--dtype", entry["dtype"], "-q", *target, "-o", package)
+        tokens = np.load(goldens / entry["tokens"])
+        reference = np.load(goldens / entry["logits"])
 
         def logits(ids, *options):
             np.save(work / "tokens.npy", ids)

@@ -10,7 +10,7 @@ import json
 import pathlib
 import sys
 
-from run_case import GOLDENS, nestc
+from run_case import group_of, nestc
 
 parser = argparse.ArgumentParser()
 parser.add_argument("work", type=pathlib.Path)
@@ -21,14 +21,15 @@ work = arguments.work
 target = ["--target", arguments.target] if arguments.target else []
 emulate = ["--emulate"] if target else []
 work.mkdir(parents=True, exist_ok=True)
-entries = json.loads((GOLDENS / "cases.json").read_text())["greedy"]
-if arguments.case:
-    entries = [entry for entry in entries if entry["case"] == arguments.case]
+goldens, case = group_of(arguments.case or "")
+entries = json.loads((goldens / "cases.json").read_text())["greedy"]
+if case:
+    entries = [entry for entry in entries if entry["case"] == case]
 if not entries:
     sys.exit(f"cases.json lists nothing for {arguments.case}")
 for entry in entries:
     spec = ["--submodel", entry["spec"]] if entry["spec"] else []
-    nestc("compile", GOLDENS / entry["case"], *spec, "-q", *target, "-o", work / "package")
+    nestc("compile", goldens / entry["case"], *spec, "-q", *target, "-o", work / "package")
     prompt = ",".join(map(str, entry["prompt"]))
     # One more than the reference has, where an end token stopped it.
     count = len(entry["ids"]) + (1 if entry.get("stopped") else 0)

@@ -129,6 +129,14 @@ private:
                          int64_t layer) {
     return binding.widths.lookup(AxisTable::name(layer, kind));
   }
+  /// Whether gate and up are the halves of one tensor, and what the config
+  /// calls the width is both.
+  bool hasHalves() const {
+    const Json *activation = config.find("activation_type");
+    return request.family == &olmoFamily &&
+           (!activation || !activation->isString() ||
+            activation->asString() == "swiglu");
+  }
   int64_t widthOf(StringRef kind, int64_t layer) const {
     return widthOf(kind, request.binding, layer);
   }
@@ -291,8 +299,9 @@ void Exporter::setWidths(Json &json) const {
   std::vector<int64_t> widths;
   bool changed = before && before->isArray();
   for (int64_t layer : layers.kept) {
-    widths.push_back(widthOf(kFfnAxis, layer));
-    changed |= widths.back() != axisOf(kFfnAxis, layer).size;
+    int64_t width = widthOf(kFfnAxis, layer);
+    changed |= width != axisOf(kFfnAxis, layer).size;
+    widths.push_back(hasHalves() ? 2 * width : width);
   }
   if (!changed)
     return;
@@ -328,6 +337,9 @@ Json Exporter::makeConfig() const {
   setDepth(json);
   setWidths(json);
   setHeads(json);
+  // Rows that pad the embedding are not part of the model.
+  if (request.family == &olmoFamily && config.find("embedding_size"))
+    json.set("embedding_size", *config.find("vocab_size"));
   return json;
 }
 
@@ -537,6 +549,14 @@ Status Exporter::check() const {
                  "layers would have different numbers of heads, which no "
                  "config.json of this family can say",
                  "give every layer that is left the same heads");
+  if (hasHalves() && llvm::any_of(layers.kept, [&](int64_t layer) {
+        return widthOf(kFfnAxis, layer) != axisOf(kFfnAxis, layer).size;
+      }))
+    return Error(
+        request.directory,
+        "a part of an FFN would be exported whose swiglu has one "
+        "ff_proj for both halves, of which a prefix is no part of each",
+        "give every layer that is left its full width");
   if (request.family != &modGptFamily || keepsRoutes())
     return Status::success();
   std::string routed;

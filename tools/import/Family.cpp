@@ -19,8 +19,9 @@ using namespace nestc;
 using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
-static const Family *const kFamilies[] = {
-    &motFamily, &modeFamily, &modGptFamily, &modFamily, &llamaFamily};
+static const Family *const kFamilies[] = {&motFamily,    &modeFamily,
+                                          &modGptFamily, &modFamily,
+                                          &olmoFamily,   &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
@@ -33,9 +34,7 @@ struct LaterFamily {
 } // namespace
 
 static const LaterFamily kLaterFamilies[] = {
-    {"olmo", {}, {"transformer.blocks."}},
-    {"vit", {"vit"}, {}},
-    {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
+    {"vit", {"vit"}, {}}, {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
 
 /// The first tensor with one of the marks in its name.
 static const TensorInfo *findMark(const Checkpoint &checkpoint,

@@ -64,7 +64,8 @@ struct Family {
   const char *kvHeadsKey = "num_key_value_heads";
 };
 
-extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily;
+extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily,
+    olmoFamily;
 
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.

@@ -66,7 +66,7 @@ Value Graph::linear(Value x, StringRef weight, StringRef bias) {
 
 Value Graph::norm(NormKind kind, Value x, StringRef weight, StringRef bias,
                   double epsilon, int64_t group) {
-  Value w = get(weight);
+  Value w = weight.empty() ? Value() : get(weight);
   Value b = bias.empty() ? Value() : get(bias);
   return NormOp::create(builder, at(weight), x.getType(), kind, x, w, b,
                         APFloat(static_cast<float>(epsilon)),
@@ -123,12 +123,15 @@ void Graph::append(Value k, Value v, Value length, Value rows) {
 }
 
 Value Graph::attend(Value q, Value length, double scale, int64_t window,
-                    Value rows, bool compact) {
+                    double alibi, Value rows, bool compact) {
   return nest::AttentionOp::create(
       builder, location, q.getType(), q, caches.keys, caches.values, length,
       compact ? caches.positions : Value(), rows,
       builder.getF32FloatAttr(static_cast<float>(scale)),
-      MaskAttr::get(builder.getContext(), /*causal=*/true, window),
+      MaskAttr::get(builder.getContext(), /*causal=*/true, window,
+                    alibi == 0
+                        ? FloatAttr()
+                        : builder.getF32FloatAttr(static_cast<float>(alibi))),
       compact ? builder.getUnitAttr() : UnitAttr());
 }
 

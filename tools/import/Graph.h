@@ -48,6 +48,7 @@ public:
   mlir::Value linear(mlir::Value x, llvm::StringRef weight,
                      llvm::StringRef bias = "");
   /// RMS norm of the last dimension, or of groups of `group` elements of it.
+  /// Norms have no weight where its name is empty.
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef weight, double epsilon,
                       int64_t group = 0);
   /// Layer norm of the last dimension; no bias where its name is empty.
@@ -70,8 +71,9 @@ public:
               mlir::Value rows = {});
   /// Attends over the caches, which held `length` rows before the call; with
   /// `rows` queries are packed, and caches hold these rows only if `compact`.
+  /// `alibi` is that of the mask, 0 for none.
   mlir::Value attend(mlir::Value q, mlir::Value length, double scale,
-                     int64_t window, mlir::Value rows = {},
+                     int64_t window, double alibi, mlir::Value rows = {},
                      bool compact = false);
 
   /// A nest.on with `bodies` bodies. `build` emits a body on packed rows and

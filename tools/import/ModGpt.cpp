@@ -139,7 +139,8 @@ static Status declareWeights(const ImportInput &input, const Gpt &model,
               AxisTable::name(layer, kFfnAxis));
     for (int64_t part = 0; part < 3; ++part)
       NEST_RT_TRY(declare(model.prefixes[layer] + "attn.c_attn", "DD",
-                          {false, part, 3, kParts[part]}));
+                          {false, part * model.hidden, 3 * model.hidden,
+                           "3 * n_embd", kParts[part]}));
     for (const TensorRule &rule : kLayerTensors)
       NEST_RT_TRY(declare(model.prefixes[layer] + rule.name, rule.shape));
     if (model.routes[layer])

@@ -214,8 +214,9 @@ public:
     Value q = graph.rope(qkv[0], rope);
     Value k = graph.rope(qkv[1], rope);
     graph.append(k, qkv[2], graph.lengths);
-    Value attended = graph.attend(q, graph.lengths,
-                                  1.0 / std::sqrt(model.headDim), /*window=*/0);
+    Value attended =
+        graph.attend(q, graph.lengths, 1.0 / std::sqrt(model.headDim),
+                     /*window=*/0, /*alibi=*/0);
     auto rest = [&](int64_t tower, ValueRange rows) -> SmallVector<Value> {
       Value o = graph.linear(rows[0], name("wo", tower));
       if (post)

@@ -242,7 +242,7 @@ private:
       if (parts.rope)
         q = graph.rope(q, parts.rope, positions);
       return parts.output(graph, graph.attend(q, graph.lengths, parts.scale,
-                                              parts.window, rows));
+                                              parts.window, parts.alibi, rows));
     }
     Value k = parts.key(graph, h);
     Value v = parts.value(graph, h);
@@ -260,9 +260,9 @@ private:
       graph.caches.positions = CacheAppendOp::create(
           graph.ops(), graph.loc(), graph.caches.positions.getType(),
           graph.caches.positions, positions, length, rows);
-    return parts.output(graph,
-                        graph.attend(q, length, parts.scale, parts.window, rows,
-                                     /*compact=*/true));
+    return parts.output(graph, graph.attend(q, length, parts.scale,
+                                            parts.window, parts.alibi, rows,
+                                            /*compact=*/true));
   }
 
   Value scaled(Value value, Value r) {
@@ -325,7 +325,8 @@ static Value attendAll(Graph &graph, const LayerParts &parts, Value x) {
     k = graph.rope(k, parts.rope);
   }
   graph.append(k, v, graph.lengths);
-  Value attended = graph.attend(q, graph.lengths, parts.scale, parts.window);
+  Value attended =
+      graph.attend(q, graph.lengths, parts.scale, parts.window, parts.alibi);
   return graph.add(x, parts.output(graph, attended));
 }
 

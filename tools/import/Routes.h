@@ -82,6 +82,7 @@ struct LayerParts {
   std::function<Fed(Graph &, mlir::Value x, mlir::Value rows)> feed;
   double scale = 1;
   int64_t window = 0;
+  double alibi = 0; ///< of the mask; 0: none
 };
 
 /// A layer, its region behind a route where there is one.

@@ -50,20 +50,20 @@ Status WeightTable::declare(StringRef name, StringRef letters,
   std::vector<int64_t> shape;
   SmallVector<StringAttr> axes;
   SmallVector<int64_t> inner;
-  std::string meaning;
+  std::string meaning = use.meaning;
   for (char letter : letters) {
     const SizeTable::Size &size = sizes[letter];
     shape.push_back(size.value);
     axes.push_back(builder.getStringAttr(size.axis));
     inner.push_back(size.inner);
-    meaning += (meaning.empty() ? "" : ", ") + size.meaning;
+    if (shape.size() > 1 || !use.rows)
+      meaning += (meaning.empty() ? "" : ", ") + size.meaning;
   }
   std::vector<int64_t> box = shape;
   SmallVector<int64_t> offsets(shape.size(), 0);
-  if (use.parts > 1) {
-    offsets[0] = use.part * shape[0];
-    shape[0] *= use.parts;
-    meaning = std::to_string(use.parts) + " * " + meaning;
+  if (use.rows) {
+    offsets[0] = use.first;
+    shape[0] = use.rows;
   }
 
   const TensorInfo *tensor = checkpoint.find(name.str());
@@ -95,7 +95,7 @@ Status WeightTable::declare(StringRef name, StringRef letters,
   auto type = RankedTensorType::get(
       box, element, nest::OnAttr::getOrNull(builder.getContext(), axes, inner));
   std::string symbol = (name + use.suffix).str();
-  bool isPart = use.parts > 1;
+  bool isPart = shape != box;
   TypeAttr storedAttr;
   if (stored != element || isPart)
     storedAttr = TypeAttr::get(RankedTensorType::get(shape, stored));

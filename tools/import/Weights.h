@@ -36,9 +36,11 @@ struct TensorRule {
 struct TensorUse {
   /// A router's: multiplied in f32, whatever the others are multiplied in.
   bool exact = false;
-  /// The shape is one of `parts` equal parts along the first dimension of what
-  /// is stored; the weight's name has `suffix` behind the tensor's.
-  int64_t part = 0, parts = 1;
+  /// Of a tensor with `rows` rows the shape is those from `first` on; 0: it has
+  /// no others. `meaning` is that of `rows`; the weight's name has `suffix`
+  /// behind the tensor's.
+  int64_t first = 0, rows = 0;
+  std::string meaning = {};
   llvm::StringRef suffix = "";
 };
 

@@ -152,6 +152,8 @@ attention("attention128_window", 128, mask="causal, window = 1024")
 attention("attention128_packed", 128, packed=True)
 attention("attention128_window_rounds", 128, mask="causal, window = 1024", rounds=True)
 attention("attention128_packed_rounds", 128, packed=True, rounds=True)
+attention("attention128_alibi", 128, mask="causal, alibi = 0.25")
+attention("attention128_alibi_rounds", 128, mask="causal, alibi = 0.25", rounds=True)
 norm("rmsnorm2048", 2048, 2048)
 norm("rmsnorm2048_bf16", 2048, 2048, out="bf16")
 norm("layernorm2048", 2048, 2048, layer=True)
@@ -268,6 +270,10 @@ BUDGETS = {
     "attention128_window_rounds_1": (216, 65920, 832),
     "attention128_packed_rounds": (256, 68096, 435),
     "attention128_packed_rounds_1": (216, 65920, 828),
+    "attention128_alibi": (216, 83712, 1296),
+    "attention128_alibi_1": (168, 78336, 1724),
+    "attention128_alibi_rounds": (256, 69120, 528),
+    "attention128_alibi_rounds_1": (216, 66048, 944),
     "rmsnorm2048": (48, 16, 140),
     "rmsnorm2048_bf16": (48, 16, 140),
     "layernorm2048": (48, 32, 157),

@@ -35,6 +35,7 @@ struct Problem {
   int64_t window = 0;
   bool noisyQueries = false; ///< by what rounding takes off again
   int64_t slots = 0;         ///< of a workspace; 0: none
+  float alibi = 0;
 };
 
 class GpuAttention : public testing::Test {
@@ -47,6 +48,8 @@ protected:
     string q = stream + p.q + ">", out = stream + p.out + ">";
     string mask = p.window ? "<causal, window = " + to_string(p.window) + ">"
                            : "<causal>";
+    if (p.alibi > 0)
+      mask.insert(mask.size() - 1, ", alibi = " + to_string(p.alibi));
     string cache = "memref<?x" + to_string(p.kvHeads) + "x" +
                    to_string(p.room) + "x" + to_string(p.headDim) + "x" +
                    p.type + ">";
@@ -108,7 +111,12 @@ protected:
           int64_t at = (b * p.tokens + t) * width + h * p.headDim;
           int64_t first = p.window ? std::max<int64_t>(end - p.window, 0) : 0;
           attend(&q.values[at], keys, values, first, end, p.headDim,
-                 &expected[at], p.rounds ? p.type : "", &slack[at]);
+                 &expected[at], p.rounds ? p.type : "", &slack[at],
+                 [&](int64_t j) {
+                   return p.alibi > 0 ? std::exp2(-p.alibi * double(h + 1)) *
+                                            double(end - 1 - j)
+                                      : 0;
+                 });
         }
     }
     for (int64_t line = 0; p.lastIsNan && line < batch * p.kvHeads; ++line)
@@ -198,6 +206,20 @@ TEST_F(GpuAttention, NumbersOfEverySize) {
         p.values = type == "bf16" ? size : keys;
         auto code = compile(p);
         EXPECT_LT(run(*code, p), 5e-6);
+      }
+}
+
+TEST_F(GpuAttention, DistancesAlone) {
+  // Queries that are nothing beside the distances, which f16 scales up.
+  for (auto [type, rounds] : types)
+    for (int64_t tokens : {4, 40})
+      for (float size : {0.f, 1e-38f, 1e-20f}) {
+        Problem p{type, 4, 2, 64, 150, {9, 64}, tokens};
+        p.rounds = rounds;
+        p.queries = size;
+        p.alibi = 0.5;
+        SCOPED_TRACE(name(p) + ", " + to_string(size));
+        EXPECT_LT(run(*compile(p), p), 5e-6);
       }
 }
 

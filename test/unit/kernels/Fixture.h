@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <gtest/gtest.h>
 
 namespace nestc::test {
@@ -80,14 +81,15 @@ inline double worst(const std::vector<float> &x, std::vector<double> y,
 /// sum_j (u w_j + 2^-25) |v_j - y| / (1 - u).
 inline void attend(const float *query, const float *keys, const float *values,
                    int64_t first, int64_t end, int64_t headDim, double *y,
-                   const std::string &rounded = "", double *slack = nullptr) {
+                   const std::string &rounded = "", double *slack = nullptr,
+                   const std::function<double(int64_t)> &takenOff = {}) {
   std::vector<double> weights;
   double top = -1e300, sum = 0;
   for (int64_t j = first; j < end; ++j) {
     double s = 0;
     for (int64_t d = 0; d < headDim; ++d)
       s += double(query[d]) * keys[j * headDim + d];
-    weights.push_back(s * 0.3f);
+    weights.push_back(s * 0.3f - (takenOff ? takenOff(j) : 0));
     top = std::max(top, weights.back());
   }
   for (double &weight : weights)

@@ -407,6 +407,7 @@ struct AttentionCase {
   vector<int32_t> lengths;
   int64_t tokens;
   bool causal = true;
+  float alibi = 0;
 };
 } // namespace
 
@@ -437,6 +438,15 @@ TEST_P(Cpu, Attention) {
       {"f16", 1, 1, 264, 60, 0, {11}, 40},
       {"f32", 2, 1, 264, 90, 0, {70}, 3},
       {"f32", 4, 1, 128, 300, 40, {260, 0}, 8},
+      // Distances count.
+      {"f32", 6, 1, 20, 300, 0, {3, 100}, 150, true, 1.5f},
+      {"f32", 8, 2, 48, 300, 40, {250, 0, 1}, 1, true, 1},
+      {"bf16", 6, 1, 64, 400, 0, {9, 130}, 150, true, 1.25f},
+      {"f16", 8, 2, 40, 300, 100, {9, 130}, 150, true, 0.5f},
+      {"bf16", 6, 2, 72, 300, 0, {5, 200}, 4, false, 1.5f},
+      {"f16", 16, 1, 128, 400, 0, {380, 17}, 1, true, 0.5f},
+      {"bf16", 2, 1, 200, 200, 0, {0, 77}, 60, false, 4},
+      {"f32", 2, 1, 260, 90, 0, {30}, 5, true, 4},
   };
   size_t exact = cases.size();
   for (size_t i = 0; i < exact; ++i)
@@ -457,6 +467,8 @@ TEST_P(Cpu, Attention) {
     if (c.window)
       mask +=
           (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
+    if (c.alibi > 0)
+      mask += (mask.empty() ? "alibi = " : ", alibi = ") + to_string(c.alibi);
     auto code = compile({stream, cache, cache, lengths, stream},
                         "kernel.attention ins(%a0, %a1, %a2, %a3 : " + stream +
                             ", " + cache + ", " + cache + ", " + lengths +
@@ -485,8 +497,13 @@ TEST_P(Cpu, Attention) {
           const float *values =
               &v.values[(b * c.kvHeads + kv) * c.room * c.headDim];
           int64_t at = (b * c.tokens + t) * width + h * c.headDim;
+          auto takenOff = [&](int64_t j) {
+            return c.alibi > 0 ? std::exp2(-c.alibi * double(h + 1)) *
+                                     double(std::abs(self - j))
+                               : 0;
+          };
           attend(&q[at], keys, values, first, end, c.headDim, &expected[at],
-                 rounds ? c.type : "", &slack[at]);
+                 rounds ? c.type : "", &slack[at], takenOff);
         }
     vector<int32_t> length = c.lengths;
     code->run({q.data(), k.data(), v.data(), length.data(), y.data()}, batch,

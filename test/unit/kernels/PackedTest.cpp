@@ -404,6 +404,10 @@ TEST_P(CpuPacked, Attention) {
     if (c.window)
       mask +=
           (mask.empty() ? "window = " : ", window = ") + to_string(c.window);
+    // Every other case: by positions where there are some.
+    bool alibi = (&c - cases.data()) % 2;
+    if (alibi)
+      mask += mask.empty() ? "alibi = 1.25" : ", alibi = 1.25";
     string text = "kernel.attention ins(" +
                   a.add({streamOf(width), cache, cache, table1}) + ") ";
     if (c.positions)
@@ -461,8 +465,14 @@ TEST_P(CpuPacked, Attention) {
           int64_t line = (b * c.kvHeads + kv) * c.room * c.headDim;
           const float *keys = &k.values[line], *values = &v.values[line];
           int64_t row = (p - low) * width + h * c.headDim;
+          auto takenOff = [&](int64_t key) {
+            double distance = c.positions ? at[self] - at[key] : self - key;
+            return alibi
+                       ? std::exp2(-1.25 * double(h + 1)) * std::fabs(distance)
+                       : 0;
+          };
           attend(&q[row], keys, values, first, end, c.headDim, &expected[row],
-                 rounds ? c.type : "", &slack[row]);
+                 rounds ? c.type : "", &slack[row], takenOff);
         }
     }
     vector<int32_t> length = c.lengths;
