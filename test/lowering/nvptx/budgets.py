@@ -103,14 +103,18 @@ def matmul(name, tile, n, k, a="bf16", w="bf16", out="f32", products=1, form="pl
         f"attributes {{{extra}kernel.tile = \"{tile}\"}} {{\n^bb0({', '.join(block)}, %o: f32):\n{body}\n}}", **types)
 
 
-def attention(name, dim, heads=32, kv=8, type="bf16", mask="causal", packed=False, rounds=False):
+def attention(name, dim, heads=32, kv=8, type="bf16", mask="causal", packed=False, rounds=False, split=False):
     types = {"q": stream(heads * dim, type if rounds else "f32"), "k": f"memref<?x{kv}x4096x{dim}x{type}>", "v": f"memref<?x{kv}x4096x{dim}x{type}>", "lengths": COUNTS}
     rows = ""
     if packed:
         types |= {"offsets": offsets(1), "indices": TABLE, "order": TABLE, "counts": COUNTS}
         rows = "rows($offsets, $indices, $order, $counts : $$offsets, $$indices, $$order, $$counts) sets [0, 1] compact"
+    room = ""
+    if split:  # as kernel-split gives it
+        types |= {"room": f"memref<216x16x{dim + 8}xf32>", "tickets": "memref<216xi32>"}
+        room = "workspace($room, $tickets : $$room, $$tickets)"
     types["out"] = stream(heads * dim, type)
-    add(name, f"kernel.attention ins($q, $k, $v, $lengths : $$q, $$k, $$v, $$lengths) {rows} {'rounds' if rounds else ''} scale {dim ** -0.5:.8f} <{mask}> outs($out : $$out)", **types)
+    add(name, f"kernel.attention ins($q, $k, $v, $lengths : $$q, $$k, $$v, $$lengths) {rows} {'rounds' if rounds else ''} {room} scale {dim ** -0.5:.8f} <{mask}> outs($out : $$out)", **types)
 
 
 def norm(name, columns, group, out="f32", layer=False):
@@ -152,6 +156,9 @@ attention("attention128_window", 128, mask="causal, window = 1024")
 attention("attention128_packed", 128, packed=True)
 attention("attention128_window_rounds", 128, mask="causal, window = 1024", rounds=True)
 attention("attention128_packed_rounds", 128, packed=True, rounds=True)
+for dim in (64, 128, 256):
+    attention(f"attention{dim}_split", dim, split=True)
+    attention(f"attention{dim}_split_rounds", dim, split=True, rounds=True)
 norm("rmsnorm2048", 2048, 2048)
 norm("rmsnorm2048_bf16", 2048, 2048, out="bf16")
 norm("layernorm2048", 2048, 2048, layer=True)
@@ -268,6 +275,18 @@ BUDGETS = {
     "attention128_window_rounds_1": (216, 65920, 832),
     "attention128_packed_rounds": (256, 68096, 435),
     "attention128_packed_rounds_1": (216, 65920, 828),
+    "attention64_split": (208, 58624, 767),
+    "attention64_split_1": (152, 72064, 922),
+    "attention64_split_rounds": (232, 35328, 289),
+    "attention64_split_rounds_1": (176, 65920, 396),
+    "attention128_split": (208, 83200, 1194),
+    "attention128_split_1": (168, 78208, 1612),
+    "attention128_split_rounds": (256, 68096, 424),
+    "attention128_split_rounds_1": (216, 65920, 832),
+    "attention256_split": (184, 82560, 2827),
+    "attention256_split_1": (192, 90496, 3011),
+    "attention256_split_rounds": (256, 66816, 2445),
+    "attention256_split_rounds_1": (248, 65920, 2374),
     "rmsnorm2048": (48, 16, 140),
     "rmsnorm2048_bf16": (48, 16, 140),
     "layernorm2048": (48, 32, 157),
