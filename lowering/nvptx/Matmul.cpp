@@ -49,14 +49,11 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
   }
   if (!aType.getLayout().isIdentity())
     return op->emitOpError("multiplies strided rows: ") << aType;
-  return checkI32(op, {matmul.offsets, matmul.indices});
+  return checkI32(op, {matmul.offsets, matmul.indices, matmul.columnBound,
+                       matmul.depthBound});
 }
 
 static FailureOr<Matmul> checked(kernel::MatmulOp op) {
-  if (op.getColumnBound() || op.getDepthBound())
-    return op.emitOpError("has a width that a call binds, which code for GPUs "
-                          "has not yet; fix the widths when compiling, or "
-                          "compile for --target=cpu");
   Matmul matmul;
   matmul.op = op;
   matmul.a = op.getA();
@@ -67,6 +64,8 @@ static FailureOr<Matmul> checked(kernel::MatmulOp op) {
   matmul.gathers = op.getGathers();
   matmul.workspace = op.getWorkspace();
   matmul.tickets = op.getTickets();
+  matmul.columnBound = op.getColumnBound();
+  matmul.depthBound = op.getDepthBound();
   matmul.products = op.getNumProducts();
   matmul.groups = static_cast<int64_t>(op.getGroups());
   matmul.segments.push_back({SmallVector<Value>(op.getWeights()), 0});
@@ -314,7 +313,9 @@ LogicalResult nvptx::addStages(Kernel &kernel, const Matmul &matmul) {
     };
     if (aligned) {
       int64_t first = 1;
-      if (DecodeTile decode = DecodeTile::of(matmul); decode.canTake(matmul)) {
+      // Its splits are of a depth that is known.
+      if (DecodeTile decode = DecodeTile::of(matmul);
+          !matmul.depthBound && decode.canTake(matmul)) {
         if (failed(checkWorkspace(op, matmul, decode)))
           return failure();
         first = fewRows + 1;

@@ -127,8 +127,33 @@ static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
   return {code.add(first, code.rem(inBand, height)), code.div(inBand, height)};
 }
 
+/// A number that a call binds, as i32.
+static Value boundOf(Kernel::Inside &in, Value bound) {
+  return in.code.narrow(in[bound].entry(in.code, in.code.i64(0)));
+}
+
+Value nvptx::depthOf(Kernel::Inside &in, const Matmul &matmul) {
+  Value all = in.code.i32(matmul.depth);
+  return matmul.depthBound ? in.code.min(boundOf(in, matmul.depthBound), all)
+                           : all;
+}
+
+static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
+                             const Tile &tile);
+
 Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
                        const Tile &tile) {
+  Place place = findPlaceOfRows(in, matmul, tile);
+  // Columns behind the bound are nobody's.
+  if (matmul.columnBound)
+    place.rows = in.code.select(
+        in.code.less(place.column, boundOf(in, matmul.columnBound)), place.rows,
+        in.code.i32(0));
+  return place;
+}
+
+static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
+                             const Tile &tile) {
   Device &code = in.code;
   Value bound = in[matmul.rows].rows(code);
   auto [down, across] = tileOf(code, matmul, tile, bound);
@@ -331,6 +356,18 @@ void nvptx::overRows(Device &code, Value first, Value count, int64_t step,
     rows(whole, steps, 1);
 }
 
+/// `vector`, of `width` columns from `column` on, with zeros from `bound` on.
+static Value clearFrom(Device &code, Value vector, Value column, Value bound,
+                       int64_t width) {
+  for (int64_t e = 0; e < width; ++e) {
+    Value kept =
+        code.select(code.less(code.add(column, code.i32(e)), bound),
+                    vector::ExtractOp::create(code, vector, e), code.f32(0));
+    vector = vector::InsertOp::create(code, kept, vector, e);
+  }
+  return vector;
+}
+
 void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
                      const Place &place, const Sums &sums, bool wide) {
   if (matmul.project)
@@ -428,6 +465,10 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     auto finish = [&](const Row &row) {
       SmallVector<Value> result =
           cloneOnVectors(code, op.getRegion().front(), row.arguments, width);
+      // Whoever reads a last part of 16 bytes multiplies by zeros.
+      if (matmul.columnBound)
+        result[0] = clearFrom(code, result[0], code.add(place.column, inTile),
+                              boundOf(in, matmul.columnBound), width);
       code.storeWide(outType, result[0], row.to);
       return normed ? normed->write(row.index, result[0]) : Value();
     };

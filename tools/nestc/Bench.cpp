@@ -25,6 +25,8 @@ static const CommandSpec kSpec = {
      {"--decode", "N", "tokens decoded behind it (default 32)"},
      {"--threads", "N", "threads (default: all cores)"},
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
+     {"--bind", "SPEC", "widths that are open: layers.all.ffn=1/4",
+      /*repeated=*/true},
      {"--json", "", "as one JSON object"},
      {"--emulate", "", "a package for a GPU, on the PTX emulator (slow)"}}};
 
@@ -78,6 +80,12 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
                   NEST_PREFILL_SELECT, reporter, code);
   if (!session)
     return code;
+  Widths widths;
+  if (int failed = readWidths(*info, submodel, arguments.getAll("--bind"),
+                              reporter, widths))
+    return failed;
+  if (int failed = bindWidths(session.get(), widths, reporter))
+    return failed;
   // The same random modalities in every run.
   rt::Manifest::Modalities modalities =
       readModalities(submodel ? submodel : info->find("model"));

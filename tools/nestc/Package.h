@@ -49,6 +49,19 @@ SessionPtr makeSession(const nest_package *package, const std::string &submodel,
 const rt::Json *findSubmodel(const rt::Json &info, const std::string &name,
                              const Reporter &reporter, int &code);
 
+/// Widths that calls bind, by axis.
+using Widths = std::vector<std::pair<std::string, int64_t>>;
+
+/// Reads texts of --bind against the widths that the submodel (as
+/// findSubmodel() gave it) leaves open; reports what is wrong.
+int readWidths(const rt::Json &info, const rt::Json *submodel,
+               const std::vector<std::string> &texts, const Reporter &reporter,
+               Widths &widths);
+
+/// Binds them.
+int bindWidths(nest_session *session, const Widths &widths,
+               const Reporter &reporter);
+
 /// The modalities of a submodel of a package: what `model` of its info, or
 /// findSubmodel(), has of them.
 rt::Manifest::Modalities readModalities(const rt::Json *model);

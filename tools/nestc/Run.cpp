@@ -84,8 +84,6 @@ private:
   }
   /// The name in the package of an entry of the submodel.
   std::string entryOf(const std::string &entry) const;
-  /// Reads --bind against the widths that the submodel leaves open.
-  int readWidths();
   /// A session for `tokens`, with these widths.
   SessionPtr makeBoundSession(const Tokens &tokens, int &code);
   /// Checks --submodel against what the package holds.
@@ -117,9 +115,9 @@ private:
   PackagePtr package;
   rt::Json info;
   const rt::Json *submodel =
-      nullptr; ///< in info, of a further submodel                 ///< the
-               ///< package's, see nest_package_info_json
-  std::vector<std::pair<std::string, int64_t>> widths; ///< of --bind
+      nullptr;   ///< in info, of a further submodel                 ///< the
+                 ///< package's, see nest_package_info_json
+  Widths widths; ///< of --bind
   std::vector<int32_t> modality; ///< of the tokens; empty when not given
   std::optional<int32_t> newModality;
   int32_t prefill = NEST_PREFILL_SELECT;
@@ -256,88 +254,16 @@ int Runner::checkSubmodel() {
   return code;
 }
 
-int Runner::readWidths() {
-  std::vector<std::string> texts = arguments.getAll("--bind");
-  // The axes that are open, as those of a model.
-  AxisTable table;
-  const rt::Json *own = submodel ? submodel : info.find("submodel");
-  const rt::Json *list = own ? own->find("widths") : nullptr;
-  std::string names;
-  struct Range {
-    int64_t low, high;
-  };
-  std::map<std::string, Range> ranges;
-  for (const rt::Json &width : list ? list->elements() : info.elements()) {
-    std::string axis = width.find("axis")->asString();
-    llvm::StringRef number =
-        llvm::StringRef(axis).drop_front(llvm::StringRef("layers.").size());
-    int64_t layer = -1;
-    (void)number.consumeInteger(10, layer);
-    table.numLayers = std::max(table.numLayers, layer + 1);
-    table.axes[axis] = {width.find("size")->asInt(), {}};
-    ranges[axis] = {width.find("low")->asInt(), width.find("high")->asInt()};
-    names += (names.empty() ? "" : ", ") + axis;
-  }
-  if (const rt::Json *model = info.find("model"))
-    table.numLayers =
-        std::max(table.numLayers, model->find("num_layers")->asInt());
-  for (const std::string &text : texts) {
-    SubmodelError error;
-    auto refuse = [&](ExitCode code, const rt::Error &error) {
-      return reporter.fail(code, error);
-    };
-    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
-    if (!spec || text.empty())
-      return refuse(text.empty() || error.kind == SubmodelError::Kind::Syntax
-                        ? ExitUsage
-                        : ExitInput,
-                    {"--bind " + error.place, error.message, error.legal});
-    for (const SubmodelSpec::Entry &entry : spec->entries) {
-      std::string place = "--bind " + entry.text;
-      if (entry.key != SubmodelSpec::Entry::Key::Width || entry.low)
-        return refuse(ExitUsage, {place, "binds no width",
-                                  "legal is layers.SEL.ffn=VALUE"});
-      auto layers = entry.layers.resolve(table.numLayers, place, error);
-      if (!layers)
-        return refuse(ExitInput, {error.place, error.message, error.legal});
-      for (int64_t layer : *layers) {
-        std::string axis = AxisTable::name(layer, entry.kind);
-        auto range = ranges.find(axis);
-        if (range == ranges.end() && !entry.layers.isListed() && !names.empty())
-          continue; // of all, those that are open
-        if (range == ranges.end())
-          return refuse(ExitInput,
-                        {place, "the package does not leave " + axis + " open",
-                         names.empty()
-                             ? "all widths were fixed when it was compiled"
-                             : "open are " + names});
-        std::optional<int64_t> width =
-            entry.value.resolve(table.axes[axis].size, 1, place, error);
-        if (!width)
-          return refuse(ExitInput, {error.place, error.message, error.legal});
-        rt::Manifest::Width bounds = {axis, range->second.low,
-                                      range->second.high, 0};
-        if (rt::Status status = bounds.check(*width); status.failed())
-          return refuse(ExitInput,
-                        {place, status.error().message, status.error().legal});
-        widths.push_back({axis, *width});
-      }
-    }
-  }
-  return ExitDone;
-}
-
 SessionPtr Runner::makeBoundSession(const Tokens &tokens, int &code) {
   SessionPtr session =
       makeSession(package.get(), arguments.get("--submodel"), tokens.batch, 0,
                   threads, prefill, reporter, code);
-  for (const auto &[axis, width] : widths)
-    if (session)
-      if (nest_status status =
-              nest_session_bind(session.get(), axis.c_str(), width)) {
-        code = failRuntime(status, reporter);
-        return nullptr;
-      }
+  if (!session)
+    return nullptr;
+  if (int failed = bindWidths(session.get(), widths, reporter)) {
+    code = failed;
+    return nullptr;
+  }
   return session;
 }
 
@@ -750,7 +676,8 @@ int Runner::runPackage(bool emulate) {
     return code;
   if (int failed = checkSubmodel())
     return failed;
-  if (int failed = readWidths())
+  if (int failed = readWidths(info, submodel, arguments.getAll("--bind"),
+                              reporter, widths))
     return failed;
   if (arguments.has("--entry"))
     return runEntry();
