@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "lowering/nvptx/Matmul.h"
+#include "lowering/nvptx/Sources.h"
 
 using namespace mlir;
 using namespace nestc;
@@ -303,7 +304,12 @@ LogicalResult nvptx::addStages(Kernel &kernel, const Matmul &matmul) {
       std::string name =
           (tile.wide ? "tensor" : "plain") + std::to_string(tile.rows);
       add(name, {tile, first, last, tile.wide}, tile.sharedBytes(matmul),
-          [&](Kernel::Inside &in) { multiplyByTensorCores(in, matmul, tile); });
+          [&](Kernel::Inside &in) {
+            // Shared memory has room for three blocks at most.
+            if (tile.wide && tile.rows == fewRows)
+              useAllRegisters(in.code);
+            multiplyByTensorCores(in, matmul, tile);
+          });
     };
     if (aligned) {
       int64_t first = 1;
