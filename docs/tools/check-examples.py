@@ -17,6 +17,7 @@ that says so is a file: its first line is "// FILE: name".
 
 usage: check-examples.py ROOT WORKDIR DOCUMENT
 """
+import os
 import re
 import shutil
 import subprocess
@@ -57,6 +58,8 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     (work / "test").symlink_to(root / "test")
+    # python3 is the one that runs this, which has NumPy.
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     text = document.read_text()
     count = failures = 0
     for language, block in FENCE.findall(text):
@@ -66,7 +69,7 @@ def main():
         if language != "console":
             continue
         for command, lines in examples(block):
-            done = subprocess.run(["bash", "-c", command], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            done = subprocess.run(["bash", "-c", command], cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             printed = done.stdout + ("" if not done.stdout or done.stdout.endswith("\n") else "\n")
             if done.returncode:
                 printed += f"[exit {done.returncode}]\n"
