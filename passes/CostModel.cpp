@@ -52,8 +52,12 @@ nestc::ModelCost nestc::computeCost(ModuleOp module) {
     double macs = 0; // exact for whole numbers, below 2^53
     entry.walk([&](LinearOp linear) {
       RankedTensorType weight = linear.getW().getType();
-      macs +=
-          static_cast<double>(weight.getNumElements()) * shareOfRows(linear);
+      // Rows whose number is fixed belong to one input, an image.
+      double rows = 1;
+      for (int64_t size : linear.getX().getType().getShape().drop_back())
+        rows *= ShapedType::isDynamic(size) ? 1 : static_cast<double>(size);
+      macs += static_cast<double>(weight.getNumElements()) * rows *
+              shareOfRows(linear);
     });
     cost.macsPerToken = std::llround(macs);
     entry.walk([&](EmbedOp embed) {

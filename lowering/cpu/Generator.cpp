@@ -182,6 +182,7 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
                 nestc::kernel::RowwiseOp, nestc::kernel::RopeTableOp,
                 nestc::kernel::RopeOp, nestc::kernel::CacheAppendOp,
                 nestc::kernel::AttentionOp, nestc::kernel::LastRowsOp,
+                nestc::kernel::RemapOp,
                 nestc::kernel::SelectOp, nestc::kernel::PartitionOp,
                 nestc::kernel::AssignOp, nestc::kernel::GatherOp,
                 nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,

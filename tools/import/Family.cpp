@@ -20,7 +20,8 @@ using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
 static const Family *const kFamilies[] = {
-    &motFamily, &modeFamily, &modGptFamily, &modFamily, &llamaFamily};
+    &motFamily, &modeFamily, &modGptFamily,
+    &modFamily, &vitFamily,  &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
@@ -34,7 +35,6 @@ struct LaterFamily {
 
 static const LaterFamily kLaterFamilies[] = {
     {"olmo", {}, {"transformer.blocks."}},
-    {"vit", {"vit"}, {}},
     {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
 
 /// The first tensor with one of the marks in its name.
@@ -231,9 +231,12 @@ void nestc::recordModel(const ImportInput &input, const ModelFacts &facts,
   model.append("family", builder.getStringAttr(facts.family));
   model.append("model_type", builder.getStringAttr(facts.modelType));
   number("num_layers", facts.numLayers);
-  number("vocab_size", facts.vocabSize);
+  // A model without tokens has neither vocabulary nor length.
+  if (facts.vocabSize)
+    number("vocab_size", facts.vocabSize);
   number("hidden_size", facts.hiddenSize);
-  number("max_length", facts.maxLength);
+  if (facts.maxLength)
+    number("max_length", facts.maxLength);
   model.append("eos_token_ids",
                builder.getDenseI64ArrayAttr(facts.eosTokenIds));
   model.append("dtype",

@@ -56,11 +56,15 @@ struct Family {
   /// Keys of config.json: how many layers there are, how wide their FFNs are.
   const char *depthKey = "num_hidden_layers";
   const char *widthKey = "intermediate_size";
-  /// What the number of a layer follows in the names of its tensors.
+  /// What the number of a layer follows in the names of its tensors, behind
+  /// nothing or behind what stands in front of all names of a model with a
+  /// head.
   const char *layerPrefix = "model.layers.";
+  const char *basePrefix = "";
 };
 
-extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily;
+extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily,
+    vitFamily;
 
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.

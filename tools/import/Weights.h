@@ -40,6 +40,8 @@ struct TensorUse {
   /// is stored; the weight's name has `suffix` behind the tensor's.
   int64_t part = 0, parts = 1;
   llvm::StringRef suffix = "";
+  /// The dimensions behind the first one are one: a convolution as a matrix.
+  bool joined = false;
 };
 
 /// What the letters of shapes stand for in one model (or in one of its layers).

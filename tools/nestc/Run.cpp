@@ -100,6 +100,8 @@ private:
   /// What run() does once the command line is understood.
   int runPackage(bool emulate);
   int runEntry();
+  /// Says how a package that takes no tokens is run.
+  int refuseTokens();
   bool isInputOfType(const std::string &entry, const std::string &name,
                      const char *type) const;
 
@@ -499,6 +501,28 @@ bool Runner::splitFile(const char *option, const std::string &word,
   return true;
 }
 
+int Runner::refuseTokens() {
+  auto list = [](const rt::Json &entry, const char *key, const char *option) {
+    std::string text;
+    if (const rt::Json *buffers = entry.find(key))
+      for (const rt::Json &buffer : buffers->elements())
+        if (const rt::Json *name = buffer.find("name"))
+          text += std::string(" ") + option + " " + name->asString() +
+                  "=FILE.npy";
+    return text;
+  };
+  std::string legal;
+  if (const rt::Json *entries = info.find("entries"))
+    for (const rt::Json &entry : entries->elements())
+      if (const rt::Json *name = entry.find("name"))
+        legal += (legal.empty() ? "--entry " : ", or --entry ") +
+                 name->asString() + list(entry, "inputs", "--in") +
+                 list(entry, "outputs", "--out");
+  return reporter.fail(
+      ExitInput, {arguments.has("--prompt") ? "--prompt" : "--tokens",
+                  "the model takes no tokens", legal});
+}
+
 int Runner::runEntry() {
   struct Named {
     std::string name, path;
@@ -657,6 +681,8 @@ int Runner::runPackage(bool emulate) {
     return failed;
   if (arguments.has("--entry"))
     return runEntry();
+  if (nest_package_max_length(package.get()) == 0)
+    return refuseTokens();
   Tokens input;
   if (int failed = readTokens(input))
     return failed;
