@@ -224,8 +224,7 @@ static Value embed(Graph &graph, const Vit &model, Value pixels) {
            row % model.grid.width * width + pixel % width}),
       stream(model.patches(), model.channels * height * width));
   std::string projection = model.prefix + kProjection;
-  Value x =
-      graph.linear(patches, projection + "weight", projection + "bias");
+  Value x = graph.linear(patches, projection + "weight", projection + "bias");
   x = graph.remap(x, map({batch, row - 1, column}),
                   stream(model.rows(), model.hidden));
   x = graph.remap(model.prefix + "embeddings.cls_token",
@@ -284,8 +283,7 @@ static Status build(const ImportInput &input, ModuleOp module) {
     bindDims(builder.getContext(), batch, column);
     Value image = graph.remap(
         x,
-        AffineMap::get(2, 0,
-                       {batch, builder.getAffineConstantExpr(0), column},
+        AffineMap::get(2, 0, {batch, builder.getAffineConstantExpr(0), column},
                        builder.getContext()),
         RankedTensorType::get({ShapedType::kDynamic, model.hidden},
                               builder.getF32Type()));
