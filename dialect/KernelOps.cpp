@@ -536,6 +536,16 @@ LogicalResult MatmulOp::verify() {
   }
   if (failed(verifyNorms(check, *this)))
     return failure();
+  for (Value bound : {getColumnBound(), getDepthBound()})
+    if (bound &&
+        (!elementOf(bound).isInteger(32) || shapeOf(bound) != Shape({1})))
+      return check.refuse(33) << "is bounded by " << bound.getType()
+                              << "; a number of columns is i32 [1]";
+  if (getColumnBound() && (getScaled() || readsOutput()))
+    return check.refuse(33)
+           << "has a bound of its columns beside "
+           << (getScaled() ? "parts of a norm" : "an output that it reads")
+           << "; what stands behind the bound has no meaning";
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
 }
@@ -874,7 +884,7 @@ LogicalResult AttentionOp::verify() {
            << k[2] << "], one for each row of the caches";
   if (!getLengths() && (getOffsets() || getPositions() ||
                         getMask().getCausal() || !mayEqual(q[1], k[2])))
-    return check.refuse(34)
+    return check.refuse(35)
            << "has no lengths: k and v are the rows of the call, " << q[1]
            << " of q, without sets, positions or a causal mask";
   if (!mayEqual(q, shapeOf(getOut())) || !mayEqual(q[0], k[0]) ||
@@ -1013,16 +1023,15 @@ LogicalResult RemapOp::verify() {
   if (failed(check.operands()))
     return failure();
   Shape out = shapeOf(getOut());
-  bool isBatched = !out.empty() &&
-                   llvm::none_of(out.drop_front(), ShapedType::isDynamic) &&
-                   !shapeOf(getX()).empty() &&
-                   llvm::none_of(shapeOf(getX()).drop_front(),
-                                 ShapedType::isDynamic);
+  bool isBatched =
+      !out.empty() && llvm::none_of(out.drop_front(), ShapedType::isDynamic) &&
+      !shapeOf(getX()).empty() &&
+      llvm::none_of(shapeOf(getX()).drop_front(), ShapedType::isDynamic);
   if (!isBatched || !isMatrixElement(elementOf(getX())) ||
       !isMatrixElement(elementOf(getOut())) ||
       (getAdds() && !elementOf(getOut()).isF32()) ||
       !nest::isRemap(getMap(), out.size(), rankOf(getX())))
-    return check.refuse(33)
+    return check.refuse(34)
            << "maps " << getOut().getType() << " to " << getX().getType()
            << " by " << getMapAttr()
            << "; legal are f32, bf16 and f16 (f32 where it adds), static but "

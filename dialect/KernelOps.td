@@ -99,12 +99,18 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     columns of a row. The kernel that takes `scaled` as its a has these sums as
     `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
     their mean over the columns of a plus `epsilon`.
+
+    `columnBound` (i32 [1]) is a number n of columns, `depthBound` one of k, that
+    a call binds: only the first n columns of the output have a meaning (a
+    generator may write zeros, and nothing else, behind them), and sums run over
+    the first k.
   }];
   let arguments = (ins Kernel_Shaped:$a, Optional<Kernel_Shaped>:$normed,
                        Variadic<Kernel_Shaped>:$weights,
                        Variadic<Kernel_Shaped>:$epilogue,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
+                       Optional<Kernel_Shaped>:$columnBound, Optional<Kernel_Shaped>:$depthBound,
                        Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
                        Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
                        AffineMapArrayAttr:$maps,
@@ -120,6 +126,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`gathers` $gathers^)? (`scatters` $scatters^)? (`indexed` $indexed^)?
     (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
+    (`columns` `(` $columnBound^ `:` type($columnBound) `)`)? (`depth` `(` $depthBound^ `:` type($depthBound) `)`)?
     (`gains` `(` $gains^ `:` type($gains) `)`)?
     `outs` `(` $out `:` type($out) `)`
     (`scaled` `(` $scaled^ `:` type($scaled) `)`)? (`squares` `(` $squares^ `:` type($squares) `)`)?

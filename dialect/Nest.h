@@ -46,6 +46,7 @@ inline constexpr llvm::StringLiteral kWeightAttr = "nest.weight";
 inline constexpr llvm::StringLiteral kAxisAttr = "nest.axis";
 inline constexpr llvm::StringLiteral kOutputAttr = "nest.output";
 inline constexpr llvm::StringLiteral kSpecializedAttr = "nest.specialized";
+inline constexpr llvm::StringLiteral kGroupAttr = "nest.group";
 inline constexpr llvm::StringLiteral kModelAttr = "nest.model";
 inline constexpr llvm::StringLiteral kSourceAttr = "nest.source";
 inline constexpr llvm::StringLiteral kSubmodelsAttr = "nest.submodels";

@@ -118,6 +118,11 @@ LogicalResult verifyCache(Operation *op, Value cache) {
 // Axes and weights
 //===----------------------------------------------------------------------===//
 
+int64_t AxisOp::getGroup() {
+  auto group = (*this)->getAttrOfType<IntegerAttr>(kGroupAttr);
+  return group ? group.getInt() : 1;
+}
+
 LogicalResult AxisOp::verify() {
   int64_t size = getSize();
   if (size < 1)
@@ -221,6 +226,11 @@ LogicalResult GetOp::verifySymbolUses(SymbolTableCollection &symbols) {
   for (size_t dim = 0; dim < dims.size(); ++dim) {
     const Dim &to = dims[dim], &from = full[dim];
     if (from.axis.empty()) {
+      // The axis of a width that a call binds may have been dropped.
+      if (to.isDynamic() && to.axis.empty()) {
+        ++dynamic;
+        continue;
+      }
       if (to != from)
         return refuse("[C35] dimension ")
                << dim << " lies on no axis, so it has the weight's size, "
@@ -389,7 +399,8 @@ bool nestc::nest::isRemap(AffineMap map, unsigned dims, unsigned results) {
     if (auto constant = dyn_cast<AffineConstantExpr>(expr))
       return constant.getValue() >= 0;
     auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
-    return !binary || (isNatural(binary.getLHS()) && isNatural(binary.getRHS()));
+    return !binary ||
+           (isNatural(binary.getLHS()) && isNatural(binary.getRHS()));
   };
   for (AffineExpr result : map.getResults()) {
     bool legal = result.isPureAffine();
@@ -415,7 +426,8 @@ LogicalResult RemapOp::verify() {
       !isRemap(getMap(), result.getRank(), x.getRank()))
     return emitOpError("[C97] maps ")
            << result << " to " << x << " by " << getMapAttr()
-           << "; legal are tensors on no axis, static but for the batch, and an "
+           << "; legal are tensors on no axis, static but for the batch, and "
+              "an "
               "expression of the result's dimensions for each one of x, whose "
               "mod and floordiv are of what is not negative";
   bool isKnown = getBase() ? getBase().getType() == result
@@ -505,8 +517,8 @@ LogicalResult AttentionOp::verify() {
       diag << " and " << getLengths().getType();
     return diag << " for " << getK().getType();
   }
-  if (!getLengths() && (getRows() || getPositions() || getMask().getCausal() ||
-                        q[1] != k[2]))
+  if (!getLengths() &&
+      (getRows() || getPositions() || getMask().getCausal() || q[1] != k[2]))
     return emitOpError("[C99] has no lengths, so that keys are the rows of the "
                        "call, which all see: legal are as many queries as "
                        "keys, no positions, no family and the mask <>; got ")

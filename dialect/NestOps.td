@@ -48,10 +48,16 @@ def Nest_CacheType : RankedTensorOf<[F32, BF16, F16, I32]>;
 
 def Nest_AxisOp : Nest_Op<"axis", [Symbol]> {
   let summary = "Declares a nested axis";
+  let description = [{
+    `nest.group`: how many of what users count an element stands for (default
+    1). An element of a heads' axis is a KV head, and stands for its query heads.
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$size,
                        DenseI64ArrayAttr:$levels);
   let assemblyFormat = "$sym_name `size` $size `levels` $levels attr-dict";
   let extraClassDeclaration = [{
+    /// What `nest.group` says.
+    int64_t getGroup();
     /// Types name axes, and symbol-dce does not see types.
     bool canDiscardOnUseEmpty() { return false; }
   }];

@@ -410,6 +410,19 @@ LogicalResult verifyNamed(Operation *op, StringRef what, unsigned index,
          << "; legal are nest.name, nest.cache, nest.weight, nest.output and "
             "nest.axis";
 }
+/// [C8] of what an element of an axis stands for.
+LogicalResult verifyGroup(Operation *op, Attribute attr) {
+  auto axis = dyn_cast<AxisOp>(op);
+  auto group = dyn_cast<IntegerAttr>(attr);
+  int64_t counted;
+  if (axis && group && group.getType().isInteger(64) && group.getInt() >= 1 &&
+      !llvm::MulOverflow<int64_t>(axis.getSize(), group.getInt(), counted))
+    return success();
+  return op->emitOpError("[C8] nest.group is an i64 of 1 or more on a "
+                         "nest.axis, and times the size it fits in 64 bits; "
+                         "got ")
+         << attr;
+}
 } // namespace
 
 LogicalResult NestDialect::verifyOperationAttribute(Operation *op,
@@ -445,6 +458,8 @@ LogicalResult NestDialect::verifyOperationAttribute(Operation *op,
                                         "{name = \"a submodel\"}";
     return success();
   }
+  if (name == kGroupAttr)
+    return verifyGroup(op, attr.getValue());
   return op->emitOpError("[C26] has no attribute '")
          << name
          << "'; legal are nest.model, nest.source and nest.submodels on a "

@@ -152,10 +152,11 @@ struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
       if (maxLength && dim)
         shape[*dim] = maxLength;
       bool counts = old.getElementType().isInteger(32);
-      retypeCache(argument,
-                  RankedTensorType::get(shape, element && !counts
-                                                   ? element
-                                                   : old.getElementType()));
+      retypeCache(argument, RankedTensorType::get(shape,
+                                                  element && !counts
+                                                      ? element
+                                                      : old.getElementType(),
+                                                  old.getEncoding()));
     }
     Block &body = function.getBody().front();
     function.setType(

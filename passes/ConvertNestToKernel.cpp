@@ -25,6 +25,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/OpenWidths.h"
 #include "passes/Passes.h"
 
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
@@ -226,6 +227,8 @@ private:
   func::FuncOp function;
   Block &block;
   OpBuilder b;
+  /// Streams with columns that a call binds.
+  OpenWidths widths;
   /// Position in the function, of operations that were there at the start.
   DenseMap<Operation *, unsigned> order;
   /// Kernels by root, and the root that each operation went to.
@@ -820,6 +823,8 @@ FailureOr<Value> Converter::destination(Operation *root) {
 
 void Converter::done(Operation *op, Value result) {
   current[op->getResult(0)] = result;
+  if (BlockArgument width = widths.lookup(op->getResult(0)))
+    widths[result] = width;
   op->getResult(0).replaceAllUsesWith(result);
 }
 
@@ -934,10 +939,14 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   }
   Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
   bool indexed = group.gather || group.spread;
+  LinearOp first = group.linears.front();
+  Value columnBound = widths.lookup(first.getResult());
+  Value depthBound = widths.lookup(first.getX());
   auto matmul = kernel::MatmulOp::create(
       b, loc, TypeRange{(*out).getType()}, a, /*normed=*/Value(), weights,
       operands, family.offsets, indexed ? family.indices : Value(),
-      /*workspace=*/Value(), /*tickets=*/Value(), /*gains=*/ValueRange(), *out,
+      /*workspace=*/Value(), /*tickets=*/Value(), columnBound, depthBound,
+      /*gains=*/ValueRange(), *out,
       /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
       setsOf(family), groups, static_cast<bool>(group.gather),
       static_cast<bool>(group.spread),
@@ -965,6 +974,11 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
 }
 
 LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
+  if (widths.count(root->getResult(0)) ||
+      (group.norm && widths.count(group.norm.getX())))
+    return root->emitOpError(
+        "works on columns that a call binds, and is not fused with the product "
+        "that makes them; only products take such a width");
   update(group);
   Location loc = root->getLoc();
   FailureOr<Value> out = written(root, group);
@@ -1316,6 +1330,12 @@ LogicalResult Converter::build(Operation *op) {
 }
 
 LogicalResult Converter::run() {
+  if (!llvm::hasSingleElement(function.getBody()))
+    return check(); // says so
+  FailureOr<OpenWidths> closed = closeWidths(function);
+  if (failed(closed))
+    return failure();
+  widths = std::move(*closed);
   if (failed(check()))
     return failure();
   removeDead();

@@ -33,7 +33,18 @@ static double shareOfRows(Operation *op) {
   return share;
 }
 
+/// Elements of a product's weight; the most, where a call binds its width.
+static int64_t elementsOf(LinearOp linear, SymbolTable &symbols) {
+  RankedTensorType type = linear.getW().getType();
+  if (type.hasStaticShape())
+    return type.getNumElements();
+  auto get = linear.getW().getDefiningOp<GetOp>();
+  auto weight = get ? symbols.lookup<WeightOp>(get.getWeight()) : WeightOp();
+  return weight ? weight.getTensorType().getNumElements() : 0;
+}
+
 nestc::ModelCost nestc::computeCost(ModuleOp module) {
+  SymbolTable symbols(module);
   ModelCost cost;
   func::FuncOp entry;
   int best = -1;
@@ -51,12 +62,11 @@ nestc::ModelCost nestc::computeCost(ModuleOp module) {
   if (entry) {
     double macs = 0; // exact for whole numbers, below 2^53
     entry.walk([&](LinearOp linear) {
-      RankedTensorType weight = linear.getW().getType();
       // Rows whose number is fixed belong to one input, an image.
       double rows = 1;
       for (int64_t size : linear.getX().getType().getShape().drop_back())
         rows *= ShapedType::isDynamic(size) ? 1 : static_cast<double>(size);
-      macs += static_cast<double>(weight.getNumElements()) * rows *
+      macs += static_cast<double>(elementsOf(linear, symbols)) * rows *
               shareOfRows(linear);
     });
     cost.macsPerToken = std::llround(macs);

@@ -234,9 +234,9 @@ void fold(RowwiseOp rowwise) {
       b, loc, TypeRange{stream, scaled.getType(), squares.getType()},
       producer.getA(), producer.getNormed(), producer.getWeights(),
       producer.getEpilogue(), producer.getOffsets(), producer.getIndices(),
-      producer.getWorkspace(), producer.getTickets(), norm->gains,
-      producer.getOut(), scaled, squares, producer.getMapsAttr(),
-      producer.getSetsAttr(), producer.getGroupsAttr(),
+      producer.getWorkspace(), producer.getTickets(), producer.getColumnBound(),
+      producer.getDepthBound(), norm->gains, producer.getOut(), scaled, squares,
+      producer.getMapsAttr(), producer.getSetsAttr(), producer.getGroupsAttr(),
       producer.getGathersAttr(), producer.getScattersAttr(),
       producer.getIndexedAttr(), producer.getEpsilonAttr());
   written.getRegion().takeBody(producer.getRegion());

@@ -90,8 +90,8 @@ def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
   let summary = "Choose the type in which matrices are multiplied, and the length of caches";
   let description = [{
     Gives matrices and caches the element type `type` (f32, bf16 or f16);
-    vectors, streams, logits and what is exact stay f32. `max-length` is the number of rows
-    that a cache has room for.
+    vectors, streams, logits and what is exact stay f32. `max-length` is the
+    number of rows that a cache has room for.
   }];
   let options = [
     Option<"type", "type", "std::string", "\"\"",
@@ -102,6 +102,13 @@ def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
 
 def ConvertNestToKernel : Pass<"convert-nest-to-kernel", "::mlir::ModuleOp"> {
   let summary = "Form fused, destination-style kernels from graph operations";
+  let description = [{
+    Elementwise code goes into the epilogue of the product or of the norm that
+    feeds it, a gather into the kernel that reads the rows, a spread into the one
+    that makes them; a residual is the old value of the output. Every kernel
+    writes where nothing is read any more, so that no copy is needed later.
+    Axes must be gone (`nest-drop-axes`) and row sets expanded.
+  }];
   let dependentDialects = ["::nestc::kernel::KernelDialect",
                            "::mlir::bufferization::BufferizationDialect",
                            "::mlir::math::MathDialect"];
@@ -169,24 +176,42 @@ def KernelBufferize : Pass<"kernel-bufferize", "::mlir::ModuleOp"> {
                            "::mlir::bufferization::BufferizationDialect"];
 }
 
+def KernelShareWeights : Pass<"kernel-share-weights", "::mlir::ModuleOp"> {
+  let summary = "Read narrow weights where the wide ones of other submodels lie";
+  let description = [{
+    Weights whose boxes of a stored tensor begin at one place are stored once, as
+    the union of these boxes. Arguments `nest.weight` of functions on buffers get
+    its rows' distance as their stride.
+  }];
+}
+
 def KernelSplit : Pass<"kernel-split", "::mlir::ModuleOp"> {
   let summary = "Give kernels of few rows a workspace in which blocks of a GPU share a tile";
   let description = [{
     Products of bf16 and f16 whose columns alone do not make blocks for the whole
-    device, by a rule of columns and depth, and attention over long caches. Runs on buffers, before memory is
-    planned: the workspace is a buffer like others, tickets are marked
-    `kernel.tickets`.
+    device, by a rule of columns and depth, and attention over long caches. Runs
+    on buffers, before memory is planned: the workspace is a buffer like others,
+    tickets are marked `kernel.tickets`.
   }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
 def KernelPlanMemory : Pass<"kernel-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a place in one arena; prove that no allocation and no copy is left";
+  let description = [{
+    Buffers share places by liveness. A size is a number of bytes times rows,
+    times sequences, or fixed, so that one plan serves every length of a call.
+    An allocation or a copy that is left is an error at its operation.
+  }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
 def KernelOutline : Pass<"kernel-outline", "::mlir::ModuleOp"> {
   let summary = "Turn kernels into definitions shared by layers and entries, and launches";
+  let description = [{
+    Kernels that differ only in their buffers, in batch and in rows are one
+    `kernel.def`: code does not grow with the number of layers.
+  }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 

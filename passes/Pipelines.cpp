@@ -32,6 +32,7 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
   manager.addPass(createKernelBufferize());
+  manager.addPass(createKernelShareWeights());
   if (options.split)
     manager.addPass(createKernelSplit());
   manager.addPass(createKernelPlanMemory());

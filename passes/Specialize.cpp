@@ -11,6 +11,7 @@
 
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Iterators.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -22,8 +23,8 @@ namespace nestc {
 
 namespace {
 
-/// `type` with the dimensions on bound axes at their width; an axis that is
-/// bound is no longer named.
+/// `type` with the dimensions on bound axes at their width, `?` where it stays
+/// open; an axis that is bound is no longer named.
 RankedTensorType bindType(RankedTensorType type, const Binding &binding) {
   OnAttr on = getOn(type);
   SmallVector<int64_t> shape(type.getShape());
@@ -33,7 +34,9 @@ RankedTensorType bindType(RankedTensorType type, const Binding &binding) {
     auto width = binding.widths.find(axes[dim].getValue());
     if (axes[dim].empty() || width == binding.widths.end())
       continue;
-    shape[dim] = width->second * inner[dim];
+    shape[dim] = binding.open.count(axes[dim].str())
+                     ? ShapedType::kDynamic
+                     : width->second * inner[dim];
     axes[dim] = StringAttr::get(type.getContext());
     inner[dim] = 1;
   }
@@ -227,6 +230,37 @@ void eraseUnusedCaches(func::FuncOp entry) {
   (void)entry.eraseArguments(deadArguments);
 }
 
+/// The open axis that a dimension of a weight lies on; an empty one where none
+/// does. All open dimensions of a weight lie on one axis.
+StringAttr openAxis(RankedTensorType type, const Binding &binding) {
+  if (OnAttr on = getOn(type))
+    for (StringAttr axis : on.getAxes())
+      if (binding.open.count(axis.str()))
+        return axis;
+  return {};
+}
+
+/// Gives `entry` an index argument {nest.axis} for every axis that stays open
+/// and that it reads, and the extents of the weights that lie on one.
+void openWidths(func::FuncOp entry,
+                ArrayRef<std::pair<GetOp, StringAttr>> gets) {
+  llvm::MapVector<StringAttr, Value> widths;
+  for (auto [get, axis] : gets)
+    widths.insert({axis, Value()});
+  MLIRContext *context = entry.getContext();
+  for (auto &[axis, width] : widths) {
+    unsigned number = entry.getNumArguments();
+    (void)entry.insertArgument(number, IndexType::get(context),
+                               DictionaryAttr(), entry.getLoc());
+    entry.setArgAttr(number, kAxisAttr, axis);
+    width = entry.getArgument(number);
+  }
+  for (auto [get, axis] : gets) {
+    auto open = llvm::count(get.getType().getShape(), ShapedType::kDynamic);
+    get.getExtentsMutable().assign(SmallVector<Value>(open, widths[axis]));
+  }
+}
+
 /// Whether any type in `function` names an axis.
 bool mentionsAxis(func::FuncOp function) {
   auto onAxis = [](Type type) { return static_cast<bool>(getOn(type)); };
@@ -300,13 +334,19 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
       bindModalities(entry, *binding, table);
       eraseDeadOperations(entry);
       eraseUnusedCaches(entry);
+      SmallVector<std::pair<GetOp, StringAttr>> open;
+      entry.walk([&](GetOp get) {
+        if (StringAttr axis = openAxis(get.getType(), *binding))
+          open.push_back({get, axis});
+      });
       replacer.recursivelyReplaceElementsIn(entry, /*replaceAttrs=*/true,
                                             /*replaceLocs=*/false,
                                             /*replaceTypes=*/true);
+      openWidths(entry, open);
       if (entry->hasAttr(kEntryAttr))
         entry->setAttr(kSpecializedAttr, StringAttr::get(&getContext(), *text));
     }
-    prune(module);
+    prune(module, *binding);
     recordModalities(module, *binding);
     recordRoutes(module, *binding);
   }
@@ -396,7 +436,7 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
 
   /// Removes what nothing uses any more. Weights stay universal as long as a
   /// function is left that has an axis open or two take different widths.
-  void prune(ModuleOp module) {
+  void prune(ModuleOp module, const Binding &binding) {
     bool open = llvm::any_of(module.getOps<func::FuncOp>(), mentionsAxis);
     llvm::StringMap<SmallVector<RankedTensorType>> uses;
     module.walk([&](GetOp get) {
@@ -416,7 +456,10 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
       if (!on)
         continue;
       if (!open && used->second.size() == 1) {
-        narrowWeight(weight, used->second.front());
+        // Of a width that stays open, all that a call may ask for.
+        Binding most = binding;
+        most.open.clear();
+        narrowWeight(weight, bindType(weight.getTensorType(), most));
         continue;
       }
       for (StringAttr axis : on.getAxes())

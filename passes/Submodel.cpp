@@ -165,19 +165,6 @@ std::optional<WidthValue> WidthValue::parse(StringRef text, StringRef place,
   WidthValue value;
   if (text == "full")
     return value;
-  if (size_t dots = text.find(".."); dots != StringRef::npos) {
-    // Both ends must be widths before the range is refused as such.
-    for (StringRef end : {text.take_front(dots), text.drop_front(dots + 2)})
-      if (end.contains("..") || !parse(end, place, error)) {
-        if (end.contains(".."))
-          return fail(error, Syntax, place, "'" + text + "' is no width",
-                      kLegalWidths);
-        return std::nullopt;
-      }
-    return fail(error, Illegal, place,
-                "a width that stays open until run time is not supported yet",
-                kLegalWidths);
-  }
   auto [first, second] = text.split('/');
   std::optional<int64_t> number =
       parseNumber(first, kLegalWidths, place, error);
@@ -201,9 +188,10 @@ std::optional<WidthValue> WidthValue::parse(StringRef text, StringRef place,
   return value;
 }
 
-std::optional<int64_t> WidthValue::resolve(int64_t size, StringRef place,
+std::optional<int64_t> WidthValue::resolve(int64_t elements, int64_t group,
+                                           StringRef place,
                                            SubmodelError &error) const {
-  int64_t width = size;
+  int64_t size = elements * group, width = size;
   if (kind == Kind::Count)
     width = count;
   if (kind == Kind::Fraction) {
@@ -223,8 +211,14 @@ std::optional<int64_t> WidthValue::resolve(int64_t size, StringRef place,
   if (width < 1 || width > size)
     return fail(error, Illegal, place,
                 "the width " + Twine(width) + " is not there",
-                "legal are 1 to " + Twine(size) + ", which is what is stored");
-  return width;
+                "legal are " + Twine(group) + " to " + Twine(size) +
+                    ", which is what is stored");
+  if (width % group != 0)
+    return fail(error, Illegal, place,
+                "the width " + Twine(width) + " splits a group of heads",
+                "legal are multiples of " + Twine(group) +
+                    ", the query heads of a KV head, up to " + Twine(size));
+  return width / group;
 }
 
 //===----------------------------------------------------------------------===//
@@ -282,6 +276,45 @@ static bool parseModalities(StringRef text, StringRef place,
   return true;
 }
 
+/// VALUE, or LOW..HIGH.
+static bool parseWidths(StringRef text, StringRef place,
+                        SubmodelSpec::Entry &entry, SubmodelError &error) {
+  auto [low, high] = text.split("..");
+  bool isRange = text.contains("..");
+  if (high.contains("..")) {
+    (void)fail(error, Syntax, place, "'" + text + "' is no width",
+               kLegalWidths);
+    return false;
+  }
+  std::optional<WidthValue> first = WidthValue::parse(low, place, error);
+  std::optional<WidthValue> last =
+      first && isRange ? WidthValue::parse(high, place, error) : first;
+  if (!last)
+    return false;
+  entry.value = *last;
+  if (!isRange)
+    return true;
+  if (entry.kind != kFfnAxis) {
+    (void)fail(error, Illegal, place,
+               "heads cannot stay open until run time: caches have one size",
+               "a width for each submodel, of several in one package");
+    return false;
+  }
+  entry.low = *first;
+  return true;
+}
+
+/// The kind of axis that `layers.SEL.KIND` means; empty for other keys.
+static StringRef axisKind(StringRef key) {
+  if (!key.starts_with("layers."))
+    return "";
+  for (StringRef kind : kAxisKinds)
+    if (key.size() > StringRef("layers.").size() + kind.size() &&
+        key.ends_with(kind) && key[key.size() - kind.size() - 1] == '.')
+      return kind;
+  return "";
+}
+
 std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
                                                 SubmodelError &error) {
   static constexpr StringLiteral kLegalKeys =
@@ -303,12 +336,10 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
     place += ", entry '" + part.str() + "'";
 
     // Known here so that the refusal is not taken for a spelling mistake.
-    bool known = key == "preset" ||
-                 (key.starts_with("layers.") && key.ends_with(".heads"));
-    if (known)
-      return fail(error, Illegal, place, "'" + key + "' is not supported yet",
-                  "supported are layers.SEL.ffn, skip, modalities, "
-                  "routes.SEL.capacity and routes.SEL");
+    if (key == "preset")
+      return fail(error, Illegal, place,
+                  "'" + key + "' names a row of a slicing table",
+                  "nestc puts the row in its place: --slices FILE.csv");
 
     Entry entry;
     entry.text = part.str();
@@ -322,9 +353,10 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
         return std::nullopt;
       spec.entries.push_back(std::move(entry));
       continue;
-    } else if (selector.consume_front("layers.") &&
-               selector.consume_back(".ffn")) {
-      entry.key = Entry::Key::Ffn;
+    } else if (entry.kind = axisKind(key); !entry.kind.empty()) {
+      entry.key = Entry::Key::Width;
+      selector = key.drop_front(StringRef("layers.").size())
+                     .drop_back(entry.kind.size() + 1);
     } else if (selector = key; selector.consume_front("routes.") &&
                                selector.consume_back(".capacity")) {
       entry.key = Entry::Key::Capacity;
@@ -336,9 +368,9 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
                     "'" + value + "' says nothing of a route",
                     "legal are routes.SEL=dense and routes.SEL.capacity=1/4");
     } else {
-      std::string near =
-          nearestName(key, {"layers.all.ffn", "skip", "modalities", "preset",
-                            "routes.all.capacity", "routes.all"});
+      std::string near = nearestName(
+          key, {"layers.all.ffn", "layers.all.heads", "skip", "modalities",
+                "preset", "routes.all.capacity", "routes.all"});
       return fail(
           error, Syntax, place,
           "unknown key '" + key + "'" +
@@ -350,11 +382,9 @@ std::optional<SubmodelSpec> SubmodelSpec::parse(StringRef text,
     if (!layers)
       return std::nullopt;
     entry.layers = *layers;
-    if (entry.key == Entry::Key::Ffn) {
-      std::optional<WidthValue> width = WidthValue::parse(value, place, error);
-      if (!width)
+    if (entry.key == Entry::Key::Width) {
+      if (!parseWidths(value, place, entry, error))
         return std::nullopt;
-      entry.value = *width;
     }
     if (entry.key == Entry::Key::Capacity) {
       std::optional<WidthValue> capacity = parseCapacity(value, place, error);
@@ -378,6 +408,8 @@ std::string AxisTable::name(int64_t layer, StringRef kind) {
 static void readModel(mlir::DictionaryAttr model, AxisTable &table) {
   if (auto layers = model.getAs<mlir::IntegerAttr>("num_layers"))
     table.numLayers = layers.getInt();
+  if (auto columns = model.getAs<mlir::IntegerAttr>("head_dim"))
+    table.headDim = columns.getInt();
   if (auto names = model.getAs<mlir::ArrayAttr>("modalities"))
     for (mlir::Attribute name : names)
       if (auto text = dyn_cast<mlir::StringAttr>(name))
@@ -404,7 +436,8 @@ AxisTable AxisTable::get(mlir::ModuleOp module) {
   AxisTable table;
   for (auto axis : module.getOps<nest::AxisOp>())
     table.axes[axis.getSymName()] = {static_cast<int64_t>(axis.getSize()),
-                                     SmallVector<int64_t>(axis.getLevels())};
+                                     SmallVector<int64_t>(axis.getLevels()),
+                                     axis.getGroup()};
   if (auto model =
           module->getAttrOfType<mlir::DictionaryAttr>(nest::kModelAttr))
     readModel(model, table);
@@ -484,6 +517,35 @@ static bool bindModalities(const SubmodelSpec::Entry &entry,
   return true;
 }
 
+/// One warning for each width that was never trained, not one for each layer.
+static void warnOfWidths(StringRef kind, const AxisTable &table,
+                         Binding &binding) {
+  std::map<std::pair<int64_t, std::string>, SmallVector<int64_t>> untrained;
+  for (int64_t layer = 0; layer < table.numLayers; ++layer) {
+    std::string name = AxisTable::name(layer, kind);
+    auto axis = table.axes.find(name);
+    if (axis == table.axes.end() || binding.skipped[layer])
+      continue;
+    const auto &[size, levels, group] = axis->second;
+    int64_t width = binding.widths[name];
+    if (width == size || llvm::is_contained(levels, width))
+      continue;
+    std::string known;
+    for (int64_t level : levels)
+      known += (known.empty() ? "" : ", ") + std::to_string(level * group);
+    untrained[{width * group, known}].push_back(layer);
+  }
+  for (const auto &[key, layers] : untrained) {
+    std::string list;
+    for (int64_t layer : layers)
+      list += (list.empty() ? "" : "+") + std::to_string(layer);
+    binding.warnings.push_back("layers." + list + "." + kind.str() +
+                               ": the width " + std::to_string(key.first) +
+                               " is no trained level; levels are " +
+                               key.second);
+  }
+}
+
 std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
                                        const AxisTable &table,
                                        SubmodelError &error) {
@@ -514,13 +576,13 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
                         " layers");
       continue;
     }
-    if (entry.key != SubmodelSpec::Entry::Key::Ffn) {
+    if (entry.key != SubmodelSpec::Entry::Key::Width) {
       if (!bindRoutes(entry, *layers, table, place, binding, error))
         return std::nullopt;
       continue;
     }
     for (int64_t layer : *layers) {
-      std::string name = AxisTable::name(layer, "ffn");
+      std::string name = AxisTable::name(layer, entry.kind);
       auto axis = table.axes.find(name);
       if (axis == table.axes.end())
         return fail(error, Illegal, place, "there is no axis " + name,
@@ -528,38 +590,27 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
                         ? Twine("the module has no nested axis (was it "
                                 "specialised already?)")
                         : Twine("nest.axis operations list the axes"));
-      std::optional<int64_t> width =
-          entry.value.resolve(axis->second.size, place, error);
+      std::optional<int64_t> width = entry.value.resolve(
+          axis->second.size, axis->second.group, place, error);
       if (!width)
         return std::nullopt;
       binding.widths[name] = *width;
+      binding.open.erase(name);
+      if (!entry.low)
+        continue;
+      std::optional<int64_t> low = entry.low->resolve(
+          axis->second.size, axis->second.group, place, error);
+      if (!low)
+        return std::nullopt;
+      if (*low > *width)
+        return fail(error, Illegal, place, "the range runs backwards",
+                    "the smaller width first: 1/8..1/1");
+      binding.open[name] = *low;
     }
   }
 
-  // One warning for each width that was never trained, not one for each layer.
-  std::map<std::pair<int64_t, std::string>, SmallVector<int64_t>> untrained;
-  for (int64_t layer = 0; layer < table.numLayers; ++layer) {
-    std::string name = AxisTable::name(layer, "ffn");
-    auto axis = table.axes.find(name);
-    if (axis == table.axes.end() || binding.skipped[layer])
-      continue;
-    int64_t width = binding.widths[name];
-    const auto &levels = axis->second.levels;
-    if (width == axis->second.size || llvm::is_contained(levels, width))
-      continue;
-    std::string known;
-    for (int64_t level : levels)
-      known += (known.empty() ? "" : ", ") + std::to_string(level);
-    untrained[{width, known}].push_back(layer);
-  }
-  for (const auto &[key, layers] : untrained) {
-    std::string list;
-    for (int64_t layer : layers)
-      list += (list.empty() ? "" : "+") + std::to_string(layer);
-    binding.warnings.push_back(
-        "layers." + list + ".ffn: the width " + std::to_string(key.first) +
-        " is no trained level; levels are " + key.second);
-  }
+  for (StringRef kind : kAxisKinds)
+    warnOfWidths(kind, table, binding);
   return binding;
 }
 

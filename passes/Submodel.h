@@ -25,6 +25,11 @@
 
 namespace nestc {
 
+/// Kinds of axes, the last word of their names: neurons of an FFN; KV heads,
+/// each with its query heads.
+inline constexpr llvm::StringLiteral kFfnAxis = "ffn", kHeadAxis = "heads";
+inline constexpr llvm::StringRef kAxisKinds[] = {kFfnAxis, kHeadAxis};
+
 /// Why a submodel was refused: PLACE: what is wrong; what is legal.
 struct SubmodelError {
   enum class Kind {
@@ -68,25 +73,31 @@ struct WidthValue {
 
   static std::optional<WidthValue>
   parse(llvm::StringRef text, llvm::StringRef place, SubmodelError &error);
-  /// The number of elements of an axis of `size` that is meant; an error when
-  /// it is no whole number, zero, or above `size`.
-  std::optional<int64_t> resolve(int64_t size, llvm::StringRef place,
+  /// The number of elements that is meant of an axis of `size`, of which each
+  /// stands for `group` that users count; an error when it is no whole number,
+  /// zero, or above `size`.
+  std::optional<int64_t> resolve(int64_t size, int64_t group,
+                                 llvm::StringRef place,
                                  SubmodelError &error) const;
 };
 
 /// The text of --submodel, parsed: later entries override earlier ones.
 struct SubmodelSpec {
   struct Entry {
-    enum class Key { Ffn, Skip, Capacity, Dense, Modalities } key;
+    enum class Key { Width, Skip, Capacity, Dense, Modalities } key;
     std::string text; ///< as written, the place of errors
     LayerSelector layers;
-    WidthValue value;                    ///< Ffn, Capacity
+    llvm::StringRef kind;                ///< Width: of kAxisKinds
+    WidthValue value;                    ///< Width, Capacity
+    std::optional<WidthValue> low;       ///< Width: stays open, down to this
     std::vector<std::string> modalities; ///< Modalities
   };
   std::vector<Entry> entries;
 
-  /// Parses inline text: `layers.SEL.ffn=VALUE`, `skip=SEL`,
-  /// `routes.SEL.capacity=VALUE`, `routes.SEL=dense`, `modalities=A+B`.
+  /// Parses inline text: `layers.SEL.ffn=VALUE`, `layers.SEL.ffn=LOW..HIGH`
+  /// (which stays open until a call), `layers.SEL.heads=VALUE`,
+  /// `skip=SEL`, `routes.SEL.capacity=VALUE`, `routes.SEL=dense`,
+  /// `modalities=A+B`.
   static std::optional<SubmodelSpec> parse(llvm::StringRef text,
                                            SubmodelError &error);
 };
@@ -97,12 +108,14 @@ struct AxisTable {
   struct Axis {
     int64_t size;
     llvm::SmallVector<int64_t> levels; ///< widths it was trained at
+    int64_t group = 1; ///< how many of what users count is an element
   };
   struct Route {
     bool ranksInSelect, ranksInDecode; ///< whether the rule is a capacity
     nest::CapacityAttr capacity;
   };
   int64_t numLayers = 0;
+  int64_t headDim = 0; ///< columns of a head; 0 where heads are no axis
   llvm::StringMap<Axis> axes;
   std::map<int64_t, Route> routes;
   std::vector<std::string> modalities;
@@ -116,7 +129,9 @@ struct AxisTable {
 /// What a submodel means for one model.
 struct Binding {
   llvm::StringMap<int64_t> widths; ///< every axis of the model
-  std::vector<bool> skipped;       ///< one for each layer
+  /// Axes whose width a call binds: from this up to what `widths` says.
+  std::map<std::string, int64_t> open;
+  std::vector<bool> skipped; ///< one for each layer
   /// Routes that are chosen otherwise: a capacity, or null for every row.
   std::map<int64_t, nest::CapacityAttr> routes;
   std::vector<bool> modalities;      ///< whether each is kept; empty: all are

@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "lowering/code/Entry.h"
+#include "lowering/code/EntrySymbol.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/IRMapping.h"
@@ -251,8 +252,8 @@ FailureOr<LLVMFuncOp> code::makeEntry(func::FuncOp entry,
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
   auto type = LLVM::LLVMFunctionType::get(builder.getI32Type(), {pointer});
-  auto function = LLVMFuncOp::create(
-      builder, entry.getLoc(), ("nest_entry_" + name.getValue()).str(), type);
+  auto function = LLVMFuncOp::create(builder, entry.getLoc(),
+                                     entrySymbol(name.getValue()), type);
   Code code(entry.getLoc(),
             OpBuilder::atBlockEnd(function.addEntryBlock(builder)),
             target.lanes);

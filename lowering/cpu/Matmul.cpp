@@ -29,6 +29,7 @@ enum Slot : int64_t {
   slotRows,        // M
   slotColumns,     // N
   slotDepth,       // K
+  slotStride,      // from one row of A to the next
   slotWeights,     // how many
   slotEpilogue,    // function
   slotTaskColumns, // columns of one task
@@ -100,14 +101,15 @@ static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer,
         Value a = code.slot(table, slotA, pointer);
         Value rows = get(slotRows), depth = get(slotDepth);
         Value weights = get(slotWeights);
-        Value sums = scratch;
+        Value sums = scratch, stride = get(slotStride);
         if (variant.copiesFew()) {
           Value indices;
           if (variant.gathers)
             indices = code.slot(table, slotIndices, pointer);
-          copyRows(generator, code, stored, a, depth, rows, depth, scratch,
+          copyRows(generator, code, stored, a, stride, rows, depth, scratch,
                    depth, indices);
           a = scratch;
+          stride = depth;
           sums = code.atF32(scratch,
                             code.roundUp(code.mul(depth, fewRows), lineFloats));
         }
@@ -121,10 +123,10 @@ static LLVMFuncOp fewRowsTask(Generator &generator, Code &outer,
             Value entry = code.at(table, integer,
                                   code.add(code.mul(i, 2), slotFirstWeight));
             Value w = code.slot(entry, 0, pointer);
-            Value stride = code.slot(entry, 1, integer);
+            Value weightStride = code.slot(entry, 1, integer);
             multiplyDots(generator, code, stored,
-                         code.at(w, stored, code.mul(column, stride)), stride,
-                         columns, a, depth, rows,
+                         code.at(w, stored, code.mul(column, weightStride)),
+                         weightStride, columns, a, stride, rows,
                          code.atF32(sums, code.mul(i, stepColumns)), sumStride,
                          depth);
           });
@@ -198,9 +200,10 @@ static LLVMFuncOp manyRowsTask(Generator &generator, Code &outer,
                                 code.getI32Type(), start);
               start = code.i64(0);
             }
-            Value from = code.atF32(a, code.add(code.mul(start, depth), k));
-            copyRows(generator, code, stored, from, depth, height, part, left,
-                     code.i64(Tiling::stride), indices);
+            Value from =
+                code.atF32(a, code.add(code.mul(start, get(slotStride)), k));
+            copyRows(generator, code, stored, from, get(slotStride), height,
+                     part, left, code.i64(Tiling::stride), indices);
             Value c = code.atF32(sums, code.mul(first, sumStride));
             code.loop(panelCount, [&](Value p) {
               multiplyTile(
@@ -302,7 +305,7 @@ static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op,
         // Whole tasks are whole vectors unless the width itself is ragged.
         int64_t width =
             cast<MemRefType>(op.getOut().getType()).getShape().back();
-        bool ragged = width % code.lanes != 0;
+        bool ragged = width % code.lanes != 0 || op.getColumnBound();
         auto at = [&](Value r, Value j, int64_t lanes) {
           Value row = code.add(packed ? packed : firstRow, r);
           Value column = code.add(firstColumn, j);
@@ -374,7 +377,8 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
   auto inputs = regionInputs(op, op.getEpilogue(), op.getMaps(),
                              /*perSetDims=*/3, groups);
   if (failed(inputs) ||
-      failed(checkI32(op, {op.getOffsets(), op.getIndices()})))
+      failed(checkI32(op, {op.getOffsets(), op.getIndices(),
+                           op.getColumnBound(), op.getDepthBound()})))
     return failure();
   if (failed(checkVectorizable(op.getRegion().front())))
     return failure();
@@ -384,6 +388,10 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
   int64_t weights = op.getNumProducts();
   const Buffer &a = kernel[op.getA()];
   RowRange all = rowsOf(kernel, op.getOffsets(), op.getSets(), op.getA());
+  auto bounded = [&](Value bound, int64_t all) {
+    return bound ? code.min(kernel[bound].entry(code, code.i64(0)), all)
+                 : Value(code.i64(all));
+  };
   Value table;
   for (int64_t g = 0; g < groups; ++g) {
     SmallVector<Value> slots(slotFirstWeight);
@@ -405,8 +413,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
         slots[slotIndices] =
             code.at(kernel[op.getIndices()].pointer, code.getI32Type(), start);
     }
-    slots[slotColumns] = code.i64(columns);
-    slots[slotDepth] = code.i64(depth);
+    slots[slotColumns] = bounded(op.getColumnBound(), columns);
+    slots[slotDepth] = bounded(op.getDepthBound(), depth);
+    slots[slotStride] = code.i64(depth);
     slots[slotWeights] = code.i64(weights);
     if (g == 0)
       slots[slotEpilogue] = addressOf(code, epilogueOf(kernel, op, *inputs));

@@ -26,11 +26,10 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
       auto type = cast<MemRefType>(weight.getType());
       if (type.getRank() != 2 || !type.hasStaticShape() ||
           type.getShape() != first.getShape() ||
-          type.getElementType() != matmul.stored || !isFloatType(stored) ||
-          type.getLayout() != first.getLayout())
+          type.getElementType() != matmul.stored || !isFloatType(stored))
         return op->emitOpError("has the weight ")
-               << type << "; weights must be matrices of one static shape, one "
-               << "layout and one type of f32, bf16, f16";
+               << type << "; weights must be matrices of one static shape and "
+               << "one type of f32, bf16, f16";
     }
     segment.columns = first.getDimSize(0);
     matmul.columns += segment.columns;
@@ -49,7 +48,8 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
   }
   if (!aType.getLayout().isIdentity())
     return op->emitOpError("multiplies strided rows: ") << aType;
-  return checkI32(op, {matmul.offsets, matmul.indices});
+  return checkI32(op, {matmul.offsets, matmul.indices, matmul.columnBound,
+                       matmul.depthBound});
 }
 
 static FailureOr<Matmul> checked(kernel::MatmulOp op) {
@@ -63,6 +63,8 @@ static FailureOr<Matmul> checked(kernel::MatmulOp op) {
   matmul.gathers = op.getGathers();
   matmul.workspace = op.getWorkspace();
   matmul.tickets = op.getTickets();
+  matmul.columnBound = op.getColumnBound();
+  matmul.depthBound = op.getDepthBound();
   matmul.products = op.getNumProducts();
   matmul.groups = static_cast<int64_t>(op.getGroups());
   matmul.segments.push_back({SmallVector<Value>(op.getWeights()), 0});
@@ -172,12 +174,15 @@ static SmallVector<int64_t> boundsOf(const Matmul &matmul,
 static bool mayBeAligned(const Matmul &matmul) {
   int64_t unit = 16 / matmul.bytesOf(matmul.stored);
   for (const Segment &segment : matmul.segments) {
-    auto weight = cast<MemRefType>(segment.weights.front().getType());
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    if (failed(weight.getStridesAndOffset(strides, offset)) ||
-        (!ShapedType::isDynamic(strides[0]) && strides[0] % unit != 0) ||
-        segment.grain != matmul.wideColumns)
+    for (Value operand : segment.weights) {
+      auto weight = cast<MemRefType>(operand.getType());
+      SmallVector<int64_t> strides;
+      int64_t offset;
+      if (failed(weight.getStridesAndOffset(strides, offset)) ||
+          (!ShapedType::isDynamic(strides[0]) && strides[0] % unit != 0))
+        return false;
+    }
+    if (segment.grain != matmul.wideColumns)
       return false;
   }
   return matmul.depth % unit == 0;
@@ -302,7 +307,9 @@ LogicalResult nvptx::addStages(Kernel &kernel, const Matmul &matmul) {
     };
     if (aligned) {
       int64_t first = 1;
-      if (DecodeTile decode = DecodeTile::of(matmul); decode.canTake(matmul)) {
+      // Its splits are of a depth that is known.
+      if (DecodeTile decode = DecodeTile::of(matmul);
+          !matmul.depthBound && decode.canTake(matmul)) {
         if (failed(checkWorkspace(op, matmul, decode)))
           return failure();
         first = fewRows + 1;

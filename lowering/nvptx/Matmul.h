@@ -55,8 +55,9 @@ struct Matmul {
   int64_t groups;
   int64_t wideColumns;      ///< that the epilogue takes at once, in wide tiles
   Value workspace, tickets; ///< for few rows, or null
-  Value normed;             ///< sums of squares of rows of a, or null
-  float epsilon = 0;        ///< that is added to their mean
+  Value columnBound, depthBound; ///< i32 [1] that a call binds, or null
+  Value normed;                  ///< sums of squares of rows of a, or null
+  float epsilon = 0;             ///< that is added to their mean
 
   int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
 };
@@ -116,6 +117,8 @@ struct Place {
 };
 /// The tile of this block; `offsets` are read here.
 Place findPlace(Kernel::Inside &in, const Matmul &matmul, const Tile &tile);
+/// The depth of the call, as i32.
+Value depthOf(Kernel::Inside &in, const Matmul &matmul);
 /// The row of `a` or of the output, as i64, of row `row` (i32) of packed
 /// streams.
 Value streamRow(Kernel::Inside &in, const Matmul &matmul, const Place &place,

@@ -127,8 +127,33 @@ static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
   return {code.add(first, code.rem(inBand, height)), code.div(inBand, height)};
 }
 
+/// A number that a call binds, as i32.
+static Value boundOf(Kernel::Inside &in, Value bound) {
+  return in.code.narrow(in[bound].entry(in.code, in.code.i64(0)));
+}
+
+Value nvptx::depthOf(Kernel::Inside &in, const Matmul &matmul) {
+  Value all = in.code.i32(matmul.depth);
+  return matmul.depthBound ? in.code.min(boundOf(in, matmul.depthBound), all)
+                           : all;
+}
+
+static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
+                             const Tile &tile);
+
 Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
                        const Tile &tile) {
+  Place place = findPlaceOfRows(in, matmul, tile);
+  // Columns behind the bound are nobody's.
+  if (matmul.columnBound)
+    place.rows = in.code.select(
+        in.code.less(place.column, boundOf(in, matmul.columnBound)), place.rows,
+        in.code.i32(0));
+  return place;
+}
+
+static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
+                             const Tile &tile) {
   Device &code = in.code;
   Value bound = in[matmul.rows].rows(code);
   auto [down, across] = tileOf(code, matmul, tile, bound);
@@ -205,24 +230,29 @@ Value nvptx::streamRow(Kernel::Inside &in, const Matmul &matmul,
   return in[matmul.indices].entry(code, code.add(place.low, packed));
 }
 
-Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
-                       ValueRange operands) {
-  Device &code = in.code;
-  SmallVector<Value> pointers;
-  for (Value operand : operands)
-    pointers.push_back(in[operand].pointer);
+/// Of `values`, one for each set, that of the block's.
+static Value ofSet(Device &code, const Place &place,
+                   SmallVector<Value> values) {
   // Halves the choice by one bit of the set after the other.
-  for (int64_t bit = 0; pointers.size() > 1; ++bit) {
+  for (int64_t bit = 0; values.size() > 1; ++bit) {
     Value isOdd = code.equal(
         code.rem(code.div(code.widen(place.set), int64_t(1) << bit), 2), 1);
     SmallVector<Value> half;
-    for (size_t i = 0; i < pointers.size(); i += 2)
-      half.push_back(i + 1 < pointers.size()
-                         ? code.select(isOdd, pointers[i + 1], pointers[i])
-                         : pointers[i]);
-    pointers = std::move(half);
+    for (size_t i = 0; i < values.size(); i += 2)
+      half.push_back(i + 1 < values.size()
+                         ? code.select(isOdd, values[i + 1], values[i])
+                         : values[i]);
+    values = std::move(half);
   }
-  return code.global(pointers.front());
+  return values.front();
+}
+
+Value nvptx::pointerOf(Kernel::Inside &in, const Place &place,
+                       ValueRange operands) {
+  SmallVector<Value> pointers;
+  for (Value operand : operands)
+    pointers.push_back(in[operand].pointer);
+  return in.code.global(ofSet(in.code, place, pointers));
 }
 
 Matrix nvptx::matrixOf(Kernel::Inside &in, const Matmul &matmul,
@@ -236,7 +266,15 @@ Matrix nvptx::matrixOf(Kernel::Inside &in, const Matmul &matmul,
     return pointerOf(in, place, operands(segment));
   });
   matrix.stride = ofSegment(in.code, matmul, place, [&](unsigned segment) {
-    return in[operands(segment).front()].rowStride(in.code);
+    SmallVector<Value> strides;
+    for (Value operand : operands(segment))
+      strides.push_back(in[operand].rowStride(in.code));
+    // Towers of several submodels may lie in boxes of several widths.
+    bool same =
+        llvm::all_equal(llvm::map_range(operands(segment), [](Value operand) {
+          return cast<MemRefType>(operand.getType());
+        }));
+    return same ? strides.front() : ofSet(in.code, place, strides);
   });
   return matrix;
 }
@@ -316,6 +354,18 @@ void nvptx::overRows(Device &code, Value first, Value count, int64_t step,
   rows(code.i32(0), whole, batch);
   if (batch > 1)
     rows(whole, steps, 1);
+}
+
+/// `vector`, of `width` columns from `column` on, with zeros from `bound` on.
+static Value clearFrom(Device &code, Value vector, Value column, Value bound,
+                       int64_t width) {
+  for (int64_t e = 0; e < width; ++e) {
+    Value kept =
+        code.select(code.less(code.add(column, code.i32(e)), bound),
+                    vector::ExtractOp::create(code, vector, e), code.f32(0));
+    vector = vector::InsertOp::create(code, kept, vector, e);
+  }
+  return vector;
 }
 
 void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
@@ -415,6 +465,10 @@ void nvptx::epilogue(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
     auto finish = [&](const Row &row) {
       SmallVector<Value> result =
           cloneOnVectors(code, op.getRegion().front(), row.arguments, width);
+      // Whoever reads a last part of 16 bytes multiplies by zeros.
+      if (matmul.columnBound)
+        result[0] = clearFrom(code, result[0], code.add(place.column, inTile),
+                              boundOf(in, matmul.columnBound), width);
       code.storeWide(outType, result[0], row.to);
       return normed ? normed->write(row.index, result[0]) : Value();
     };

@@ -42,7 +42,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
   int64_t pitchA = tile.rows + pad, pitchW = tileColumns + pad;
   constexpr int64_t chunks = stepDepth / chunkDepth;
   code.when(code.less(code.i32(0), place.rows), [&] {
-    Value thread = code.thread32();
+    Value thread = code.thread32(), depth = depthOf(in, matmul);
     Value chunk = code.rem(thread, code.i32(chunks));
     Value copyRow = code.div(thread, code.i32(chunks));
     int64_t copyStep = tile.threads / chunks;
@@ -82,8 +82,8 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
     };
     auto load = [&](ArrayRef<Copy> copies, Value k) {
       SmallVector<Value> values;
-      Value left = code.sub(code.i32(matmul.depth),
-                            code.add(k, code.mul(chunk, code.i32(chunkDepth))));
+      Value left =
+          code.sub(depth, code.add(k, code.mul(chunk, code.i32(chunkDepth))));
       Value byte = code.mul(code.widen(k), 4);
       Type f32 = code.getF32Type();
       for (const Copy &copy : copies) {
@@ -139,7 +139,9 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
     Value readA = code.add(base, code.mul(row, code.i32(4)));
     Value readW = code.add(base, code.mul(column, code.i32(4)));
     SmallVector<Value> zeros(tile.threadRows * tile.threadColumns, code.f32(0));
-    int64_t steps = llvm::divideCeil(matmul.depth, stepDepth);
+    Value steps = code.i64(llvm::divideCeil(matmul.depth, stepDepth));
+    if (matmul.depthBound)
+      steps = code.ceilDiv(code.widen(depth), stepDepth);
     storeAll(load(a, code.i32(0)), load(w, code.i32(0)), code.i32(0));
     writeFactors(in, matmul, tile, place, tile.wide);
     auto readVector = [&](Value address, Value stage, int64_t byte,
@@ -156,8 +158,7 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
       return values;
     };
     SmallVector<Value> sums = code.loop(
-        code.i64(0), code.i64(steps), 1, zeros,
-        [&](Value index, ValueRange carried) {
+        code.i64(0), steps, 1, zeros, [&](Value index, ValueRange carried) {
           Value step = code.narrow(index);
           Value odd = code.rem(step, code.i32(2));
           Value stage = code.mul(odd, code.i32(stageBytes));

@@ -331,12 +331,14 @@ SmallVector<Value> TensorKernel::advance(ArrayRef<Value> pointers,
 
 // One step a pass, at any stage: the least code.
 SmallVector<Value> TensorKernel::loopDynamic(SmallVector<Value> sums) {
-  int64_t steps = llvm::divideCeil(matmul.depth, stepDepth);
+  Value depth = depthOf(in, matmul);
+  Value steps = code.i64(llvm::divideCeil(matmul.depth, stepDepth));
+  if (matmul.depthBound)
+    steps = code.ceilDiv(code.widen(depth), stepDepth);
   SmallVector<Value> carried = pointersOf();
   size_t pointers = carried.size();
   int64_t ahead = tile.stages - 1;
-  Value mine =
-      code.sub(code.i32(matmul.depth), code.mul(chunk, code.i32(chunkDepth)));
+  Value mine = code.sub(depth, code.mul(chunk, code.i32(chunkDepth)));
   auto leftAt = [&](Value step, int64_t more) {
     Value k = code.mul(code.add(step, code.i32(more)), code.i32(stepDepth));
     return Extent{Extent::partial, code.sub(mine, k)};
@@ -349,28 +351,27 @@ SmallVector<Value> TensorKernel::loopDynamic(SmallVector<Value> sums) {
   store(load(carried, 0, leftAt(zero, 0)), {});
   writeFactors(in, matmul, tile, place, tile.wide);
   llvm::append_range(carried, sums);
-  carried =
-      code.loop(code.i64(0), code.i64(steps), 1, carried,
-                [&](Value index, ValueRange values) {
-                  Value step = code.narrow(index);
-                  auto stageOf = [&](int64_t more) {
-                    Value number = code.rem(code.add(step, code.i32(more)),
-                                            code.i32(tile.stages));
-                    return Offset{0, code.mul(number, code.i32(stageBytes))};
-                  };
-                  SmallVector<Value> at(values.take_front(pointers));
-                  SmallVector<Value> sums(values.drop_front(pointers));
-                  code.waitCopies(ahead - 1);
-                  code.barrier();
-                  copy(at, ahead, stageOf(ahead), leftAt(step, ahead));
-                  code.commitCopies();
-                  Chunks next = load(at, 1, leftAt(step, 1));
-                  multiply(stageOf(0), sums);
-                  store(next, stageOf(1));
-                  SmallVector<Value> result = advance(at, 1);
-                  result.append(sums);
-                  return result;
-                });
+  carried = code.loop(
+      code.i64(0), steps, 1, carried, [&](Value index, ValueRange values) {
+        Value step = code.narrow(index);
+        auto stageOf = [&](int64_t more) {
+          Value number =
+              code.rem(code.add(step, code.i32(more)), code.i32(tile.stages));
+          return Offset{0, code.mul(number, code.i32(stageBytes))};
+        };
+        SmallVector<Value> at(values.take_front(pointers));
+        SmallVector<Value> sums(values.drop_front(pointers));
+        code.waitCopies(ahead - 1);
+        code.barrier();
+        copy(at, ahead, stageOf(ahead), leftAt(step, ahead));
+        code.commitCopies();
+        Chunks next = load(at, 1, leftAt(step, 1));
+        multiply(stageOf(0), sums);
+        store(next, stageOf(1));
+        SmallVector<Value> result = advance(at, 1);
+        result.append(sums);
+        return result;
+      });
   code.keepRolled(carried.front());
   return SmallVector<Value>(ArrayRef(carried).drop_front(pointers));
 }
@@ -446,8 +447,9 @@ void TensorKernel::run() {
   findFragments();
   int64_t count = warpRows * warpColumns * matmul.products / warpSize;
   SmallVector<Value> sums(count, code.f32(0));
-  sums =
-      tile.wide ? loopUnrolled(std::move(sums)) : loopDynamic(std::move(sums));
+  // Only a depth that is known can be unrolled.
+  sums = tile.wide && !matmul.depthBound ? loopUnrolled(std::move(sums))
+                                         : loopDynamic(std::move(sums));
   code.waitCopies(0);
   code.barrier();
   Sums area(matmul, tile, tile.wide);

@@ -10,9 +10,11 @@
 
 #include "dialect/Kernel.h"
 #include "dialect/Nest.h"
+#include "lowering/code/EntrySymbol.h"
 #include "lowering/runtime/Files.h"
 #include "lowering/runtime/Safetensors.h"
 #include "lowering/runtime/Sha256.h"
+#include "passes/SharedWeights.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -33,6 +35,7 @@ static rt::DType toDType(Type type) {
 
 std::vector<PackagedWeight> collectWeights(ModuleOp module) {
   std::vector<PackagedWeight> weights;
+  llvm::DenseMap<Operation *, SharedBox> boxes = sharedBoxes(module);
   for (auto weight : module.getOps<nest::WeightOp>()) {
     RankedTensorType type = weight.getTensorType();
     RankedTensorType stored = weight.getStoredType();
@@ -51,6 +54,9 @@ std::vector<PackagedWeight> collectWeights(ModuleOp module) {
       packaged.sizes.assign(sizes->begin(), sizes->end());
     else
       packaged.sizes = packaged.storedShape;
+    SharedBox &box = boxes[weight];
+    packaged.owner = box.owner.getSymName().str();
+    packaged.room.assign(box.sizes.begin(), box.sizes.end());
     weights.push_back(std::move(packaged));
   }
   return weights;
@@ -172,7 +178,7 @@ rt::Status describeEntries(ModuleOp module,
       continue;
     rt::Manifest::Entry entry;
     entry.name = name.str();
-    entry.symbol = "nest_entry_" + entry.name;
+    entry.symbol = code::entrySymbol(entry.name);
     entry.dims = {"B"};
     for (BlockArgument argument : function.getArguments()) {
       unsigned number = argument.getArgNumber();
@@ -230,8 +236,19 @@ static rt::Status fillPackage(PackageRequest &request,
                               const std::string &root) {
   rt::Manifest &manifest = request.manifest;
   rt::SafetensorsWriter writer;
-  for (const PackagedWeight &weight : request.weights)
-    NEST_RT_TRY(addWeight(writer, checkpoint, weight));
+  // A tensor for each owner; the writer refers to them.
+  std::vector<PackagedWeight> tensors;
+  llvm::StringMap<size_t> tensorOf;
+  for (const PackagedWeight &weight : request.weights) {
+    if (weight.owner != weight.name)
+      continue;
+    tensorOf[weight.name] = tensors.size();
+    tensors.push_back(weight);
+    if (weight.room != weight.shape)
+      tensors.back().sizes = tensors.back().shape = weight.room;
+  }
+  for (const PackagedWeight &tensor : tensors)
+    NEST_RT_TRY(addWeight(writer, checkpoint, tensor));
   writer.layout();
   std::string codePath = rt::joinPath(root, "code.so");
   NEST_RT_TRY(request.code(codePath));
@@ -264,14 +281,14 @@ static rt::Status fillPackage(PackageRequest &request,
                      static_cast<int64_t>(writer.fileBytes()),
                      rt::sha256(writer.headerText())}};
   manifest.weights.clear();
-  for (auto [index, weight] : llvm::enumerate(request.weights)) {
+  for (const PackagedWeight &weight : request.weights) {
     rt::Manifest::Weight entry;
     entry.name = weight.name;
-    entry.offset = writer.offset(index);
+    entry.offset = writer.offset(tensorOf.lookup(weight.owner));
     entry.dtype = weight.type;
     entry.shape = weight.shape;
     if (weight.shape.size() == 2)
-      entry.rowStride = weight.shape[1];
+      entry.rowStride = weight.room[1];
     manifest.weights.push_back(std::move(entry));
   }
 

@@ -27,6 +27,10 @@ struct PackagedWeight {
   std::string name, key;
   rt::DType storedType, type;
   std::vector<int64_t> storedShape, offsets, sizes, shape;
+  /// The weight whose tensor in the package this one is a prefix of, and the
+  /// shape of that: `name` and `shape` where it has one to itself.
+  std::string owner;
+  std::vector<int64_t> room;
 };
 
 /// Declares `weight`, which must outlive the writing, as a tensor of `writer`:

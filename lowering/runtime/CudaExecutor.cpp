@@ -11,7 +11,7 @@
 
 #include <algorithm>
 #include <map>
-#include <tuple>
+#include <utility>
 
 using namespace nestc::rt;
 
@@ -214,28 +214,36 @@ CudaPackage::weights(const Package &package) {
   const std::vector<Manifest::Weight> &all = package.manifest().weights;
   if (weightAddresses.size() == all.size())
     return &weightAddresses;
-  // Weights may be one range of a file, under several names.
-  std::map<std::tuple<int64_t, int64_t, uint64_t>, CUdeviceptr> ranges;
+  // Weights may be one range of a file, under several names; those of a narrow
+  // submodel are the beginning of a wide one's.
+  struct Range {
+    uint64_t bytes = 0;
+    CUdeviceptr memory = 0;
+  };
+  std::map<std::pair<int64_t, int64_t>, Range> ranges;
+  for (const Manifest::Weight &weight : all) {
+    Range &range = ranges[{weight.file, weight.offset}];
+    range.bytes = std::max(range.bytes, weight.extent());
+  }
   std::vector<void *> addresses;
   Status status;
   for (size_t i = 0; i < all.size() && status.ok(); ++i) {
     const Manifest::Weight &weight = all[i];
-    auto [it, isNew] = ranges.try_emplace(
-        {weight.file, weight.offset, weight.extent()}, CUdeviceptr(0));
-    if (isNew) {
+    Range &range = ranges[{weight.file, weight.offset}];
+    if (!range.memory) {
       std::string what = place + ": the weight " + weight.name;
-      Expected<CUdeviceptr> memory = allocate(weight.extent(), what);
+      Expected<CUdeviceptr> memory = allocate(range.bytes, what);
       if (!memory) {
         status = memory.takeError();
         break;
       }
-      it->second = *memory;
+      range.memory = *memory;
       weightMemory.push_back(*memory);
-      status = driver().check(driver()->cuMemcpyHtoD_v2(
-                                  *memory, package.weight(i), weight.extent()),
-                              what, "cannot be copied to the GPU");
+      status = driver().check(
+          driver()->cuMemcpyHtoD_v2(*memory, package.weight(i), range.bytes),
+          what, "cannot be copied to the GPU");
     }
-    addresses.push_back(fromDevice(it->second));
+    addresses.push_back(fromDevice(range.memory));
   }
   // A copy from pageable memory may return before it has arrived, and streams
   // of sessions do not wait for the one that it is in.

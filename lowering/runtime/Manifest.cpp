@@ -9,6 +9,7 @@
 #include "lowering/runtime/Manifest.h"
 #include "lowering/runtime/Files.h"
 #include "lowering/runtime/Sha256.h"
+#include "nest/runtime.h"
 
 #include <algorithm>
 #include <map>
@@ -126,6 +127,56 @@ std::optional<GpuTarget> nestc::rt::parseGpuTarget(std::string_view target) {
   return result;
 }
 
+Status Manifest::Width::check(int64_t value) const {
+  if (value >= low && value <= high)
+    return Status::success();
+  return Error(axis, "cannot be bound to " + std::to_string(value),
+               "legal are " + std::to_string(low) + " to " +
+                   std::to_string(high))
+      .withCode(NEST_ERROR_ARGUMENT);
+}
+
+const Manifest::Width *
+Manifest::Submodel::findWidth(std::string_view axis) const {
+  for (const Width &width : widths)
+    if (width.axis == axis)
+      return &width;
+  return nullptr;
+}
+
+std::vector<std::string> Manifest::submodelNames() const {
+  std::vector<std::string> names = {submodel.name};
+  for (const FurtherSubmodel &other : further)
+    names.push_back(other.submodel.name);
+  return names;
+}
+
+Expected<size_t> Manifest::findSubmodel(const std::string &name,
+                                        const std::string &place) const {
+  std::vector<std::string> names = submodelNames();
+  if (name.empty())
+    return size_t(0);
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name)
+      return i;
+  return Error(place, "the package holds no submodel '" + name + "'",
+               legalNames(name, names))
+      .withCode(NEST_ERROR_ARGUMENT);
+}
+
+size_t Manifest::submodelOf(std::string_view entry) const {
+  for (size_t i = 0; i < further.size(); ++i)
+    if (entry.substr(0, further[i].submodel.name.size() + 1) ==
+        further[i].submodel.name + ":")
+      return i + 1;
+  return 0;
+}
+
+std::string Manifest::entryOf(size_t index, std::string_view entry) const {
+  std::string prefix = index ? further[index - 1].submodel.name + ":" : "";
+  return prefix + std::string(entry);
+}
+
 const Manifest::Entry *Manifest::findEntry(std::string_view name) const {
   for (const Entry &entry : entries)
     if (entry.name == name)
@@ -207,6 +258,71 @@ static Status readModalities(const JsonReader &reader,
   return Status::success();
 }
 
+using Routes = std::vector<std::pair<std::string, std::string>>;
+
+static Status readRoutes(const JsonReader &reader, Routes &list) {
+  NEST_RT_TRY(reader.expectObject());
+  for (const auto &member : reader.json().members()) {
+    NEST_RT_ASSIGN(std::string text, reader.getString(member.first));
+    list.emplace_back(member.first, text);
+  }
+  return Status::success();
+}
+
+static Status readSubmodel(const JsonReader &reader,
+                           Manifest::Submodel &submodel) {
+  NEST_RT_ASSIGN(submodel.name, reader.getString("name"));
+  NEST_RT_ASSIGN(submodel.spec, reader.getString("spec"));
+  if (!reader.has("widths"))
+    return Status::success();
+  NEST_RT_ASSIGN(JsonReader widths, reader.get("widths"));
+  NEST_RT_TRY(widths.expectArray());
+  for (size_t i = 0; i < widths.size(); ++i) {
+    JsonReader item = widths.at(i);
+    NEST_RT_TRY(item.expectKeys({"axis", "low", "high", "size"}));
+    Manifest::Width width;
+    NEST_RT_ASSIGN(width.axis, readName(item, "axis"));
+    NEST_RT_ASSIGN(width.size, item.getInt("size", 1, INT32_MAX));
+    NEST_RT_ASSIGN(width.high, item.getInt("high", 1, width.size));
+    NEST_RT_ASSIGN(width.low, item.getInt("low", 1, width.high));
+    if (submodel.findWidth(width.axis))
+      return item.error("names " + width.axis + " again", "every axis once");
+    submodel.widths.push_back(std::move(width));
+  }
+  return Status::success();
+}
+
+/// The keys parameters, weight_bytes and macs_per_token.
+template <typename Figures>
+static Status readFigures(const JsonReader &reader, Figures &figures) {
+  NEST_RT_ASSIGN(JsonReader parameters, reader.get("parameters"));
+  NEST_RT_TRY(parameters.expectKeys({"total", "effective"}));
+  NEST_RT_ASSIGN(figures.totalParameters, parameters.getInt("total", 0));
+  NEST_RT_ASSIGN(figures.effectiveParameters,
+                 parameters.getInt("effective", 0));
+  NEST_RT_ASSIGN(figures.weightBytes, reader.getInt("weight_bytes", 0));
+  NEST_RT_ASSIGN(figures.macsPerToken, reader.getInt("macs_per_token", 0));
+  return Status::success();
+}
+
+static Status readFurther(const JsonReader &reader,
+                          Manifest::FurtherSubmodel &submodel) {
+  NEST_RT_TRY(
+      reader.expectKeys({"name", "spec", "widths", "parameters", "weight_bytes",
+                         "macs_per_token", "modalities", "routes"}));
+  NEST_RT_TRY(readSubmodel(reader, submodel.submodel));
+  NEST_RT_TRY(readFigures(reader, submodel));
+  if (reader.has("modalities")) {
+    NEST_RT_ASSIGN(JsonReader modalities, reader.get("modalities"));
+    NEST_RT_TRY(readModalities(modalities, submodel.modalities));
+  }
+  if (reader.has("routes")) {
+    NEST_RT_ASSIGN(JsonReader routes, reader.get("routes"));
+    NEST_RT_TRY(readRoutes(routes, submodel.routes));
+  }
+  return Status::success();
+}
+
 static Status readEntry(const JsonReader &reader, Manifest::Entry &entry) {
   NEST_RT_TRY(reader.expectKeys({"name", "symbol", "dims", "inputs", "outputs",
                                  "weights", "arena", "scratch"}));
@@ -269,8 +385,8 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
                      "; compile the package again");
   NEST_RT_TRY(reader.expectKeys(
       {"format", "abi", "producer", "target", "cpu", "model", "submodel",
-       "parameters", "weight_bytes", "macs_per_token", "code", "device",
-       "files", "weights", "entries", "sha256"}));
+       "parameters", "weight_bytes", "macs_per_token", "further_submodels",
+       "code", "device", "files", "weights", "entries", "sha256"}));
   NEST_RT_ASSIGN(m.producer, reader.getString("producer"));
   NEST_RT_ASSIGN(m.target, reader.getString("target"));
 
@@ -301,24 +417,19 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
   }
   if (model.has("routes")) {
     NEST_RT_ASSIGN(JsonReader routes, model.get("routes"));
-    NEST_RT_TRY(routes.expectObject());
-    for (const auto &member : routes.json().members()) {
-      NEST_RT_ASSIGN(std::string text, routes.getString(member.first));
-      m.model.routes.emplace_back(member.first, text);
-    }
+    NEST_RT_TRY(readRoutes(routes, m.model.routes));
   }
 
   NEST_RT_ASSIGN(JsonReader submodel, reader.get("submodel"));
-  NEST_RT_TRY(submodel.expectKeys({"name", "spec"}));
-  NEST_RT_ASSIGN(m.submodel.name, submodel.getString("name"));
-  NEST_RT_ASSIGN(m.submodel.spec, submodel.getString("spec"));
-
-  NEST_RT_ASSIGN(JsonReader parameters, reader.get("parameters"));
-  NEST_RT_TRY(parameters.expectKeys({"total", "effective"}));
-  NEST_RT_ASSIGN(m.totalParameters, parameters.getInt("total", 0));
-  NEST_RT_ASSIGN(m.effectiveParameters, parameters.getInt("effective", 0));
-  NEST_RT_ASSIGN(m.weightBytes, reader.getInt("weight_bytes", 0));
-  NEST_RT_ASSIGN(m.macsPerToken, reader.getInt("macs_per_token", 0));
+  NEST_RT_TRY(submodel.expectKeys({"name", "spec", "widths"}));
+  NEST_RT_TRY(readSubmodel(submodel, m.submodel));
+  NEST_RT_TRY(readFigures(reader, m));
+  if (reader.has("further_submodels")) {
+    NEST_RT_ASSIGN(JsonReader list, reader.get("further_submodels"));
+    NEST_RT_TRY(list.expectArray());
+    for (size_t i = 0; i < list.size(); ++i)
+      NEST_RT_TRY(readFurther(list.at(i), m.further.emplace_back()));
+  }
 
   NEST_RT_ASSIGN(m.code, readCode(reader, "code"));
   if (reader.has("device")) {
@@ -479,8 +590,17 @@ static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
   if (entry.findInput("tokens") && m.model.vocabSize < 1)
     return Error(at, "takes tokens, and the model has no vocab_size",
                  "1 or more in model.vocab_size");
+  // A width bounds what is read of a weight.
+  for (const Manifest::Width &width :
+       m.submodelAt(m.submodelOf(entry.name)).widths)
+    if (const Manifest::Buffer *buffer = entry.findInput(width.axis))
+      if (buffer->cache || buffer->dtype != DType::I32 ||
+          buffer->shape.size() != 1 || !isSize(*buffer, 0, 1))
+        return Error(at, "the width " + width.axis + " is no number",
+                     "an input i32 [1]");
   // Values choose rows' weights; only names say which there are.
-  if (entry.findInput("modality") && m.model.modalities.empty())
+  if (entry.findInput("modality") &&
+      m.modalitiesOf(m.submodelOf(entry.name)).empty())
     return Error(at, "takes a modality, and the model names none",
                  "names in model.modalities");
   if (entry.findInput("tokens"))
@@ -579,8 +699,7 @@ static Status validateEntry(const Manifest &m, const Manifest::Entry &entry,
 }
 
 static Status validateModalities(const Manifest::Modalities &modalities,
-                                 const std::string &place) {
-  std::string at = place + ": model.modalities";
+                                 const std::string &at) {
   std::set<std::string> names;
   for (const std::string &name : modalities.names)
     if (name.empty() || !names.insert(name).second)
@@ -649,7 +768,26 @@ Status Manifest::validate(const std::string &place) const {
     if (id < 0 || id > INT32_MAX)
       return Error(place + ": model.eos_token_ids", "has " + std::to_string(id),
                    "token ids");
-  NEST_RT_TRY(validateModalities(model.modalities, place));
+  NEST_RT_TRY(
+      validateModalities(model.modalities, place + ": model.modalities"));
+  std::set<std::string> submodels = {submodel.name};
+  for (size_t i = 0; i < further.size(); ++i) {
+    const FurtherSubmodel &other = further[i];
+    std::string at = place + ": further_submodels[" + std::to_string(i) + "]";
+    if (other.submodel.name.empty() ||
+        other.submodel.name.find(':') != std::string::npos ||
+        !submodels.insert(other.submodel.name).second)
+      return Error(at + ".name",
+                   "\"" + other.submodel.name +
+                       "\" is no name, or stands twice",
+                   "distinct names without a colon");
+    if (other.effectiveParameters > other.totalParameters)
+      return Error(at + ".parameters.effective",
+                   "is " + std::to_string(other.effectiveParameters),
+                   "at most the total of " +
+                       std::to_string(other.totalParameters));
+    NEST_RT_TRY(validateModalities(other.modalities, at + ".modalities"));
+  }
   for (size_t i = 0; i < files.size(); ++i) {
     const File &file = files[i];
     std::string at = place + ": files[" + std::to_string(i) + "]";
@@ -738,6 +876,49 @@ static Json codeJson(const Manifest::Code &code) {
   return json;
 }
 
+static void setSubmodel(Json &json, const Manifest::Submodel &submodel) {
+  json.set("name", submodel.name);
+  json.set("spec", submodel.spec);
+  if (submodel.widths.empty())
+    return;
+  Json list = Json::array();
+  for (const Manifest::Width &width : submodel.widths) {
+    Json item = Json::object();
+    item.set("axis", width.axis);
+    item.set("low", width.low);
+    item.set("high", width.high);
+    item.set("size", width.size);
+    list.push(std::move(item));
+  }
+  json.set("widths", std::move(list));
+}
+
+static void setModalities(Json &json, const Manifest::Modalities &modalities,
+                          const Routes &routes) {
+  if (!modalities.empty()) {
+    Json item = Json::object();
+    item.set("names", Json::arrayOf(modalities.names));
+    item.set("accepted", Json::arrayOf(modalities.accepted));
+    json.set("modalities", std::move(item));
+  }
+  if (!routes.empty()) {
+    Json item = Json::object();
+    for (const auto &[layer, text] : routes)
+      item.set(layer, text);
+    json.set("routes", std::move(item));
+  }
+}
+
+template <typename Figures>
+static void setFigures(Json &json, const Figures &figures) {
+  Json parameters = Json::object();
+  parameters.set("total", figures.totalParameters);
+  parameters.set("effective", figures.effectiveParameters);
+  json.set("parameters", std::move(parameters));
+  json.set("weight_bytes", figures.weightBytes);
+  json.set("macs_per_token", figures.macsPerToken);
+}
+
 std::string Manifest::serialise() const {
   Json json = toJson();
   json.set("sha256", digest());
@@ -764,29 +945,23 @@ Json Manifest::toJson() const {
   modelJson.set("eos_token_ids", Json::arrayOf(model.eosTokenIds));
   modelJson.set("dtype", model.dtype);
   modelJson.set("num_layers", model.numLayers);
-  if (!model.modalities.empty()) {
-    Json modalities = Json::object();
-    modalities.set("names", Json::arrayOf(model.modalities.names));
-    modalities.set("accepted", Json::arrayOf(model.modalities.accepted));
-    modelJson.set("modalities", std::move(modalities));
-  }
-  if (!model.routes.empty()) {
-    Json routes = Json::object();
-    for (const auto &[layer, text] : model.routes)
-      routes.set(layer, text);
-    modelJson.set("routes", std::move(routes));
-  }
+  setModalities(modelJson, model.modalities, model.routes);
   json.set("model", std::move(modelJson));
   Json submodelJson = Json::object();
-  submodelJson.set("name", submodel.name);
-  submodelJson.set("spec", submodel.spec);
+  setSubmodel(submodelJson, submodel);
   json.set("submodel", std::move(submodelJson));
-  Json parameters = Json::object();
-  parameters.set("total", totalParameters);
-  parameters.set("effective", effectiveParameters);
-  json.set("parameters", std::move(parameters));
-  json.set("weight_bytes", weightBytes);
-  json.set("macs_per_token", macsPerToken);
+  setFigures(json, *this);
+  if (!further.empty()) {
+    Json list = Json::array();
+    for (const FurtherSubmodel &other : further) {
+      Json item = Json::object();
+      setSubmodel(item, other.submodel);
+      setFigures(item, other);
+      setModalities(item, other.modalities, other.routes);
+      list.push(std::move(item));
+    }
+    json.set("further_submodels", std::move(list));
+  }
   json.set("code", codeJson(code));
   if (device) {
     Json deviceJson = Json::object();

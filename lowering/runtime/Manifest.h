@@ -95,8 +95,29 @@ struct Manifest {
     /// What a routed layer does, in words, by layer; for people.
     std::vector<std::pair<std::string, std::string>> routes;
   };
+  /// A width that stays open until a call: an i32 [1] input of this name.
+  struct Width {
+    std::string axis; ///< layers.0.ffn
+    int64_t low = 0, high = 0;
+    int64_t size = 0; ///< of the whole axis, for fractions of it
+
+    /// An error that names the range unless `value` is in it.
+    Status check(int64_t value) const;
+  };
   struct Submodel {
     std::string name, spec;
+    std::vector<Width> widths;
+
+    const Width *findWidth(std::string_view axis) const;
+  };
+  /// A submodel behind the first one, over the same weights. Its entries are
+  /// named NAME:ENTRY; what it costs and takes is its own.
+  struct FurtherSubmodel {
+    Submodel submodel;
+    int64_t totalParameters = 0, effectiveParameters = 0;
+    int64_t weightBytes = 0, macsPerToken = 0;
+    Modalities modalities;
+    std::vector<std::pair<std::string, std::string>> routes;
   };
   struct Code {
     std::string file, sha256;
@@ -166,10 +187,11 @@ struct Manifest {
   std::string target; ///< cpu, sm_80, sm_90a, ...
   Cpu cpu;            ///< what the code on the host needs
   Model model;
-  Submodel submodel;
+  Submodel submodel; ///< the first one, and what it costs
   int64_t totalParameters = 0, effectiveParameters = 0;
   int64_t weightBytes = 0;
   int64_t macsPerToken = 0;
+  std::vector<FurtherSubmodel> further;
   Code code;
   std::optional<Device> device; ///< exactly when the target is no cpu
   std::vector<File> files;
@@ -177,6 +199,22 @@ struct Manifest {
   std::vector<Entry> entries;
 
   const Entry *findEntry(std::string_view name) const;
+  /// Names of submodels, the first one first.
+  std::vector<std::string> submodelNames() const;
+  /// The number of a submodel: 0 for an empty name. An error, whose place is
+  /// `place`, names the legal ones.
+  Expected<size_t> findSubmodel(const std::string &name,
+                                const std::string &place) const;
+  /// The number of the submodel that an entry of this name belongs to.
+  size_t submodelOf(std::string_view entry) const;
+  /// The name of a submodel's entry: "decode", "small:decode".
+  std::string entryOf(size_t submodel, std::string_view entry) const;
+  const Submodel &submodelAt(size_t index) const {
+    return index ? further[index - 1].submodel : submodel;
+  }
+  const Modalities &modalitiesOf(size_t submodel) const {
+    return submodel ? further[submodel - 1].modalities : model.modalities;
+  }
 
   /// Parses and validates; `place` is the path, for messages.
   static Expected<Manifest> parse(std::string_view text,

@@ -225,7 +225,8 @@ nest_status nest_session_create(const nest_package *package,
     NEST_RT_ASSIGN(std::unique_ptr<Session> created,
                    Session::create(*package->package, options.batch,
                                    options.max_length, options.threads,
-                                   options.prefill == NEST_PREFILL_DECODE));
+                                   options.prefill == NEST_PREFILL_DECODE,
+                                   options.submodel ? options.submodel : ""));
     auto result = std::make_unique<nest_session>();
     result->session = std::move(created);
     *session = result.release();
@@ -247,6 +248,15 @@ int64_t nest_session_batch(const nest_session *session) {
 
 int64_t nest_session_max_length(const nest_session *session) {
   return session ? session->session->maxLength() : 0;
+}
+
+nest_status nest_session_bind(nest_session *session, const char *axis,
+                              int64_t width) {
+  return guard(NEST_ERROR_ARGUMENT, [&]() -> Status {
+    NEST_CHECK_ARGUMENT(session);
+    NEST_CHECK_ARGUMENT(axis);
+    return session->session->bind(axis, width);
+  });
 }
 
 void nest_session_reset(nest_session *session) {

@@ -104,10 +104,9 @@ static Expected<std::vector<int64_t>> dimValues(const Package &package,
   return values;
 }
 
-Expected<std::unique_ptr<Session>> Session::create(const Package &package,
-                                                   int64_t batch,
-                                                   int64_t maxLength,
-                                                   int threads, bool causal) {
+Expected<std::unique_ptr<Session>>
+Session::create(const Package &package, int64_t batch, int64_t maxLength,
+                int threads, bool causal, const std::string &name) {
   const Manifest &manifest = package.manifest();
   const std::string &place = package.path();
   int64_t most = manifest.model.maxLength;
@@ -129,14 +128,18 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
     return fail(NEST_ERROR_ARGUMENT, place,
                 "a session cannot have " + std::to_string(threads) + " threads",
                 "1 to 4096, or 0 for the default");
+  NEST_RT_ASSIGN(size_t submodel, manifest.findSubmodel(name, place));
   NEST_RT_ASSIGN(std::unique_ptr<Executor> executor,
                  Executor::create(package, threads));
   std::unique_ptr<Session> session(new Session(package, std::move(executor)));
   session->sequences = batch ? batch : 1;
   session->limit = maxLength ? maxLength : most;
   session->causal = causal;
+  session->submodel = submodel;
+  for (const Manifest::Width &width : manifest.submodelAt(submodel).widths)
+    session->bound.push_back(static_cast<int32_t>(width.high));
 
-  // All caches of all entry points, each once.
+  // All caches of all its entry points, each once.
   struct Wanted {
     std::string name;
     uint64_t bytes;
@@ -148,7 +151,7 @@ Expected<std::unique_ptr<Session>> Session::create(const Package &package,
   for (const Manifest::Entry &entry : manifest.entries) {
     bool hasCache = std::any_of(entry.inputs.begin(), entry.inputs.end(),
                                 [](const auto &b) { return b.cache; });
-    if (!hasCache)
+    if (!hasCache || manifest.submodelOf(entry.name) != submodel)
       continue;
     NEST_RT_ASSIGN(std::vector<int64_t> dims,
                    dimValues(package, entry, session->sequences, 1));
@@ -212,6 +215,23 @@ void Session::reset() {
   modality.clear();
 }
 
+Status Session::bind(const std::string &axis, int64_t value) {
+  const std::vector<Manifest::Width> &widths =
+      package.manifest().submodelAt(submodel).widths;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    if (widths[i].axis == axis) {
+      NEST_RT_TRY(widths[i].check(value));
+      bound[i] = static_cast<int32_t>(value);
+      return Status::success();
+    }
+    names.push_back(widths[i].axis);
+  }
+  return fail(NEST_ERROR_ARGUMENT, axis, "is no width that a call binds",
+              names.empty() ? "none: all widths were fixed at compile time"
+                            : legalNames(axis, names));
+}
+
 //===----------------------------------------------------------------------===//
 // Modalities
 //===----------------------------------------------------------------------===//
@@ -225,9 +245,10 @@ static std::string rowPlace(const char *name, int64_t sequences, int64_t count,
   return place + "[" + std::to_string(i % count) + "]";
 }
 
-static Status checkModality(const Package &package, int64_t value,
-                            const std::string &place) {
-  const Manifest::Modalities &modalities = package.manifest().model.modalities;
+static Status checkModality(const Package &package, size_t submodel,
+                            int64_t value, const std::string &place) {
+  const Manifest::Modalities &modalities =
+      package.manifest().modalitiesOf(submodel);
   if (modalities.empty())
     return fail(NEST_ERROR_UNSUPPORTED, package.path(), "has no modalities",
                 "none given");
@@ -244,7 +265,7 @@ Status Session::setModality(const int32_t *values, int64_t count) {
                 "0 to " + std::to_string(limit));
   int64_t rows = sequences * count;
   for (int64_t i = 0; i < rows; ++i)
-    NEST_RT_TRY(checkModality(package, values[i],
+    NEST_RT_TRY(checkModality(package, submodel, values[i],
                               rowPlace("modality", sequences, count, i)));
   modality.assign(values, values + rows);
   return Status::success();
@@ -263,7 +284,7 @@ Expected<int32_t *> Session::modalityOf(const Plan &plan, int64_t count) {
                           Plan::Modality) != plan.roles.end();
   if (!wanted || !modality.empty())
     return modality.data();
-  const Manifest::Modalities &known = package.manifest().model.modalities;
+  const Manifest::Modalities &known = package.manifest().modalitiesOf(submodel);
   if (known.accepted.size() > 1)
     return fail(NEST_ERROR_ARGUMENT, "modality", "is missing",
                 "for each token one of " + known.legal());
@@ -281,7 +302,7 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     return &known->second;
   const Manifest &manifest = package.manifest();
   Plan result;
-  NEST_RT_ASSIGN(result.entry, package.entry(name));
+  NEST_RT_ASSIGN(result.entry, package.entry(manifest.entryOf(submodel, name)));
   const Manifest::Entry &entry = manifest.entries[result.entry];
   std::string place = package.path() + ": " + entry.name;
   // Two sizes tell B and T from constants.
@@ -295,13 +316,23 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
     return buffer.dtype == dtype &&
            Manifest::Entry::shapeOf(buffer, dims) == shape;
   };
+  const std::vector<Manifest::Width> &widths =
+      manifest.submodelAt(submodel).widths;
   for (const Manifest::Buffer &buffer : entry.inputs) {
     bool good = true;
     void *cache = nullptr;
+    auto width = std::find_if(
+        widths.begin(), widths.end(),
+        [&](const Manifest::Width &w) { return w.axis == buffer.name; });
+    result.widths.push_back(width == widths.end()
+                                ? 0
+                                : static_cast<size_t>(width - widths.begin()));
     if (buffer.cache) {
       result.roles.push_back(Plan::Cache);
       cache = caches.find(buffer.name)->second.get();
       good = !buffer.shape.empty() && buffer.shape[0].isDynamic();
+    } else if (width != widths.end()) {
+      result.roles.push_back(Plan::Width);
     } else if (buffer.name == "tokens") {
       result.roles.push_back(Plan::Tokens);
       good = has(buffer, DType::I32, {someB, rows});
@@ -342,7 +373,8 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
 Status Session::run(const char *name, bool allRows, const int32_t *tokens,
                     int64_t count, float *logits) {
   std::string causalName = std::string(name) + "_causal";
-  if (causal && package.manifest().findEntry(causalName))
+  if (causal && package.manifest().findEntry(
+                    package.manifest().entryOf(submodel, causalName)))
     name = causalName.c_str();
   NEST_RT_ASSIGN(const Plan *plan, this->plan(name, allRows));
   const Manifest &manifest = package.manifest();
@@ -408,6 +440,9 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
     case Plan::Modality:
       inputs.push_back(Argument::onHost(modalities, rowBytes));
       break;
+    case Plan::Width:
+      inputs.push_back(Argument::onHost(&bound[plan->widths[i]], 4));
+      break;
     case Plan::Cache:
       inputs.push_back(Argument::of(plan->caches[i]));
       break;
@@ -449,7 +484,8 @@ Session::generate(const int32_t *tokens, int64_t count,
   int64_t vocabulary = manifest.model.vocabSize;
   std::vector<int32_t> modalities;
   if (options.modality) {
-    NEST_RT_TRY(checkModality(package, *options.modality, "modality"));
+    NEST_RT_TRY(
+        checkModality(package, submodel, *options.modality, "modality"));
     modalities.assign(static_cast<size_t>(sequences), *options.modality);
   } else if (!modality.empty()) {
     int64_t each = static_cast<int64_t>(modality.size()) / sequences;
@@ -500,20 +536,27 @@ Session::generate(const int32_t *tokens, int64_t count,
 //===----------------------------------------------------------------------===//
 
 /// Values that generated code uses as indices.
-static Status checkIndices(const Manifest &manifest, const NamedBuffer &buffer,
-                           bool isCache, int64_t rows) {
+static Status checkIndices(const Manifest &manifest,
+                           const Manifest::Entry &entry,
+                           const NamedBuffer &buffer, bool isCache,
+                           int64_t rows) {
   if (buffer.dtype != DType::I32)
     return Status::success();
   const auto *values = static_cast<const int32_t *>(buffer.data);
   int64_t count = elementCount(buffer.shape).value_or(0);
   if (buffer.name == "modality") {
     for (int64_t i = 0; i < count; ++i)
-      if (Status status = manifest.model.modalities.check(
-              values[i], "modality[" + std::to_string(i) + "]");
+      if (Status status =
+              manifest.modalitiesOf(manifest.submodelOf(entry.name))
+                  .check(values[i], "modality[" + std::to_string(i) + "]");
           status.failed())
         return status.takeError().withCode(NEST_ERROR_ARGUMENT);
     return Status::success();
   }
+  if (const Manifest::Width *width =
+          manifest.submodelAt(manifest.submodelOf(entry.name))
+              .findWidth(buffer.name))
+    return width->check(values[0]);
   int64_t limit;
   int code = NEST_ERROR_LENGTH;
   if (buffer.name == "tokens") {
@@ -551,6 +594,15 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
   std::vector<std::string> inputNames, outputNames;
   for (const Manifest::Buffer &buffer : entry.inputs)
     inputNames.push_back(buffer.name);
+  // Widths that are not given are the largest.
+  const std::vector<Manifest::Width> &widths =
+      manifest.submodelAt(manifest.submodelOf(entry.name)).widths;
+  std::vector<int32_t> most(widths.size());
+  std::vector<NamedBuffer> defaults(widths.size());
+  for (size_t i = 0; i < widths.size(); ++i) {
+    most[i] = static_cast<int32_t>(widths[i].high);
+    defaults[i] = {widths[i].axis, DType::I32, {1}, &most[i]};
+  }
   for (const NamedBuffer &buffer : inputs) {
     if (!entry.findInput(buffer.name))
       return fail(NEST_ERROR_ARGUMENT, where,
@@ -560,6 +612,10 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
       return fail(NEST_ERROR_ARGUMENT, where,
                   "the input " + buffer.name + " is given twice", "once");
   }
+
+  for (const NamedBuffer &buffer : defaults)
+    if (entry.findInput(buffer.name))
+      given.emplace(buffer.name, &buffer);
 
   // Dims take their values from the inputs that have them.
   std::vector<int64_t> dims(entry.dims.size(), -1);
@@ -613,7 +669,7 @@ nestc::rt::callEntry(const Package &package, const std::string &entryName,
   int rowDim = entry.dim("T");
   int64_t rows = rowDim < 0 ? 1 : dims[static_cast<size_t>(rowDim)];
   for (const NamedBuffer &buffer : inputs)
-    NEST_RT_TRY(checkIndices(manifest, buffer,
+    NEST_RT_TRY(checkIndices(manifest, entry, buffer,
                              entry.findInput(buffer.name)->cache, rows));
 
   for (const Manifest::Buffer &buffer : entry.outputs)

@@ -48,10 +48,11 @@ class Session {
 public:
   /// 0 for a default: one sequence, the package's length, OpenMP's threads.
   /// `causal`: rows of a prefill are chosen by the rule of a decode, where the
-  /// package has entry points that do so.
+  /// package has entry points that do so. `submodel`: a name of the package's,
+  /// or empty for the first.
   static Expected<std::unique_ptr<Session>>
   create(const Package &package, int64_t batch, int64_t maxLength, int threads,
-         bool causal = false);
+         bool causal = false, const std::string &submodel = {});
 
   int64_t batch() const { return sequences; }
   int64_t maxLength() const { return limit; }
@@ -59,6 +60,10 @@ public:
     return lengths[static_cast<size_t>(sequence)];
   }
   void reset();
+
+  /// Binds a width that the submodel leaves open, from the next call on; the
+  /// largest is bound at first. Caches keep what is in them.
+  Status bind(const std::string &axis, int64_t width);
 
   /// The modalities [batch, count] of the next call's rows, which forgets them
   /// when it succeeds. A count of 0 forgets them now.
@@ -89,10 +94,11 @@ private:
 
   /// What an entry point wants, found out at its first call.
   struct Plan {
-    enum Role { Tokens, Positions, Lengths, Modality, Cache };
+    enum Role { Tokens, Positions, Lengths, Modality, Cache, Width };
     size_t entry = 0;
     std::vector<Role> roles;    // by input
     std::vector<void *> caches; // by input, Residents; null where it is none
+    std::vector<size_t> widths; // by input, of what is bound; else 0
   };
   Expected<const Plan *> plan(const char *name, bool allRows);
   /// What a call of `count` rows takes as its modality: what was given, or the
@@ -106,6 +112,8 @@ private:
   std::unique_ptr<Executor> executor;
   int64_t sequences = 1, limit = 0;
   bool causal = false;
+  size_t submodel = 0;
+  std::vector<int32_t> bound;   // widths, in the order of the manifest
   std::vector<int32_t> lengths; // rows in the caches, by sequence
   std::unordered_map<std::string, Resident> caches;
   // Caches [B], which count the rows that a layer holds, lie in one block: it

@@ -1,4 +1,4 @@
-//===- Tokenizer.cpp - byte-level BPE ---------------------------*- C++ -*-===//
+//===- Tokenizer.cpp - byte-pair encoding -----------------------*- C++ -*-===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -63,111 +63,59 @@ static std::string tokenBytes(const std::string &content) {
 }
 
 //===----------------------------------------------------------------------===//
-// Splitting
+// Bytes that a vocabulary lacks
 //===----------------------------------------------------------------------===//
 
-// The patterns are those of the models' files, matched by hand. All three try,
-// in this order: a contraction; letters; numbers; other signs; white space.
-
-static constexpr const char *gpt2Text =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-static constexpr const char *llama3Text =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-static constexpr const char *qwen2Text =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-/// Length of 's 't 're 've 'm 'll 'd at `at`, or 0.
-static size_t contraction(std::u32string_view text, size_t at, bool anyCase) {
-  if (text[at] != '\'' || at + 1 >= text.size())
-    return 0;
-  auto fold = [&](size_t i) -> char32_t {
-    char32_t c = i < text.size() ? text[i] : 0;
-    if (anyCase && c >= 'A' && c <= 'Z')
-      return c + 32;
-    if (anyCase && c == 0x17f) // the long s folds to s
-      return 's';
-    return c;
-  };
-  char32_t a = fold(at + 1), b = fold(at + 2);
-  if (a == 's' || a == 't' || a == 'm' || a == 'd')
-    return 2;
-  if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') ||
-      (a == 'l' && b == 'l'))
-    return 3;
-  return 0;
+/// The token of a byte: <0x0A>.
+static std::string fallbackToken(unsigned byte) {
+  const char *digits = "0123456789ABCDEF";
+  return std::string("<0x") + digits[byte >> 4] + digits[byte & 15] + ">";
 }
 
-/// End of the piece that begins at `at`.
-static size_t pieceEnd(std::u32string_view text, size_t at,
-                       SplitPattern pattern) {
-  size_t size = text.size();
-  bool gpt2 = pattern == SplitPattern::Gpt2;
-  auto isSign = [](char32_t c) {
-    return !isSpace(c) && !isLetter(c) && !isNumber(c);
-  };
-  auto run = [&](size_t from, auto &&is) {
-    while (from < size && is(text[from]))
-      ++from;
-    return from;
-  };
-  auto isNewline = [](char32_t c) { return c == '\r' || c == '\n'; };
-
-  if (size_t length = contraction(text, at, !gpt2))
-    return at + length;
-
-  char32_t c = text[at];
-  bool hasNext = at + 1 < size;
-  char32_t next = hasNext ? text[at + 1] : 0;
-  // Letters, after a space, or after any one sign in the newer patterns.
-  if (isLetter(c))
-    return run(at, isLetter);
-  bool lead = gpt2 ? c == ' ' : !isNewline(c) && !isNumber(c);
-  if (lead && hasNext && isLetter(next))
-    return run(at + 1, isLetter);
-  if (gpt2) {
-    if (isNumber(c))
-      return run(at, isNumber);
-    if (c == ' ' && hasNext && isNumber(next))
-      return run(at + 1, isNumber);
-  } else if (isNumber(c)) {
-    size_t limit = pattern == SplitPattern::Llama3 ? 3 : 1;
-    return std::min(run(at, isNumber), at + limit);
+static std::optional<unsigned char> fallbackByte(const std::string &token) {
+  if (token.size() != 6 || token.compare(0, 3, "<0x") != 0 || token[5] != '>')
+    return std::nullopt;
+  unsigned byte = 0;
+  for (char c : {token[3], token[4]}) {
+    bool isDigit = c >= '0' && c <= '9', isUpper = c >= 'A' && c <= 'F',
+         isLower = c >= 'a' && c <= 'f';
+    if (!isDigit && !isUpper && !isLower)
+      return std::nullopt;
+    byte = 16 * byte + static_cast<unsigned>(isDigit   ? c - '0'
+                                             : isUpper ? c - 'A' + 10
+                                                       : c - 'a' + 10);
   }
-  if (isSign(c) || (c == ' ' && hasNext && isSign(next))) {
-    size_t end = run(at + (c == ' ' ? 1 : 0), isSign);
-    return gpt2 ? end : run(end, isNewline);
-  }
-  // White space is left. The newer patterns end it behind its last newline.
-  size_t end = run(at, isSpace);
-  if (!gpt2)
-    for (size_t i = end; i > at; --i)
-      if (isNewline(text[i - 1]))
-        return i;
-  // \s+(?!\S): the last one goes to the word behind it.
-  if (end < size && end - at > 1)
-    return end - 1;
-  return end;
+  return static_cast<unsigned char>(byte);
 }
 
-std::vector<std::u32string_view> nestc::rt::splitText(std::u32string_view text,
-                                                      SplitPattern pattern) {
-  std::vector<std::u32string_view> pieces;
-  if (pattern == SplitPattern::None) {
-    if (!text.empty())
-      pieces.push_back(text);
-    return pieces;
+static std::u32string replaceAll(const std::u32string &text,
+                                 const std::u32string &from,
+                                 const std::u32string &to) {
+  std::u32string result;
+  size_t start = 0;
+  for (size_t at = text.find(from); at != std::u32string::npos;
+       at = text.find(from, start)) {
+    result.append(text, start, at - start);
+    result += to;
+    start = at + from.size();
   }
-  for (size_t at = 0; at < text.size();) {
-    size_t end = pieceEnd(text, at, pattern);
-    pieces.push_back(text.substr(at, end - at));
-    at = end;
-  }
-  return pieces;
+  return result.append(text, start);
 }
 
 //===----------------------------------------------------------------------===//
 // Reading
 //===----------------------------------------------------------------------===//
+
+/// A member that is a text in UTF-8.
+static Expected<std::u32string> readText(const JsonReader &reader,
+                                         const char *key) {
+  NEST_RT_ASSIGN(std::string bytes, reader.getString(key));
+  std::optional<std::u32string> text = decodeUtf8(bytes);
+  if (!text)
+    return reader.error(std::string(key) + " is not valid UTF-8",
+                        "text in UTF-8");
+  return *text;
+}
 
 Expected<Tokenizer> Tokenizer::open(const std::string &path) {
   NEST_RT_ASSIGN(MappedFile file, MappedFile::open(path));
@@ -201,7 +149,7 @@ static Status expectUnset(const JsonReader &reader, const char *key) {
     return Status::success();
   return reader.error(std::string(key) + " is " + value->str() +
                           ", which is not supported",
-                      "a byte-level BPE without it");
+                      "a BPE without it");
 }
 
 Status Tokenizer::setToken(const JsonReader &reader, const std::string &content,
@@ -209,7 +157,7 @@ Status Tokenizer::setToken(const JsonReader &reader, const std::string &content,
   if (static_cast<size_t>(id) >= tokens.size())
     tokens.resize(static_cast<size_t>(id) + 1);
   Token &token = tokens[static_cast<size_t>(id)];
-  std::string bytes = tokenBytes(content);
+  std::string bytes = byteFallback ? content : tokenBytes(content);
   if (token.known && token.bytes != bytes)
     return reader.error("the id " + std::to_string(id) + " has two tokens",
                         "distinct ids");
@@ -230,16 +178,23 @@ Status Tokenizer::read(const JsonReader &reader) {
     NEST_RT_ASSIGN(JsonReader list, reader.get("added_tokens"));
     NEST_RT_TRY(readAddedTokens(list));
   }
-  NEST_RT_ASSIGN(JsonReader preTokenizer, reader.get("pre_tokenizer"));
   bool sawByteLevel = false;
-  NEST_RT_TRY(readPreTokenizer(preTokenizer, sawByteLevel));
-  if (!sawByteLevel)
-    return preTokenizer.error("is not byte-level", "ByteLevel");
+  if (!byteFallback || reader.hasValue("pre_tokenizer")) {
+    NEST_RT_ASSIGN(JsonReader preTokenizer, reader.get("pre_tokenizer"));
+    NEST_RT_TRY(readPreTokenizer(preTokenizer, sawByteLevel));
+    if (sawByteLevel == byteFallback)
+      return preTokenizer.error(
+          byteFallback ? "is byte-level beside byte_fallback"
+                       : "is not byte-level",
+          byteFallback ? "none, Split or Metaspace" : "ByteLevel");
+  }
   if (reader.hasValue("post_processor")) {
     NEST_RT_ASSIGN(JsonReader post, reader.get("post_processor"));
     NEST_RT_TRY(readPostProcessor(post));
   }
   NEST_RT_ASSIGN(JsonReader decoder, reader.get("decoder"));
+  if (byteFallback)
+    return readFallbackDecoder(decoder);
   NEST_RT_ASSIGN(std::string decoderType, decoder.getString("type"));
   if (decoderType != "ByteLevel")
     return unsupported(decoder, "the decoder", decoderType, "ByteLevel");
@@ -250,9 +205,10 @@ Status Tokenizer::readModel(const JsonReader &model) {
   NEST_RT_ASSIGN(std::string type, model.getStringOr("type", "BPE"));
   if (type != "BPE")
     return unsupported(model, "the model", type, "BPE");
-  for (const char *key : {"dropout", "continuing_subword_prefix",
-                          "end_of_word_suffix", "byte_fallback"})
+  for (const char *key :
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix"})
     NEST_RT_TRY(expectUnset(model, key));
+  NEST_RT_ASSIGN(byteFallback, model.getBoolOr("byte_fallback", false));
   NEST_RT_ASSIGN(ignoreMerges, model.getBoolOr("ignore_merges", false));
 
   NEST_RT_ASSIGN(JsonReader vocab, model.get("vocab"));
@@ -271,9 +227,15 @@ Status Tokenizer::readModel(const JsonReader &model) {
   }
   for (unsigned b = 0; b < 256; ++b) {
     std::string text;
-    appendUtf8(text, alphabet().character[b]);
+    if (byteFallback)
+      text = fallbackToken(b);
+    else
+      appendUtf8(text, alphabet().character[b]);
     auto it = byText.find(text);
     byteIds[b] = it == byText.end() ? -1 : it->second;
+    if (byteFallback && byteIds[b] < 0)
+      return vocab.error("lacks " + text + " beside byte_fallback",
+                         "a token for every byte");
   }
 
   NEST_RT_ASSIGN(JsonReader list, model.get("merges"));
@@ -333,7 +295,7 @@ Status Tokenizer::readAddedTokens(const JsonReader &list) {
       return item.error("has an empty content", "a text");
     NEST_RT_TRY(setToken(item, content, id));
     tokens[static_cast<size_t>(id)].special = special;
-    token.content = isNormalized && nfc ? normalizeNfc(*text) : *text;
+    token.content = isNormalized ? normalize(*text) : *text;
     auto &bucket = (isNormalized ? normalized : verbatim)[token.content[0]];
     bucket.push_back(std::move(token));
   }
@@ -351,7 +313,21 @@ Status Tokenizer::readAddedTokens(const JsonReader &list) {
 Status Tokenizer::readNormalizer(const JsonReader &reader) {
   NEST_RT_ASSIGN(std::string type, reader.getString("type"));
   if (type == "NFC") {
-    nfc = true;
+    normals.push_back({Normal::Kind::Nfc, {}, {}});
+    return Status::success();
+  }
+  if (byteFallback && type == "Prepend") {
+    NEST_RT_ASSIGN(std::u32string text, readText(reader, "prepend"));
+    normals.push_back({Normal::Kind::Prepend, {}, std::move(text)});
+    return Status::success();
+  }
+  if (byteFallback && type == "Replace") {
+    NEST_RT_ASSIGN(JsonReader pattern, reader.get("pattern"));
+    NEST_RT_ASSIGN(std::u32string from, readText(pattern, "String"));
+    NEST_RT_ASSIGN(std::u32string to, readText(reader, "content"));
+    if (from.empty())
+      return pattern.error("is empty", "a text");
+    normals.push_back({Normal::Kind::Replace, std::move(from), std::move(to)});
     return Status::success();
   }
   if (type == "Sequence") {
@@ -361,7 +337,9 @@ Status Tokenizer::readNormalizer(const JsonReader &reader) {
       NEST_RT_TRY(readNormalizer(list.at(i)));
     return Status::success();
   }
-  return unsupported(reader, "the normalizer", type, "none or NFC");
+  return unsupported(reader, "the normalizer", type,
+                     byteFallback ? "none, NFC, Prepend, Replace"
+                                  : "none or NFC");
 }
 
 Status Tokenizer::readPreTokenizer(const JsonReader &reader,
@@ -379,8 +357,8 @@ Status Tokenizer::readPreTokenizer(const JsonReader &reader,
   Step step;
   if (type == "ByteLevel") {
     NEST_RT_ASSIGN(bool useRegex, reader.getBoolOr("use_regex", true));
-    NEST_RT_ASSIGN(step.addPrefixSpace,
-                   reader.getBoolOr("add_prefix_space", true));
+    NEST_RT_ASSIGN(bool leads, reader.getBoolOr("add_prefix_space", true));
+    step.leads = leads ? Step::Lead::All : Step::Lead::None;
     step.pattern = useRegex ? SplitPattern::Gpt2 : SplitPattern::None;
     steps.push_back(step);
     sawByteLevel = true;
@@ -391,6 +369,15 @@ Status Tokenizer::readPreTokenizer(const JsonReader &reader,
                    reader.getStringOr("behavior", "Isolated"));
     NEST_RT_ASSIGN(bool invert, reader.getBoolOr("invert", false));
     NEST_RT_ASSIGN(JsonReader pattern, reader.get("pattern"));
+    if (byteFallback) {
+      NEST_RT_ASSIGN(std::string text, pattern.getString("String"));
+      if (text != " " || behavior != "MergedWithPrevious" || invert)
+        return unsupported(reader, "Split with behavior", behavior,
+                           "MergedWithPrevious of \" \"");
+      step.pattern = SplitPattern::Spaces;
+      steps.push_back(step);
+      return Status::success();
+    }
     NEST_RT_ASSIGN(std::string regex, pattern.getString("Regex"));
     // With a pattern that matches every piece of a text, removing what lies
     // between the matches (inverted) is the same as isolating the matches.
@@ -398,20 +385,93 @@ Status Tokenizer::readPreTokenizer(const JsonReader &reader,
                 (behavior == "Removed" && invert);
     if (!same)
       return unsupported(reader, "Split with behavior", behavior, "Isolated");
-    if (regex == gpt2Text)
-      step.pattern = SplitPattern::Gpt2;
-    else if (regex == llama3Text)
-      step.pattern = SplitPattern::Llama3;
-    else if (regex == qwen2Text)
-      step.pattern = SplitPattern::Qwen2;
-    else
+    std::optional<SplitPattern> known = findSplitPattern(regex);
+    if (!known)
       return unsupported(pattern, "the pattern", regex,
                          "the patterns of GPT-2, Llama 3 and Qwen 2");
+    step.pattern = *known;
     steps.push_back(step);
     return Status::success();
   }
+  if (byteFallback && type == "Metaspace")
+    return readMetaspace(reader);
   return unsupported(reader, "the pre_tokenizer", type,
-                     "ByteLevel, Split or Sequence");
+                     byteFallback ? "Metaspace, Split or Sequence"
+                                  : "ByteLevel, Split or Sequence");
+}
+
+Status Tokenizer::readMetaspace(const JsonReader &reader) {
+  NEST_RT_ASSIGN(std::u32string mark, readText(reader, "replacement"));
+  if (mark != std::u32string(1, wordMark))
+    return unsupported(reader, "the replacement", encodeUtf8(mark),
+                       encodeUtf8(std::u32string(1, wordMark)).c_str());
+  // Older files say add_prefix_space.
+  NEST_RT_ASSIGN(bool prefix, reader.getBoolOr("add_prefix_space", true));
+  NEST_RT_ASSIGN(
+      std::string scheme,
+      reader.getStringOr("prepend_scheme", prefix ? "always" : "never"));
+  NEST_RT_ASSIGN(bool splits, reader.getBoolOr("split", true));
+  Step step;
+  step.marksSpaces = true;
+  step.lead = wordMark;
+  if (scheme == "always")
+    step.leads = Step::Lead::All;
+  else if (scheme == "first")
+    step.leads = Step::Lead::First;
+  else if (scheme != "never")
+    return unsupported(reader, "prepend_scheme", scheme,
+                       "always, first or never");
+  step.pattern = splits ? SplitPattern::Words : SplitPattern::None;
+  steps.push_back(step);
+  return Status::success();
+}
+
+/// Replace of strings, ByteFallback, Fuse, and Strip of spaces at the start,
+/// each optional but ByteFallback.
+Status Tokenizer::readFallbackDecoder(const JsonReader &reader) {
+  const char *legal =
+      "Replace, ByteFallback, Fuse and Strip at the start, in this order";
+  NEST_RT_ASSIGN(std::string outer, reader.getString("type"));
+  if (outer != "Sequence")
+    return unsupported(reader, "the decoder", outer, legal);
+  NEST_RT_ASSIGN(JsonReader list, reader.get("decoders"));
+  NEST_RT_TRY(list.expectArray());
+  bool sawBytes = false, sawFuse = false;
+  for (size_t i = 0; i < list.size(); ++i) {
+    JsonReader item = list.at(i);
+    NEST_RT_ASSIGN(std::string type, item.getString("type"));
+    if (type == "Replace" && !sawBytes) {
+      NEST_RT_ASSIGN(JsonReader pattern, item.get("pattern"));
+      NEST_RT_ASSIGN(std::u32string from, readText(pattern, "String"));
+      NEST_RT_ASSIGN(std::u32string to, readText(item, "content"));
+      if (from.empty())
+        return pattern.error("is empty", "a text");
+      for (Token &token : tokens)
+        if (std::optional<std::u32string> text = decodeUtf8(token.bytes))
+          token.bytes = encodeUtf8(replaceAll(*text, from, to));
+    } else if (type == "ByteFallback" && !sawBytes) {
+      sawBytes = true;
+    } else if (type == "Fuse" && sawBytes && !sawFuse) {
+      sawFuse = true;
+    } else if (type == "Strip" && sawFuse && i + 1 == list.size()) {
+      NEST_RT_ASSIGN(std::string content, item.getString("content"));
+      NEST_RT_ASSIGN(int64_t start, item.getInt("start", 0, 1 << 20));
+      NEST_RT_ASSIGN(int64_t stop, item.getInt("stop", 0, 1 << 20));
+      if (content != " " || stop != 0)
+        return unsupported(item, "Strip of", content, "\" \" at the start");
+      strips = static_cast<size_t>(start);
+    } else {
+      return unsupported(item, "the decoder", type, legal);
+    }
+  }
+  if (!sawBytes)
+    return list.error("has no ByteFallback", legal);
+  for (Token &token : tokens)
+    if (std::optional<unsigned char> byte = fallbackByte(token.bytes)) {
+      token.bytes.assign(1, static_cast<char>(*byte));
+      token.isByte = true;
+    }
+  return Status::success();
 }
 
 Status Tokenizer::readPostProcessor(const JsonReader &reader) {
@@ -462,13 +522,40 @@ Status Tokenizer::readPostProcessor(const JsonReader &reader) {
 // Encoding
 //===----------------------------------------------------------------------===//
 
+std::u32string Tokenizer::normalize(std::u32string_view text) const {
+  std::u32string result(text);
+  for (const Normal &step : normals) {
+    if (step.kind == Normal::Kind::Nfc)
+      result = normalizeNfc(result);
+    else if (step.kind == Normal::Kind::Replace)
+      result = replaceAll(result, step.from, step.to);
+    else if (!result.empty())
+      result = step.to + result;
+  }
+  return result;
+}
+
+std::vector<int32_t> Tokenizer::symbolsOf(std::u32string_view piece) const {
+  std::vector<int32_t> symbols;
+  for (char32_t character : piece) {
+    std::string bytes;
+    appendUtf8(bytes, character);
+    auto known = byteFallback ? pieces.find(bytes) : pieces.end();
+    if (known != pieces.end())
+      symbols.push_back(known->second);
+    else
+      for (unsigned char byte : bytes)
+        symbols.push_back(byteIds[byte]);
+  }
+  return symbols;
+}
+
 /// Merges the pair of the lowest rank, the leftmost one on ties, until none is
 /// left: a list of symbols and a heap of candidate pairs, O(n log n).
 void Tokenizer::encodePiece(std::u32string_view piece,
                             std::vector<int32_t> &ids) const {
-  std::string bytes = encodeUtf8(piece);
   if (ignoreMerges) {
-    auto it = pieces.find(bytes);
+    auto it = pieces.find(encodeUtf8(piece));
     if (it != pieces.end()) {
       ids.push_back(it->second);
       return;
@@ -479,9 +566,9 @@ void Tokenizer::encodePiece(std::u32string_view piece,
     int64_t previous, next; // -1: none; id -1: merged away
   };
   std::vector<Symbol> symbols;
-  for (unsigned char b : bytes) {
+  for (int32_t id : symbolsOf(piece)) {
     int64_t at = static_cast<int64_t>(symbols.size());
-    symbols.push_back({byteIds[b], at - 1, at + 1});
+    symbols.push_back({id, at - 1, at + 1});
   }
   if (symbols.empty())
     return;
@@ -527,7 +614,7 @@ void Tokenizer::encodePiece(std::u32string_view piece,
     ids.push_back(symbols[at].id);
 }
 
-void Tokenizer::encodePlain(std::u32string_view text,
+void Tokenizer::encodePlain(std::u32string_view text, bool isFirst,
                             std::vector<int32_t> &ids) const {
   if (text.empty())
     return;
@@ -535,8 +622,13 @@ void Tokenizer::encodePlain(std::u32string_view text,
   for (const Step &step : steps) {
     next.clear();
     for (std::u32string &piece : current) {
-      if (step.addPrefixSpace && piece[0] != ' ')
-        piece.insert(piece.begin(), ' ');
+      if (step.marksSpaces)
+        std::replace(piece.begin(), piece.end(), U' ', wordMark);
+      bool leads = step.leads == Step::Lead::All ||
+                   (step.leads == Step::Lead::First && isFirst &&
+                    &piece == &current.front());
+      if (leads && piece[0] != step.lead)
+        piece.insert(piece.begin(), step.lead);
       for (std::u32string_view part : splitText(piece, step.pattern))
         next.emplace_back(part);
     }
@@ -570,11 +662,11 @@ void Tokenizer::cutAtTokens(
       --begin;
     while (found->rstrip && end < text.size() && isSpace(text[end]))
       ++end;
-    plain(text.substr(start, begin - start));
+    plain(text.substr(start, begin - start), start == 0);
     ids.push_back(found->id);
     start = at = end;
   }
-  plain(text.substr(start));
+  plain(text.substr(start), start == 0);
 }
 
 Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
@@ -585,12 +677,13 @@ Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
   std::vector<int32_t> ids;
   if (addSpecial)
     ids = before;
-  cutAtTokens(*codePoints, verbatim, ids, [&](std::u32string_view between) {
-    std::u32string normal =
-        nfc ? normalizeNfc(between) : std::u32string(between);
-    cutAtTokens(normal, normalized, ids,
-                [&](std::u32string_view plain) { encodePlain(plain, ids); });
-  });
+  cutAtTokens(*codePoints, verbatim, ids,
+              [&](std::u32string_view between, bool isFirst) {
+                cutAtTokens(normalize(between), normalized, ids,
+                            [&](std::u32string_view plain, bool begins) {
+                              encodePlain(plain, isFirst && begins, ids);
+                            });
+              });
   if (addSpecial)
     ids.insert(ids.end(), after.begin(), after.end());
   if (std::find(ids.begin(), ids.end(), -1) != ids.end())
@@ -603,22 +696,50 @@ Expected<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
 // Decoding
 //===----------------------------------------------------------------------===//
 
+Expected<const Tokenizer::Token *> Tokenizer::tokenOf(int32_t id) const {
+  if (id < 0 || id >= idLimit() || !tokens[static_cast<size_t>(id)].known)
+    return Error("token " + std::to_string(id), "is not in the tokenizer",
+                 "ids below " + std::to_string(idLimit()));
+  return &tokens[static_cast<size_t>(id)];
+}
+
 Expected<std::string> Tokenizer::decodeBytes(const std::vector<int32_t> &ids,
                                              bool skipSpecial) const {
   std::string bytes;
   for (int32_t id : ids) {
-    if (id < 0 || id >= idLimit() || !tokens[static_cast<size_t>(id)].known)
-      return Error("token " + std::to_string(id), "is not in the tokenizer",
-                   "ids below " + std::to_string(idLimit()));
-    const Token &token = tokens[static_cast<size_t>(id)];
-    if (!skipSpecial || !token.special)
-      bytes += token.bytes;
+    NEST_RT_ASSIGN(const Token *token, tokenOf(id));
+    if (!skipSpecial || !token->special)
+      bytes += token->bytes;
   }
   return bytes;
 }
 
 Expected<std::string> Tokenizer::decode(const std::vector<int32_t> &ids,
                                         bool skipSpecial) const {
-  NEST_RT_ASSIGN(std::string bytes, decodeBytes(ids, skipSpecial));
-  return lossyUtf8(bytes);
+  if (!byteFallback) {
+    NEST_RT_ASSIGN(std::string bytes, decodeBytes(ids, skipSpecial));
+    return lossyUtf8(bytes);
+  }
+  std::string text, run; // a run of single bytes is text as a whole or not
+  auto endRun = [&] {
+    if (decodeUtf8(run))
+      text += run;
+    else
+      for (size_t i = 0; i < run.size(); ++i)
+        appendUtf8(text, 0xfffd);
+    run.clear();
+  };
+  for (int32_t id : ids) {
+    NEST_RT_ASSIGN(const Token *token, tokenOf(id));
+    if (skipSpecial && token->special)
+      continue;
+    if (!token->isByte)
+      endRun();
+    (token->isByte ? run : text) += token->bytes;
+  }
+  endRun();
+  size_t start = 0;
+  while (start < strips && start < text.size() && text[start] == ' ')
+    ++start;
+  return text.substr(start);
 }

@@ -68,6 +68,18 @@ nest.axis @c8 size 0 levels [1]
 
 // -----
 
+// C8: and so has what one stands for.
+// expected-error @below {{[C8] nest.group is an i64 of 1 or more on a nest.axis, and times the size it fits in 64 bits; got 0 : i64}}
+nest.axis @c8_group size 8 levels [8] {nest.group = 0 : i64}
+
+// -----
+
+// C8: what users count is a number.
+// expected-error @below {{[C8] nest.group is an i64 of 1 or more on a nest.axis, and times the size it fits in 64 bits; got 4611686018427387904 : i64}}
+nest.axis @c8_overflow size 8 levels [8] {nest.group = 4611686018427387904 : i64}
+
+// -----
+
 // C9: levels ascend.
 // expected-error @below {{[C9] levels are one or more ascending widths from 1 to 8}}
 nest.axis @c9 size 8 levels [4, 4, 8]

@@ -885,3 +885,46 @@ func.func @k29_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
   } -> tensor<?x?x64xf32>
   return
 }
+
+// -----
+
+// K33: a bound is one number.
+func.func @k33(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %n: tensor<2xi32>) {
+  // expected-error @below {{[K33] is bounded by 'tensor<2xi32>'; a number of columns is i32 [1]}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] depth(%n : tensor<2xi32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K33: what stands behind a bound of columns is not read.
+func.func @k33_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %n: tensor<1xi32>) {
+  // expected-error @below {{[K33] has a bound of its columns beside an output that it reads; what stands behind the bound has no meaning}}
+  %0 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] columns(%n : tensor<1xi32>) outs(%x : tensor<?x?x64xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    %s = arith.addf %a0, %a1 : f32
+    kernel.yield %s : f32
+  } -> tensor<?x?x64xf32>
+  return
+}
+
+// -----
+
+// K34: what adds keeps f32.
+func.func @k34(%x: tensor<?x4x8xf32>, %y: tensor<?x4x8xbf16>) {
+  // expected-error @below {{[K34] maps 'tensor<?x4x8xbf16>' to 'tensor<?x4x8xf32>' by affine_map<(d0, d1, d2) -> (d0, d1, d2)>; legal are f32, bf16 and f16}}
+  %0 = kernel.remap ins(%x : tensor<?x4x8xf32>) by affine_map<(b, t, c) -> (b, t, c)> adds outs(%y : tensor<?x4x8xbf16>) -> tensor<?x4x8xbf16>
+  return
+}
+
+// -----
+
+// K35: without lengths there is no mask.
+func.func @k35(%q: tensor<?x4x8xf32>, %k: tensor<?x2x4x4xf32>, %y: tensor<?x4x8xf32>) {
+  // expected-error @below {{[K35] has no lengths: k and v are the rows of the call, 4 of q, without sets, positions or a causal mask}}
+  %0 = kernel.attention ins(%q, %k, %k : tensor<?x4x8xf32>, tensor<?x2x4x4xf32>, tensor<?x2x4x4xf32>) scale 0.5 <causal> outs(%y : tensor<?x4x8xf32>) -> tensor<?x4x8xf32>
+  return
+}

@@ -214,3 +214,13 @@ func.func @workspace(%q: memref<?x1x8xf32>, %k: memref<?x2x32x4xbf16>, %n: memre
       rounds workspace(%s, %t : memref<2x16x16xf32>, memref<1xi32>) scale 1.0 <causal> outs(%q : memref<?x1x8xf32>)
   return
 }
+
+// CHECK-LABEL: func.func @bounds(
+func.func @bounds(%x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %n: tensor<1xi32>) {
+  // CHECK: kernel.matmul ins(%{{.*}}) weights(%{{.*}}) by [] columns(%{{.*}} : tensor<1xi32>) depth(%{{.*}} : tensor<1xi32>) outs(%{{.*}} : tensor<?x?x8xf32>) {
+  %0 = kernel.matmul ins(%x : tensor<?x?x8xf32>) weights(%w : tensor<8x8xbf16>) by [] columns(%n : tensor<1xi32>) depth(%n : tensor<1xi32>) outs(%x : tensor<?x?x8xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    kernel.yield %acc : f32
+  } -> tensor<?x?x8xf32>
+  return
+}

@@ -77,12 +77,14 @@ def compile_model(work, model, submodel=""):
     return where / "package", next((where / "phases").glob("*-kernels.mlir")).read_text()
 
 
-def call(work, package, entry, tokens, modality=None):
+def call(work, package, entry, tokens, modality=None, widths=None):
     """Runs an entry on new caches: what each launch counted."""
     inputs = {"tokens": np.arange(tokens)[None] * 7 % 113, "positions": np.arange(tokens)[None], "lengths": np.zeros(1)}
     if modality is not None:
         inputs["modality"] = np.broadcast_to(modality, (1, tokens))
     words = []
+    for name, value in (widths or {}).items():
+        inputs[name] = np.array([value])
     for name, values in inputs.items():
         np.save(work / f"{name}.npy", values.astype(np.int32))
         words += ["--in", f"{name}={work / name}.npy"]
@@ -169,6 +171,26 @@ def count_widths(work):
                   f"{entry} {what}: a quarter of the width reads {quarter / full:.4f} of the bytes, {quarter} for {weights} of weights")
 
 
+def count_open(work):
+    """A width that the call binds reads what a fixed one does, but for half a
+    kernel: the last part of a tile of columns."""
+    package, kernels = compile_model(work, "matlm", "layers.all.ffn=1/8..1/1")
+    size = json.loads((MODELS / "matlm" / "config.json").read_text())["intermediate_size"]
+    for entry, tokens in (("prefill", 16), ("decode", 1)):
+        read = {}
+        for part in (1, 4):
+            widths = {f"layers.{layer}.ffn": size // part for layer in range(LAYERS["matlm"])}
+            bound = ffn_kernels(kernels, call(work, package, entry, tokens, widths=widths))
+            fixed_package, fixed_kernels = compile_model(work, "matlm", f"layers.all.ffn=1/{part}")
+            fixed = ffn_kernels(fixed_kernels, call(work, fixed_package, entry, tokens))
+            for what, launches, twin in zip(("up", "down"), bound, fixed):
+                read[what, part] = loads(launches), sum(sum(launch["instructions"].values()) for launch in launches), loads(twin)
+        for what in ("up", "down"):
+            (full, all_work, _), (quarter, work_of, twin) = read[what, 1], read[what, 4]
+            check(quarter <= 0.28 * full and work_of <= 0.5 * all_work and quarter <= 1.25 * twin,
+                  f"{entry} {what}: a quarter that the call binds reads {quarter / full:.4f} of the bytes (allowed 0.28), {quarter / twin:.3f} of a fixed quarter's (1.25), by {work_of / all_work:.3f} of the instructions (0.5)")
+
+
 def count_rows(work):
     package, kernels = compile_model(work, "mod")
     definitions = texts(kernels)
@@ -224,7 +246,7 @@ def count_copies(work, driver):
 
 
 def main():
-    counts = {"launches": count_launches, "widths": count_widths, "rows": count_rows, "towers": count_towers, "copies": count_copies}
+    counts = {"launches": count_launches, "widths": count_widths, "open": count_open, "rows": count_rows, "towers": count_towers, "copies": count_copies}
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("what", nargs="+", choices=counts)

@@ -6,7 +6,7 @@
 // RUN: not nest-opt %s --nest-specialize="submodel=layers.0.fn=1/2" 2>&1 | FileCheck %s --check-prefix=KEY
 // RUN: not nest-opt %s --nest-specialize="submodel=layers.0.ffn=1/0" 2>&1 | FileCheck %s --check-prefix=ZERO
 // RUN: not nest-opt %s --nest-specialize="submodel=layers.3-1.ffn=1/2" 2>&1 | FileCheck %s --check-prefix=BACK
-// RUN: not nest-opt %s --nest-specialize="submodel=layers.0.ffn=1/8..1/1" 2>&1 | FileCheck %s --check-prefix=OPEN
+// RUN: not nest-opt %s --nest-specialize="submodel=layers.0.heads=1/8..1/1" 2>&1 | FileCheck %s --check-prefix=OPEN
 // RUN: not nest-opt %s --nest-specialize="submodel=layers.0.heads=1/2" 2>&1 | FileCheck %s --check-prefix=HEADS
 // RUN: not nest-opt %s --nest-specialize="submodel=small entry=prefil" 2>&1 | FileCheck %s --check-prefix=ENTRY
 // RUN: nest-opt %s --nest-specialize="submodel=layers.0.ffn=6" 2>&1 | FileCheck %s --check-prefix=LEVEL
@@ -19,8 +19,8 @@
 // KEY: unknown key 'layers.0.fn'
 // ZERO: '1/0' divides by zero
 // BACK: the range 3-1 runs backwards
-// OPEN: a width that stays open until run time is not supported yet
-// HEADS: 'layers.0.heads' is not supported yet
+// OPEN: heads cannot stay open until run time: caches have one size
+// HEADS: there is no axis layers.0.heads
 // ENTRY: there is no entry 'prefil'; entries are f
 // LEVEL: warning: layers.0.ffn: the width 6 is no trained level; levels are 4, 16
 module attributes {nest.model = {num_layers = 1 : i64}, nest.submodels = {small = "layers.all.ffn=1/4"}} {

@@ -122,14 +122,23 @@ private:
     return kept;
   }
 
-  int64_t sizeOf(int64_t layer) const {
-    return request.table.axes.lookup(AxisTable::name(layer, "ffn")).size;
+  AxisTable::Axis axisOf(StringRef kind, int64_t layer) const {
+    return request.table.axes.lookup(AxisTable::name(layer, kind));
   }
-  static int64_t widthOf(const Binding &binding, int64_t layer) {
-    return binding.widths.lookup(AxisTable::name(layer, "ffn"));
+  static int64_t widthOf(StringRef kind, const Binding &binding,
+                         int64_t layer) {
+    return binding.widths.lookup(AxisTable::name(layer, kind));
   }
-  int64_t widthOf(int64_t layer) const {
-    return widthOf(request.binding, layer);
+  int64_t widthOf(StringRef kind, int64_t layer) const {
+    return widthOf(kind, request.binding, layer);
+  }
+  /// KV heads of every layer that is left, where the family has such an axis.
+  std::vector<int64_t> kvHeads() const {
+    std::vector<int64_t> widths;
+    for (int64_t layer : layers.kept)
+      if (axisOf(kHeadAxis, layer).size)
+        widths.push_back(widthOf(kHeadAxis, layer));
+    return widths;
   }
   bool keepsRoutes() const {
     return llvm::any_of(request.table.routes, [&](const auto &route) {
@@ -140,6 +149,7 @@ private:
   std::optional<std::string> rename(StringRef name) const;
   void setWidths(Json &json) const;
   void setDepth(Json &json) const;
+  void setHeads(Json &json) const;
   Json makeAxes() const;
   Json makeRoutes(const Json &routes) const;
   Json makeModalities(Json modalities) const;
@@ -283,8 +293,8 @@ void Exporter::setWidths(Json &json) const {
   std::vector<int64_t> widths;
   bool changed = before && before->isArray();
   for (int64_t layer : layers.kept) {
-    widths.push_back(widthOf(layer));
-    changed |= widthOf(layer) != sizeOf(layer);
+    widths.push_back(widthOf(kFfnAxis, layer));
+    changed |= widths.back() != axisOf(kFfnAxis, layer).size;
   }
   if (!changed)
     return;
@@ -301,10 +311,25 @@ void Exporter::setWidths(Json &json) const {
                        "transformers loads"));
 }
 
+void Exporter::setHeads(Json &json) const {
+  std::vector<int64_t> left = kvHeads();
+  if (left.empty())
+    return;
+  AxisTable::Axis axis = axisOf(kHeadAxis, layers.kept.front());
+  if (left.front() == axis.size)
+    return;
+  const Family &family = *request.family;
+  // A config may leave out what the number of heads says, which changes now.
+  json.set("head_dim", request.table.headDim);
+  json.set(family.headsKey, left.front() * axis.group);
+  json.set(family.kvHeadsKey, left.front());
+}
+
 Json Exporter::makeConfig() const {
   Json json = config;
   setDepth(json);
   setWidths(json);
+  setHeads(json);
   return json;
 }
 
@@ -314,30 +339,33 @@ Json Exporter::makeConfig() const {
 
 /// The levels that are left, at most as wide as the layer is now.
 Json Exporter::makeAxes() const {
-  Groups<Json> groups;
-  for (int64_t layer : layers.kept) {
-    int64_t width = widthOf(layer);
-    Json levels = Json::array();
-    bool isNested = false;
-    for (int64_t level :
-         request.table.axes.lookup(AxisTable::name(layer, "ffn")).levels) {
-      if (level > width)
-        continue;
-      isNested |= level < width;
-      std::string text = level == width ? "1" : describeWidth(level, width);
-      levels.push(level == width || text.find('/') != std::string::npos
-                      ? Json(text)
-                      : Json(level));
-    }
-    if (isNested)
-      groups.add(levels, layers.of(layer));
-  }
   Json axes = Json::object();
-  for (const auto &[levels, list] : groups) {
-    Json axis = Json::object();
-    axis.set("levels", levels);
-    axes.set("layers." + LayerSelector::text(list, layers.count()) + ".ffn",
-             std::move(axis));
+  for (StringRef kind : kAxisKinds) {
+    Groups<Json> groups;
+    for (int64_t layer : layers.kept) {
+      int64_t width = widthOf(kind, layer);
+      Json levels = Json::array();
+      bool isNested = false;
+      AxisTable::Axis axis = axisOf(kind, layer);
+      for (int64_t level : axis.levels) {
+        if (level > width)
+          continue;
+        isNested |= level < width;
+        std::string text = level == width ? "1" : describeWidth(level, width);
+        levels.push(level == width || text.find('/') != std::string::npos
+                        ? Json(text)
+                        : Json(level * axis.group));
+      }
+      if (isNested)
+        groups.add(levels, layers.of(layer));
+    }
+    for (const auto &[levels, list] : groups) {
+      Json axis = Json::object();
+      axis.set("levels", levels);
+      axes.set("layers." + LayerSelector::text(list, layers.count()) + "." +
+                   kind.str(),
+               std::move(axis));
+    }
   }
   return axes;
 }
@@ -403,7 +431,7 @@ Json Exporter::makeModalities(Json modalities) const {
 std::string Exporter::restate(const Binding &other) const {
   const Binding &own = request.binding;
   SmallVector<int64_t> skipped;
-  Groups<std::string> widths, routes;
+  Groups<std::string> widths[std::size(kAxisKinds)], routes;
   for (int64_t old = 0; old < request.table.numLayers; ++old) {
     int64_t layer = layers.of(old);
     if (other.skipped[old]) {
@@ -411,10 +439,19 @@ std::string Exporter::restate(const Binding &other) const {
         skipped.push_back(layer);
       continue;
     }
-    if (layer < 0 || widthOf(other, old) > widthOf(old))
+    if (layer < 0)
       return "";
-    if (widthOf(other, old) < widthOf(old))
-      widths.add(describeWidth(widthOf(other, old), widthOf(old)), layer);
+    for (const auto &[index, kind] : llvm::enumerate(kAxisKinds)) {
+      int64_t width = widthOf(kind, other, old), size = widthOf(kind, old);
+      if (width > size)
+        return "";
+      if (width == size)
+        continue;
+      std::string text = describeWidth(width, size);
+      if (text.find('/') == std::string::npos)
+        text = std::to_string(width * axisOf(kind, old).group);
+      widths[index].add(text, layer);
+    }
     auto bound = other.routes.find(old), mine = own.routes.find(old);
     if (mine != own.routes.end()) {
       if (bound == other.routes.end() || bound->second != mine->second)
@@ -431,8 +468,10 @@ std::string Exporter::restate(const Binding &other) const {
   auto select = [&](ArrayRef<int64_t> list) {
     return LayerSelector::text(list, layers.count());
   };
-  for (const auto &[width, list] : widths)
-    entries.push_back("layers." + select(list) + ".ffn=" + width);
+  for (const auto &[index, kind] : llvm::enumerate(kAxisKinds))
+    for (const auto &[width, list] : widths[index])
+      entries.push_back("layers." + select(list) + "." + kind.str() + "=" +
+                        width);
   for (const auto &[route, list] : routes)
     entries.push_back("routes." + select(list) + route);
   if (!skipped.empty())
@@ -495,6 +534,11 @@ Json Exporter::makeNest() const {
 //===----------------------------------------------------------------------===//
 
 Status Exporter::check() const {
+  if (std::vector<int64_t> left = kvHeads(); !llvm::all_equal(left))
+    return Error(request.directory,
+                 "layers would have different numbers of heads, which no "
+                 "config.json of this family can say",
+                 "give every layer that is left the same heads");
   if (request.family != &modGptFamily || keepsRoutes())
     return Status::success();
   std::string routed;

@@ -19,9 +19,9 @@ using namespace nestc;
 using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
-static const Family *const kFamilies[] = {
-    &motFamily, &modeFamily, &modGptFamily,
-    &modFamily, &vitFamily,  &llamaFamily};
+static const Family *const kFamilies[] = {&motFamily,    &modeFamily,
+                                          &modGptFamily, &modFamily,
+                                          &vitFamily,    &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
@@ -201,17 +201,24 @@ nestc::matchRoutes(const ImportInput &input, int64_t numLayers,
   return routes;
 }
 
-Status nestc::declareFfnAxes(const ImportInput &input,
-                             const std::vector<int64_t> &sizes, ModuleOp module,
-                             OpBuilder &builder) {
-  NEST_RT_ASSIGN(auto levels, input.nest.ffnLevels(sizes));
-  auto numLayers = static_cast<int64_t>(sizes.size());
-  for (int64_t layer = 0; layer < numLayers; ++layer) {
-    std::string name = AxisTable::name(layer, "ffn");
-    nest::AxisOp::create(builder, NameLoc::get(builder.getStringAttr(name)),
-                         builder.getStringAttr(name),
-                         builder.getI64IntegerAttr(sizes[layer]),
-                         builder.getDenseI64ArrayAttr(levels[layer]));
+LayerAxes nestc::headAxes(int64_t numLayers, int64_t heads, int64_t kvHeads) {
+  return {kHeadAxis, std::vector<int64_t>(numLayers, kvHeads), heads / kvHeads};
+}
+
+Status nestc::declareAxes(const ImportInput &input, ArrayRef<LayerAxes> kinds,
+                          ModuleOp module, OpBuilder &builder) {
+  NEST_RT_TRY(input.nest.checkAxes(kinds));
+  for (const LayerAxes &axes : kinds) {
+    NEST_RT_ASSIGN(auto levels, input.nest.levels(axes));
+    for (const auto &[layer, size] : llvm::enumerate(axes.sizes)) {
+      std::string name = AxisTable::name(layer, axes.kind);
+      auto axis = nest::AxisOp::create(
+          builder, NameLoc::get(builder.getStringAttr(name)),
+          builder.getStringAttr(name), builder.getI64IntegerAttr(size),
+          builder.getDenseI64ArrayAttr(levels[layer]));
+      if (axes.group != 1)
+        axis->setAttr(nest::kGroupAttr, builder.getI64IntegerAttr(axes.group));
+    }
   }
   NamedAttrList named;
   for (const auto &[name, spec] : input.nest.submodels())
@@ -237,6 +244,8 @@ void nestc::recordModel(const ImportInput &input, const ModelFacts &facts,
   number("hidden_size", facts.hiddenSize);
   if (facts.maxLength)
     number("max_length", facts.maxLength);
+  if (facts.headDim)
+    number("head_dim", facts.headDim);
   model.append("eos_token_ids",
                builder.getDenseI64ArrayAttr(facts.eosTokenIds));
   model.append("dtype",

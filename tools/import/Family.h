@@ -40,6 +40,7 @@ struct ModelFacts {
   int64_t numLayers = 0, vocabSize = 0, hiddenSize = 0, maxLength = 0;
   std::vector<int64_t> eosTokenIds;
   std::vector<std::optional<Route>> routes; ///< one for each layer, or none
+  int64_t headDim = 0; ///< columns of a head, where heads are an axis
 };
 
 /// One family: a file beside this one, most of it a table. A checkpoint is of
@@ -56,10 +57,12 @@ struct Family {
   /// Keys of config.json: how many layers there are, how wide their FFNs are.
   const char *depthKey = "num_hidden_layers";
   const char *widthKey = "intermediate_size";
-  /// What the number of a layer follows in the names of its tensors, behind
-  /// nothing or behind what stands in front of all names of a model with a
-  /// head.
+  /// What the number of a layer follows in the names of its tensors.
   const char *layerPrefix = "model.layers.";
+  /// How many heads there are, where they are an axis.
+  const char *headsKey = "num_attention_heads";
+  const char *kvHeadsKey = "num_key_value_heads";
+  /// What may stand in front of that, and of other names.
   const char *basePrefix = "";
 };
 
@@ -87,11 +90,15 @@ rt::Expected<std::vector<std::optional<Route>>>
 matchRoutes(const ImportInput &input, int64_t numLayers,
             llvm::function_ref<std::string(int64_t layer)> routerOf);
 
-/// Declares an axis layers.N.ffn for each layer of the given sizes, with the
-/// levels of nest.json, and records the named submodels.
-rt::Status declareFfnAxes(const ImportInput &input,
-                          const std::vector<int64_t> &sizes,
-                          mlir::ModuleOp module, mlir::OpBuilder &builder);
+/// Declares the axes layers.N.KIND of every layer N, with the levels of
+/// nest.json, and records the named submodels. An axis of nest.json that is of
+/// none of these kinds is an error.
+rt::Status declareAxes(const ImportInput &input,
+                       llvm::ArrayRef<LayerAxes> kinds, mlir::ModuleOp module,
+                       mlir::OpBuilder &builder);
+/// The heads of an attention as an axis: an element is a KV head with its query
+/// heads.
+LayerAxes headAxes(int64_t numLayers, int64_t heads, int64_t kvHeads);
 /// Records `nest.model` and `nest.source`.
 void recordModel(const ImportInput &input, const ModelFacts &facts,
                  const WeightTable &weights, mlir::ModuleOp module);

@@ -8,6 +8,8 @@
 
 #include "tools/import/Graph.h"
 
+#include "passes/Submodel.h"
+
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::nest;
@@ -43,11 +45,11 @@ RankedTensorType Graph::stream(ArrayRef<int64_t> rows, RankedTensorType weight,
 
 Value Graph::embedIds(StringRef table, Value ids) {
   Value rows = get(table);
-  return EmbedOp::create(builder, at(table),
-                         stream(cast<RankedTensorType>(ids.getType()).getShape(),
-                                weights.type(table), 1),
-                         ids, rows,
-                         builder.getF32FloatAttr(1.0f));
+  return EmbedOp::create(
+      builder, at(table),
+      stream(cast<RankedTensorType>(ids.getType()).getShape(),
+             weights.type(table), 1),
+      ids, rows, builder.getF32FloatAttr(1.0f));
 }
 
 Value Graph::embed(StringRef table) { return embedIds(table, tokens); }
@@ -61,7 +63,8 @@ Value Graph::linear(Value x, StringRef weight, StringRef bias) {
   Value b = bias.empty() ? Value() : get(bias);
   ArrayRef<int64_t> rows = cast<RankedTensorType>(x.getType()).getShape();
   return LinearOp::create(builder, at(weight),
-                          stream(rows.drop_back(), weights.type(weight), 0), x, w, b);
+                          stream(rows.drop_back(), weights.type(weight), 0), x,
+                          w, b);
 }
 
 Value Graph::norm(NormKind kind, Value x, StringRef weight, StringRef bias,
@@ -174,9 +177,9 @@ Value Graph::attendAll(Value q, Value k, Value v, int64_t heads, double scale) {
   bindDims(builder.getContext(), batch, head, row, column);
   AffineMap map = AffineMap::get(4, 0, {batch, row, head * width + column},
                                  builder.getContext());
-  auto headsType =
-      RankedTensorType::get({type.getDimSize(0), heads, type.getDimSize(1), width},
-                            weights.multiplyType());
+  auto headsType = RankedTensorType::get(
+      {type.getDimSize(0), heads, type.getDimSize(1), width},
+      weights.multiplyType());
   return nest::AttentionOp::create(
       builder, location, q.getType(), q, remap(k, map, headsType),
       remap(v, map, headsType), /*lengths=*/Value(), /*positions=*/Value(),
@@ -195,9 +198,8 @@ static SmallVector<Value> carried(const LayerCaches &caches) {
   return values;
 }
 
-Value Graph::layer(
-    int64_t index, Value x,
-    llvm::function_ref<Value(Graph &, int64_t, Value)> build) {
+Value Graph::layer(int64_t index, Value x,
+                   llvm::function_ref<Value(Graph &, int64_t, Value)> build) {
   Location loc = NameLoc::get(builder.getStringAttr("layers." + Twine(index)));
   SmallVector<Value> before = carried(caches);
   SmallVector<Type> types{x.getType()};
@@ -318,9 +320,14 @@ private:
         cacheNames.push_back(
             builder.getStringAttr("layers." + Twine(layer) + "." + part));
       };
+      SmallVector<StringAttr> axes(4, builder.getStringAttr(""));
+      if (cache.nested)
+        axes[1] = builder.getStringAttr(
+            AxisTable::name(static_cast<int64_t>(layer), kHeadAxis));
       auto type = RankedTensorType::get(
           {dynamic, cache.heads, decoder.maxLength, cache.headDim},
-          weights.multiplyType());
+          weights.multiplyType(),
+          OnAttr::getOrNull(builder.getContext(), axes, {1, 1, 1, 1}));
       add("k", type);
       add("v", type);
       if (cache.ownLength)
@@ -370,9 +377,9 @@ void nestc::buildEncoder(
         build) {
   OpBuilder::InsertionGuard guard(builder);
   const char *name = "encode";
-  auto entry = func::FuncOp::create(
-      builder, NameLoc::get(builder.getStringAttr(name)), name,
-      builder.getFunctionType(input, {}));
+  auto entry =
+      func::FuncOp::create(builder, NameLoc::get(builder.getStringAttr(name)),
+                           name, builder.getFunctionType(input, {}));
   entry->setAttr(kEntryAttr, builder.getStringAttr(name));
   entry.setArgAttr(0, kNameAttr, builder.getStringAttr(inputName));
   Block *block = entry.addEntryBlock();
@@ -385,8 +392,7 @@ void nestc::buildEncoder(
     results.push_back(value);
   }
   func::ReturnOp::create(builder, entry.getLoc(), results);
-  entry.setType(
-      builder.getFunctionType(input, ValueRange(results).getTypes()));
+  entry.setType(builder.getFunctionType(input, ValueRange(results).getTypes()));
   for (auto [index, output] : llvm::enumerate(names))
     entry.setResultAttr(index, kNameAttr, builder.getStringAttr(output));
 }

@@ -106,8 +106,8 @@ public:
 
 private:
   mlir::Value get(llvm::StringRef weight);
-  mlir::RankedTensorType stream(llvm::ArrayRef<int64_t> rows, mlir::RankedTensorType weight,
-                                unsigned dim);
+  mlir::RankedTensorType stream(llvm::ArrayRef<int64_t> rows,
+                                mlir::RankedTensorType weight, unsigned dim);
   mlir::Value embedIds(llvm::StringRef table, mlir::Value ids);
   mlir::Value norm(nest::NormKind kind, mlir::Value x, llvm::StringRef weight,
                    llvm::StringRef bias, double epsilon, int64_t group);
@@ -128,6 +128,7 @@ struct Decoder {
   struct Cache {
     int64_t heads, headDim;
     bool ownLength = false, ownPositions = false;
+    bool nested = false; ///< heads lie on the layer's axis of heads
   };
   std::vector<Cache> caches; ///< one for each layer
   int64_t maxLength = 0;     ///< rows that a cache holds
@@ -157,9 +158,8 @@ void buildDecoder(mlir::OpBuilder &builder, const WeightTable &weights,
 void buildEncoder(
     mlir::OpBuilder &builder, const WeightTable &weights,
     llvm::StringRef inputName, mlir::RankedTensorType input,
-    llvm::function_ref<
-        std::vector<std::pair<llvm::StringRef, mlir::Value>>(Graph &,
-                                                             mlir::Value)>
+    llvm::function_ref<std::vector<std::pair<llvm::StringRef, mlir::Value>>(
+        Graph &, mlir::Value)>
         build);
 
 } // namespace nestc

@@ -294,14 +294,17 @@ static Status declareWeights(const Llama &model, WeightTable &weights,
   SizeTable sizes;
   sizes.set('V', model.vocab, "vocab_size");
   sizes.set('D', model.hidden, "hidden_size");
-  sizes.set('Q', model.heads * model.headDim, "num_attention_heads * head_dim");
-  sizes.set('K', model.kvHeads * model.headDim,
-            "num_key_value_heads * head_dim");
   sizes.set('H', model.headDim, "head_dim");
   NEST_RT_TRY(weights.declare(kTopTensors, model.features, sizes));
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
+    std::string heads = AxisTable::name(layer, kHeadAxis);
+    sizes.set('Q', model.heads * model.headDim,
+              "num_attention_heads * head_dim", heads,
+              model.heads / model.kvHeads * model.headDim);
+    sizes.set('K', model.kvHeads * model.headDim,
+              "num_key_value_heads * head_dim", heads, model.headDim);
     sizes.set('F', model.ffn[layer], "intermediate_size",
-              AxisTable::name(layer, "ffn"));
+              AxisTable::name(layer, kFfnAxis));
     unsigned ffn = model.ownFfn[layer] ? 0 : Ffn;
     NEST_RT_TRY(weights.declare(kLayerTensors, model.features | ffn, sizes,
                                 model.prefixes[layer]));
@@ -382,12 +385,17 @@ Status nestc::buildLlama(const ImportInput &input, const Llama &model,
                          const char *family, ModuleOp module,
                          DeclareLayer declare) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
+  NEST_RT_TRY(
+      declareAxes(input,
+                  {{kFfnAxis, model.ffn},
+                   headAxes(model.numLayers, model.heads, model.kvHeads)},
+                  module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(model, weights, declare));
   recordModel(input,
               {family, model.type->name, model.numLayers, model.vocab,
-               model.hidden, model.maxLength, model.eos, model.routes},
+               model.hidden, model.maxLength, model.eos, model.routes,
+               model.headDim},
               weights, module);
 
   // Only now that the tensors bear out how wide a head is.
@@ -406,6 +414,7 @@ Status nestc::buildLlama(const ImportInput &input, const Llama &model,
     parts.push_back(layerParts(model, rope, layer));
     decoder.caches.push_back(
         cacheOf(model.kvHeads, model.headDim, model.windows[layer], route));
+    decoder.caches.back().nested = true;
     decoder.decodesApart |= route && route->decodesApart();
   }
   auto embed = [&](Graph &graph) { return graph.embed(model.table); };

@@ -135,7 +135,8 @@ static Status declareWeights(const ImportInput &input, const Gpt &model,
     return weights.declare(bias, letters.take_front(), sizes, use);
   };
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
-    sizes.set('F', model.ffn[layer], "n_inner", AxisTable::name(layer, "ffn"));
+    sizes.set('F', model.ffn[layer], "n_inner",
+              AxisTable::name(layer, kFfnAxis));
     for (int64_t part = 0; part < 3; ++part)
       NEST_RT_TRY(declare(model.prefixes[layer] + "attn.c_attn", "DD",
                           {false, part, 3, kParts[part]}));
@@ -195,7 +196,7 @@ static LayerParts layerParts(const ImportInput &input, const Gpt &model,
 static Status build(const ImportInput &input, ModuleOp module) {
   NEST_RT_ASSIGN(Gpt model, readConfig(input));
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
+  NEST_RT_TRY(declareAxes(input, {{kFfnAxis, model.ffn}}, module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(input, model, weights));
   recordModel(input,

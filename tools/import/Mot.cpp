@@ -135,16 +135,19 @@ static Status declareWeights(const Mot &model, WeightTable &weights) {
   SizeTable sizes;
   sizes.set('V', model.vocab, "vocab_size");
   sizes.set('D', model.dim, "dim");
-  sizes.set('Q', model.heads * model.headDim, "n_heads * head_dim");
-  sizes.set('K', model.kvHeads * model.headDim, "n_kv_heads * head_dim");
   sizes.set('H', model.headDim, "head_dim");
   auto towersOf = [&](StringRef part) {
     return model.isUntied(part) ? model.modalities.numTowers : 1;
   };
   NEST_RT_TRY(weights.declare("tok_embeddings.weight", "VD", sizes));
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
+    std::string heads = AxisTable::name(layer, kHeadAxis);
+    sizes.set('Q', model.heads * model.headDim, "n_heads * head_dim", heads,
+              model.heads / model.kvHeads * model.headDim);
+    sizes.set('K', model.kvHeads * model.headDim, "n_kv_heads * head_dim",
+              heads, model.headDim);
     sizes.set('F', model.ffn[layer], "hidden_dim",
-              AxisTable::name(layer, "ffn"));
+              AxisTable::name(layer, kFfnAxis));
     for (const PartRule &rule : kLayerTensors)
       for (int64_t tower = 0; tower < towersOf(rule.part); ++tower)
         if ((rule.when & ~model.features) == 0)
@@ -271,7 +274,11 @@ private:
 static Status build(const ImportInput &input, ModuleOp module) {
   NEST_RT_ASSIGN(Mot model, readConfig(input));
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
+  NEST_RT_TRY(
+      declareAxes(input,
+                  {{kFfnAxis, model.ffn},
+                   headAxes(model.numLayers, model.heads, model.kvHeads)},
+                  module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(model, weights));
   recordModel(input,
@@ -282,14 +289,17 @@ static Status build(const ImportInput &input, ModuleOp module) {
                model.dim,
                model.maxLength,
                model.eos,
-               {}},
+               {},
+               model.headDim},
               weights, module);
   NEST_RT_ASSIGN(RopeTable table, computeRope(model.rope, model.headDim));
   auto rope = nest::RopeAttr::get(module.getContext(), model.headDim,
                                   table.frequencies, table.magnitude);
   TowerBuilder emit(model, rope);
   Decoder decoder;
-  decoder.caches.assign(model.numLayers, {model.kvHeads, model.headDim});
+  decoder.caches.assign(model.numLayers,
+                        {model.kvHeads, model.headDim, /*ownLength=*/false,
+                         /*ownPositions=*/false, /*nested=*/true});
   decoder.maxLength = model.maxLength;
   decoder.takesModality = true;
   auto embed = [&](Graph &graph) { return emit.embed(graph); };
@@ -308,5 +318,5 @@ static Status build(const ImportInput &input, ModuleOp module) {
 }
 
 const Family nestc::motFamily = {
-    "mot", {"mot"},    {},           Family::ModalityList,
-    build, "n_layers", "hidden_dim", "layers."};
+    "mot",        {"mot"},   {},        Family::ModalityList, build, "n_layers",
+    "hidden_dim", "layers.", "n_heads", "n_kv_heads"};

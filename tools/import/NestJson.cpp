@@ -114,13 +114,15 @@ Status NestJson::readAxes(const JsonReader &reader) {
   for (const Json::Member &member : reader.json().members()) {
     NEST_RT_ASSIGN(JsonReader declaration, reader.get(member.first));
     StringRef key = member.first;
-    const char *legal = "axes are layers.SEL.ffn, SEL being all, odd, even, "
-                        "7, 0-9 or 0+4+9-24";
-    if (key.starts_with("layers.") && key.ends_with(".heads"))
-      return declaration.error("an axis of heads is not supported yet", legal);
-    if (!key.consume_front("layers.") || !key.consume_back(".ffn"))
-      return declaration.error("names no axis", legal);
     Axis axis;
+    for (StringRef kind : kAxisKinds)
+      if (key.ends_with(("." + kind).str()))
+        axis.kind = kind.str();
+    if (axis.kind.empty() || !key.consume_front("layers."))
+      return declaration.error("names no axis",
+                               "axes are layers.SEL.ffn and layers.SEL.heads, "
+                               "SEL being all, odd, even, 7, 0-9 or 0+4+9-24");
+    key = key.drop_back(axis.kind.size() + 1);
     axis.place = declaration.place();
     SubmodelError error;
     std::optional<LayerSelector> layers =
@@ -434,13 +436,16 @@ Status NestJson::readSubmodels(const JsonReader &reader) {
 }
 
 Expected<std::vector<SmallVector<int64_t>>>
-NestJson::ffnLevels(const std::vector<int64_t> &sizes) const {
+NestJson::levels(const LayerAxes &kind) const {
+  const std::vector<int64_t> &sizes = kind.sizes;
   std::vector<SmallVector<int64_t>> levels;
   levels.reserve(sizes.size());
   for (int64_t size : sizes)
     levels.push_back({size});
   SubmodelError error;
   for (const Axis &axis : axes) {
+    if (axis.kind != kind.kind)
+      continue;
     std::optional<SmallVector<int64_t>> layers = axis.layers.resolve(
         static_cast<int64_t>(sizes.size()), axis.place, error);
     if (!layers)
@@ -448,15 +453,16 @@ NestJson::ffnLevels(const std::vector<int64_t> &sizes) const {
     for (int64_t layer : *layers) {
       SmallVector<int64_t> widths;
       for (const auto &[place, level] : axis.levels) {
-        std::optional<int64_t> width =
-            level.resolve(sizes[layer], place, error);
         std::string where = place + ", layer " + std::to_string(layer);
+        std::optional<int64_t> width =
+            level.resolve(sizes[layer], kind.group, where, error);
         if (!width)
           return inFile(where, error);
         if (llvm::is_contained(widths, *width))
-          return Error(
-              where, "the width " + std::to_string(*width) + " is listed twice",
-              "every level once");
+          return Error(where,
+                       "the width " + std::to_string(*width * kind.group) +
+                           " is listed twice",
+                       "every level once");
         widths.push_back(*width);
       }
       llvm::sort(widths);
@@ -464,6 +470,22 @@ NestJson::ffnLevels(const std::vector<int64_t> &sizes) const {
     }
   }
   return levels;
+}
+
+Status NestJson::checkAxes(ArrayRef<LayerAxes> kinds) const {
+  for (const Axis &axis : axes) {
+    std::string known;
+    bool found = false;
+    for (const LayerAxes &kind : kinds) {
+      found |= axis.kind == kind.kind;
+      known +=
+          (known.empty() ? "layers.SEL." : ", layers.SEL.") + kind.kind.str();
+    }
+    if (!found)
+      return Error(axis.place, "the model has no axis of this kind",
+                   "legal is " + known);
+  }
+  return Status::success();
 }
 
 Status NestJson::checkSubmodels(const AxisTable &table) const {

@@ -36,6 +36,13 @@ struct Modalities {
   }
 };
 
+/// The axes of one kind, one for each layer.
+struct LayerAxes {
+  llvm::StringRef kind; ///< kFfnAxis, kHeadAxis
+  std::vector<int64_t> sizes;
+  int64_t group = 1; ///< how many of what users count is an element
+};
+
 /// What nest.json adds to a checkpoint: the levels that axes were trained at,
 /// routes, modalities, and names for submodels. Unknown keys, wrong types and
 /// values out of range are errors that name the file, the key and what is
@@ -54,11 +61,13 @@ public:
   std::string familyPlace() const { return path + ": family"; }
   bool declaresAxes() const { return !axes.empty(); }
 
-  /// The levels of layers.N.ffn for every layer N, as ascending counts:
-  /// `sizes` holds the axes' full sizes. A layer with no declaration has its
-  /// full size as the only level; a later declaration replaces an earlier one.
+  /// The levels of layers.N.KIND for every layer N, ascending, in elements of
+  /// the axis. A layer with no declaration has its full size as the only level;
+  /// a later declaration replaces an earlier one.
   rt::Expected<std::vector<llvm::SmallVector<int64_t>>>
-  ffnLevels(const std::vector<int64_t> &sizes) const;
+  levels(const LayerAxes &kind) const;
+  /// An error for a declared axis that is of none of these kinds.
+  rt::Status checkAxes(llvm::ArrayRef<LayerAxes> kinds) const;
 
   bool hasRoutes() const { return !routeList.empty(); }
   std::string routesPlace() const { return path + ": routes"; }
@@ -79,7 +88,7 @@ public:
 
 private:
   struct Axis {
-    std::string place;
+    std::string place, kind;
     LayerSelector layers;
     std::vector<std::pair<std::string, WidthValue>> levels; ///< with places
   };

@@ -187,7 +187,7 @@ static Status declareWeights(const Vit &model, WeightTable &weights) {
       weights.declare(kTopTensors, model.features, sizes, model.prefix));
   for (int64_t layer = 0; layer < model.numLayers; ++layer) {
     sizes.set('F', model.ffn[layer], "intermediate_size",
-              AxisTable::name(layer, "ffn"));
+              AxisTable::name(layer, kFfnAxis));
     NEST_RT_TRY(weights.declare(kLayerTensors, model.features, sizes,
                                 model.layerPrefix(layer)));
   }
@@ -259,7 +259,7 @@ static Value layer(Graph &graph, const Vit &model, int64_t index, Value x) {
 static Status build(const ImportInput &input, ModuleOp module) {
   NEST_RT_ASSIGN(Vit model, readConfig(input));
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  NEST_RT_TRY(declareFfnAxes(input, model.ffn, module, builder));
+  NEST_RT_TRY(declareAxes(input, {{kFfnAxis, model.ffn}}, module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(model, weights));
   ModelFacts facts;
@@ -315,4 +315,6 @@ const Family nestc::vitFamily = {"vit",
                                  "num_hidden_layers",
                                  "intermediate_size",
                                  "encoder.layer.",
+                                 "num_attention_heads",
+                                 "num_key_value_heads",
                                  "vit."};

@@ -49,12 +49,13 @@ Status WeightTable::declare(StringRef name, StringRef letters,
                             const SizeTable &sizes, const TensorUse &use) {
   std::vector<int64_t> shape;
   SmallVector<StringAttr> axes;
-  SmallVector<int64_t> inner(letters.size(), 1);
+  SmallVector<int64_t> inner;
   std::string meaning;
   for (char letter : letters) {
     const SizeTable::Size &size = sizes[letter];
     shape.push_back(size.value);
     axes.push_back(builder.getStringAttr(size.axis));
+    inner.push_back(size.inner);
     meaning += (meaning.empty() ? "" : ", ") + size.meaning;
   }
   std::vector<int64_t> box = shape;

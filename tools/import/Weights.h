@@ -51,11 +51,12 @@ public:
     int64_t value = 0;
     std::string meaning; ///< in terms of the config: "hidden_size"
     std::string axis;    ///< the axis that such a dimension lies on, or empty
+    int64_t inner = 1;   ///< of the dimension, for each element of the axis
   };
   void set(char letter, int64_t value, std::string meaning,
-           std::string axis = {}) {
+           std::string axis = {}, int64_t inner = 1) {
     sizes[static_cast<unsigned char>(letter) & 127] = {
-        value, std::move(meaning), std::move(axis)};
+        value, std::move(meaning), std::move(axis), inner};
   }
   const Size &operator[](char letter) const {
     return sizes[static_cast<unsigned char>(letter) & 127];

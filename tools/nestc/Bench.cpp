@@ -24,6 +24,9 @@ static const CommandSpec kSpec = {
     {{"--prefill", "T", "rows of the prefill (default 128)"},
      {"--decode", "N", "tokens decoded behind it (default 32)"},
      {"--threads", "N", "threads (default: all cores)"},
+     {"--submodel", "NAME", "a submodel of the package (default: the first)"},
+     {"--bind", "SPEC", "widths that are open: layers.all.ffn=1/4",
+      /*repeated=*/true},
      {"--json", "", "as one JSON object"},
      {"--emulate", "", "a package for a GPU, on the PTX emulator (slow)"}}};
 
@@ -64,16 +67,28 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     return code;
 
   int64_t vocab = nest_package_vocab_size(package.get());
-  SessionPtr session = makeSession(package.get(), 1, prefill + decode, threads,
-                                   NEST_PREFILL_SELECT, reporter, code);
-  if (!session)
-    return code;
   rt::Expected<rt::Json> info =
       rt::parseJson(nest_package_info_json(package.get()), "package");
   if (!info)
     return reporter.fail(ExitDefect, info.error());
+  std::string name = arguments.get("--submodel");
+  const rt::Json *submodel = findSubmodel(*info, name, reporter, code);
+  if (code)
+    return code;
+  SessionPtr session =
+      makeSession(package.get(), name, 1, prefill + decode, threads,
+                  NEST_PREFILL_SELECT, reporter, code);
+  if (!session)
+    return code;
+  Widths widths;
+  if (int failed = readWidths(*info, submodel, arguments.getAll("--bind"),
+                              reporter, widths))
+    return failed;
+  if (int failed = bindWidths(session.get(), widths, reporter))
+    return failed;
   // The same random modalities in every run.
-  rt::Manifest::Modalities modalities = readModalities(*info);
+  rt::Manifest::Modalities modalities =
+      readModalities(submodel ? submodel : info->find("model"));
   std::vector<int32_t> modality;
   if (!modalities.empty()) {
     std::mt19937 random(0); // NOLINT(bugprone-random-generator-seed)

@@ -17,6 +17,7 @@
 #include "passes/CostModel.h"
 #include "passes/Passes.h"
 #include "passes/Pipelines.h"
+#include "passes/SharedWeights.h"
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Model.h"
 
@@ -50,8 +51,8 @@ static const CommandSpec kSpec = {
       "stop after: nest, specialized, linalg, kernels, "
       "llvm, ptx, cubin, package"},
      {"--dump-phases", "DIR", "write the module after every phase"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv",
+      "a slicing table; --submodel preset=NAME is its row NAME"}}};
 
 namespace {
 
@@ -64,6 +65,10 @@ public:
 
 private:
   int readOptions();
+  /// Specialises the module to every --submodel, and merges them.
+  int specialize();
+  /// Refuses caches that are not those of the submodels before.
+  int checkCaches(ModuleOp merged);
   /// Ends a phase: dumps it, and says whether it was the last one.
   int endPhase(Phase phase, bool &stop);
   int lowerAndPackage();
@@ -80,6 +85,7 @@ private:
   int64_t maxLength = 0;
   std::string targetName, dtype, cpuLevel, dumpDirectory, output;
   std::optional<NvptxTarget> gpu;
+  rt::Manifest description; ///< of the model and its submodels
 };
 
 int Compilation::readOptions() {
@@ -104,11 +110,6 @@ int Compilation::readOptions() {
     return reporter.fail(
         ExitUsage, {"nestc compile", "there is no output", "give it with -o"});
   output = arguments.get("-o");
-  if (arguments.getAll("--submodel").size() > 1)
-    return reporter.fail(
-        ExitInput,
-        {"--submodel", "several submodels in one package are not supported yet",
-         "give one"});
   targetName = arguments.get("--target", "cpu");
   if (targetName != "cpu") {
     llvm::Expected<NvptxTarget> found = NvptxTarget::get(targetName);
@@ -226,7 +227,7 @@ int Compilation::run() {
     return code;
   if (int code = endPhase(Phase::Nest, stop); code || stop)
     return code;
-  if (int code = model.specialize(arguments.get("--submodel")))
+  if (int code = specialize())
     return code;
   if (int code = endPhase(Phase::Specialized, stop); code || stop)
     return code;
@@ -243,22 +244,100 @@ int Compilation::run() {
   return lowerAndPackage();
 }
 
+/// Manifest and FurtherSubmodel have the same figures.
+template <typename Figures>
+static void setFigures(Figures &figures, const ModelCost &cost) {
+  figures.totalParameters = cost.totalParameters;
+  figures.effectiveParameters = cost.effectiveParameters;
+  figures.weightBytes = cost.weightBytes;
+  figures.macsPerToken = cost.macsPerToken;
+}
+
+int Compilation::specialize() {
+  std::vector<std::string> texts = arguments.getAll("--submodel");
+  if (texts.empty())
+    texts.emplace_back();
+  OwningOpRef<ModuleOp> universal, merged;
+  AxisTable table = AxisTable::get(model.module());
+  if (texts.size() > 1)
+    universal = model.module().clone();
+  for (const std::string &text : texts) {
+    if (merged)
+      model.replace(universal->clone());
+    if (int code = model.specialize(text, arguments.get("--slices")))
+      return code;
+    for (const std::string &name : description.submodelNames())
+      if (merged && name == model.submodelName)
+        return reporter.fail(ExitUsage,
+                             {"--submodel", "two submodels are named " + name,
+                              "give each a name of its own: NAME:" + text});
+    rt::Manifest own;
+    describeModel(model.module(), own);
+    ModelCost cost = computeCost(model.module());
+    rt::Manifest::Submodel submodel = {
+        model.submodelName, model.submodelText, {}};
+    for (const auto &[axis, low] : model.binding.open)
+      submodel.widths.push_back({axis, low, model.binding.widths.lookup(axis),
+                                 table.axes[axis].size});
+    llvm::sort(submodel.widths, [](const auto &a, const auto &b) {
+      return StringRef(a.axis).compare_numeric(b.axis) < 0;
+    });
+    if (!merged) {
+      description = std::move(own);
+      description.submodel = submodel;
+      setFigures(description, cost);
+      merged = model.take();
+      continue;
+    }
+    if (int code = checkCaches(*merged))
+      return code;
+    rt::Manifest::FurtherSubmodel &further = description.further.emplace_back();
+    further.submodel = submodel;
+    setFigures(further, cost);
+    further.modalities = own.model.modalities;
+    further.routes = own.model.routes;
+    mergeSubmodel(*merged, model.module(), model.submodelName);
+  }
+  model.replace(merged.release());
+  return ExitDone;
+}
+
+int Compilation::checkCaches(ModuleOp merged) {
+  llvm::StringMap<Type> types;
+  auto visit = [&](ModuleOp module, auto &&each) {
+    for (auto function : module.getOps<func::FuncOp>())
+      for (BlockArgument argument : function.getArguments())
+        if (auto cache = function.getArgAttrOfType<StringAttr>(
+                argument.getArgNumber(), nest::kCacheAttr))
+          each(cache.getValue(), argument.getType());
+  };
+  visit(merged, [&](StringRef name, Type type) { types[name] = type; });
+  std::string other;
+  visit(model.module(), [&](StringRef name, Type type) {
+    Type known = types.lookup(name);
+    if (known && known != type && other.empty())
+      other = name.str();
+  });
+  if (other.empty())
+    return ExitDone;
+  return reporter.fail(
+      ExitInput, {"--submodel",
+                  "the submodel " + model.submodelName + " has another cache " +
+                      other + " than those before",
+                  "submodels of one package share their caches: give "
+                  "them the same heads"});
+}
+
 int Compilation::lowerAndPackage() {
   bool stop = false;
   PackageRequest request;
   request.output = output;
   request.checkpoint = model.checkpoint();
+  request.manifest = std::move(description);
   rt::Manifest &manifest = request.manifest;
   manifest.producer = std::string("nestc ") + NESTC_VERSION;
   manifest.target = targetName;
   manifest.abi = gpu ? 2 : 1;
-  manifest.submodel = {model.submodelName, model.submodelText};
-  describeModel(model.module(), manifest);
-  ModelCost cost = computeCost(model.module());
-  manifest.totalParameters = cost.totalParameters;
-  manifest.effectiveParameters = cost.effectiveParameters;
-  manifest.weightBytes = cost.weightBytes;
-  manifest.macsPerToken = cost.macsPerToken;
   request.weights = collectWeights(model.module());
 
   if (int code = model.run([this](OpPassManager &manager) {

@@ -25,8 +25,8 @@ static const CommandSpec kSpec = {
      {"--submodel", "SPEC",
       "what to keep: layers.all.ffn=1/4,skip=3, a name of nest.json, or a "
       ".json file"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv",
+      "a slicing table; --submodel preset=NAME is its row NAME"}}};
 
 static int run(const Arguments &arguments, const Reporter &reporter) {
   if (int code = checkOnePositional(kSpec, arguments, reporter))
@@ -50,8 +50,14 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     return code;
   request.table = AxisTable::get(model.module());
   request.all = collectWeights(model.module());
-  if (int code = model.specialize(arguments.get("--submodel")))
+  if (int code = model.specialize(arguments.get("--submodel"),
+                                  arguments.get("--slices")))
     return code;
+  if (!model.binding.open.empty())
+    return reporter.fail(ExitInput, {"--submodel",
+                                     "leaves widths open, and a checkpoint "
+                                     "has none",
+                                     "one width for every layer"});
   request.kept = collectWeights(model.module());
   request.binding = model.binding;
   request.directory = model.checkpoint();

@@ -35,7 +35,7 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
   std::vector<const AxisTable::Axis *> layers;
   std::vector<Part> parts;
   for (int64_t layer = 0; layer < table.numLayers; ++layer) {
-    auto axis = table.axes.find(AxisTable::name(layer, "ffn"));
+    auto axis = table.axes.find(AxisTable::name(layer, kFfnAxis));
     if (axis == table.axes.end() || axis->second.levels.empty())
       return {};
     layers.push_back(&axis->second);
@@ -48,10 +48,11 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
   parts.erase(std::unique(parts.begin(), parts.end(), isSame), parts.end());
 
   auto widthAt = [&](size_t layer, Part part) {
-    const auto &[size, levels] = *layers[layer];
-    const auto *above = std::find_if(
-        levels.begin(), levels.end(),
-        [&, whole = size](int64_t level) { return part < Part{level, whole}; });
+    int64_t size = layers[layer]->size;
+    const auto &levels = layers[layer]->levels;
+    const auto *above =
+        std::find_if(levels.begin(), levels.end(),
+                     [&](int64_t level) { return part < Part{level, size}; });
     return above == levels.begin() ? levels.front() : *std::prev(above);
   };
   std::vector<std::vector<int64_t>> frontier;
@@ -76,14 +77,21 @@ std::vector<std::vector<int64_t>> nestc::mixAndMatch(const AxisTable &table) {
 std::string nestc::describeWidths(const std::vector<int64_t> &widths) {
   auto numLayers = static_cast<int64_t>(widths.size());
   std::string text;
+  llvm::SmallVector<int64_t> skipped;
   for (int64_t first = 0, next = 0; first < numLayers; first = next) {
     llvm::SmallVector<int64_t> layers;
     for (next = first; next < numLayers && widths[next] == widths[first];)
       layers.push_back(next++);
-    text += (first ? ",layers." : "layers.") +
-            LayerSelector::text(layers, numLayers) +
-            ".ffn=" + std::to_string(widths[first]);
+    if (widths[first] == 0)
+      skipped.append(layers);
+    else
+      text += (text.empty() ? "layers." : ",layers.") +
+              LayerSelector::text(layers, numLayers) +
+              ".ffn=" + std::to_string(widths[first]);
   }
+  if (!skipped.empty())
+    text += (text.empty() ? "skip=" : ",skip=") +
+            LayerSelector::text(skipped, numLayers);
   return text;
 }
 

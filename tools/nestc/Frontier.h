@@ -18,8 +18,10 @@
 
 namespace nestc {
 
-/// A width for every layer, and what the submodel costs.
+/// A width for every layer, 0 for one that is skipped, and what the submodel
+/// costs. Rows of a slicing table have a name.
 struct FrontierPoint {
+  std::string name;
   std::vector<int64_t> widths;
   ModelCost cost;
 };
@@ -32,7 +34,7 @@ struct FrontierPoint {
 /// lower one where it has not this one. Empty when no layer has two levels.
 std::vector<std::vector<int64_t>> mixAndMatch(const AxisTable &table);
 
-/// The inline text of --submodel for widths.
+/// The inline text of --submodel for widths, 0 for a layer that is skipped.
 std::string describeWidths(const std::vector<int64_t> &widths);
 
 /// What a picture of a frontier shows.

@@ -29,8 +29,8 @@ static const CommandSpec kSpec = {
     "say what a checkpoint, module or package holds",
     {{"--submodel", "SPEC", "the sizes of this submodel"},
      {"--json", "", "as one JSON object"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv",
+      "a slicing table; --submodel preset=NAME is its row NAME"}}};
 
 /// A value on one line: scalars, lists as "1, 2", an object as "3 key [1, 2]".
 static std::string inlineText(const rt::Json &json) {
@@ -171,28 +171,56 @@ static int infoPackage(const std::string &path, const Arguments &arguments,
   if (!read)
     return reporter.fail(ExitInput, read.error());
   const rt::Manifest &manifest = *read;
-  if (arguments.has("--submodel") &&
-      arguments.get("--submodel") != manifest.submodel.name)
-    return reporter.fail(
-        ExitInput,
-        {path, "the package holds no submodel " + arguments.get("--submodel"),
-         "it holds " + manifest.submodel.name});
+  rt::Expected<size_t> found =
+      manifest.findSubmodel(arguments.get("--submodel"), path);
+  if (!found)
+    return reporter.fail(ExitInput, found.error());
+  size_t chosen = *found;
   rt::Json json = rt::Json::object();
   json.set("kind", "package");
   json.set("producer", manifest.producer);
   json.set("target", manifest.target);
   json.set("features", rt::Json::arrayOf(manifest.cpu.features));
-  json.set("model", modelJson(manifest.model));
-  rt::Json submodel = rt::Json::object();
-  submodel.set("name", manifest.submodel.name);
-  submodel.set("spec", manifest.submodel.spec);
-  json.set("submodel", submodel);
-  json.set("parameters", parametersJson(manifest.totalParameters,
-                                        manifest.effectiveParameters));
-  json.set("weight_bytes", manifest.weightBytes);
-  json.set("macs_per_token", manifest.macsPerToken);
+  rt::Manifest::Model model = manifest.model;
+  auto describe = [](rt::Json &json, const rt::Manifest::Submodel &submodel,
+                     const auto &figures) {
+    rt::Json names = rt::Json::object();
+    names.set("name", submodel.name);
+    names.set("spec", submodel.spec);
+    if (!submodel.widths.empty()) {
+      rt::Json widths = rt::Json::object();
+      for (const rt::Manifest::Width &width : submodel.widths)
+        widths.set(width.axis, std::to_string(width.low) + ".." +
+                                   std::to_string(width.high));
+      names.set("widths", widths);
+    }
+    json.set("submodel", names);
+    json.set("parameters", parametersJson(figures.totalParameters,
+                                          figures.effectiveParameters));
+    json.set("weight_bytes", figures.weightBytes);
+    json.set("macs_per_token", figures.macsPerToken);
+  };
+  if (chosen) {
+    const rt::Manifest::FurtherSubmodel &other = manifest.further[chosen - 1];
+    model.modalities = other.modalities;
+    model.routes = other.routes;
+    json.set("model", modelJson(model));
+    describe(json, other.submodel, other);
+  } else {
+    json.set("model", modelJson(model));
+    describe(json, manifest.submodel, manifest);
+  }
+  if (!manifest.further.empty()) {
+    rt::Json submodels = rt::Json::object();
+    submodels.set(manifest.submodel.name, manifest.submodel.spec);
+    for (const rt::Manifest::FurtherSubmodel &other : manifest.further)
+      submodels.set(other.submodel.name, other.submodel.spec);
+    json.set("submodels", submodels);
+  }
   rt::Json entries = rt::Json::array();
   for (const rt::Manifest::Entry &entry : manifest.entries) {
+    if (manifest.submodelOf(entry.name) != chosen)
+      continue;
     rt::Json item = rt::Json::object();
     item.set("name", entry.name);
     rt::Json inputs = rt::Json::array(), outputs = rt::Json::array();
@@ -222,7 +250,8 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   if (int code = model.checkModel(/*complete=*/false))
     return code;
   AxisTable axes = AxisTable::get(model.module());
-  if (int code = model.specialize(arguments.get("--submodel")))
+  if (int code = model.specialize(arguments.get("--submodel"),
+                                  arguments.get("--slices")))
     return code;
 
   rt::Manifest manifest;
@@ -240,17 +269,23 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   json.set("weight_bytes", cost.weightBytes);
   json.set("macs_per_token", cost.macsPerToken);
   rt::Json list = rt::Json::array();
-  for (int64_t layer = 0; layer < axes.numLayers; ++layer) {
-    std::string name = AxisTable::name(layer, "ffn");
-    auto axis = axes.axes.find(name);
-    if (axis == axes.axes.end())
-      continue;
-    rt::Json item = rt::Json::object();
-    item.set("name", name);
-    item.set("size", axis->second.size);
-    item.set("levels", rt::Json::arrayOf(axis->second.levels));
-    list.push(item);
-  }
+  for (int64_t layer = 0; layer < axes.numLayers; ++layer)
+    for (StringRef kind : kAxisKinds) {
+      std::string name = AxisTable::name(layer, kind);
+      auto axis = axes.axes.find(name);
+      if (axis == axes.axes.end())
+        continue;
+      // As --submodel counts: query heads, where an element is a KV head.
+      const auto &[size, levels, group] = axis->second;
+      std::vector<int64_t> counts;
+      for (int64_t level : levels)
+        counts.push_back(level * group);
+      rt::Json item = rt::Json::object();
+      item.set("name", name);
+      item.set("size", size * group);
+      item.set("levels", rt::Json::arrayOf(counts));
+      list.push(item);
+    }
   json.set("axes", list);
   if (auto named =
           model.module()->getAttrOfType<DictionaryAttr>(nest::kSubmodelsAttr)) {

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tools/nestc/Model.h"
+#include "tools/nestc/Slices.h"
 
 #include "dialect/Nest.h"
 #include "lowering/Dialects.h"
@@ -323,8 +324,9 @@ int Model::configure(const std::string &type, int64_t maxLength) {
   auto facts = module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
   auto own = facts ? facts.getAs<IntegerAttr>("max_length") : IntegerAttr();
   if (maxLength && facts && facts.contains("num_layers") && !own)
-    return fail(ExitInput, {"--max-length", "the model has no cache, whose "
-                                            "length it would be",
+    return fail(ExitInput, {"--max-length",
+                            "the model has no cache, whose "
+                            "length it would be",
                             "leave it out"});
   if (own && maxLength > own.getInt())
     reporter.warning({path,
@@ -372,6 +374,12 @@ int Model::checkModel(bool complete) {
                       "a module of the phases nest and specialized");
   if (!complete)
     return ExitDone;
+  for (func::FuncOp function : entries)
+    if (auto name = function->getAttrOfType<StringAttr>(nest::kEntryAttr);
+        name && name.getValue().contains(':'))
+      return refuse("holds the entry " + name.getValue() +
+                        " of another submodel",
+                    "give the universal module, and every --submodel");
   if (checkpoint().empty())
     return refuse("the module names no checkpoint",
                   "the attribute nest.source, a directory with weights");
@@ -467,7 +475,10 @@ static std::optional<StringRef> specializedTo(ModuleOp module) {
   return text;
 }
 
-int Model::specialize(const std::string &submodel) {
+int Model::specialize(const std::string &submodel, const std::string &slices) {
+  submodelName = "default";
+  submodelText.clear();
+  binding = {};
   if (std::optional<StringRef> done = specializedTo(module())) {
     submodelText = done->str();
     if (submodel.empty())
@@ -522,6 +533,13 @@ int Model::specialize(const std::string &submodel) {
     inFile = path + ": " + text.str();
   }
 
+  rt::Expected<std::string> expanded =
+      expandPreset(submodelText, slices, AxisTable::get(module()).numLayers);
+  if (!expanded)
+    return fail(ExitInput, expanded.error());
+  if (*expanded != submodelText)
+    inFile = slices;
+  submodelText = *expanded;
   std::optional<SubmodelSpec> spec = SubmodelSpec::parse(submodelText, error);
   std::optional<Binding> resolved;
   if (spec)

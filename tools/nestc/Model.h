@@ -64,8 +64,9 @@ public:
   /// Applies --dtype and --max-length.
   int configure(const std::string &type, int64_t maxLength);
   /// Binds the axes to a submodel given as on the command line
-  /// ([NAME:]text, name or file.json).
-  int specialize(const std::string &submodel);
+  /// ([NAME:]text, name or file.json); `slices` is the file of a slicing table,
+  /// or empty.
+  int specialize(const std::string &submodel, const std::string &slices);
   /// Runs a pipeline on the module; see failLowering().
   int run(const std::function<void(mlir::OpPassManager &)> &build);
   /// What cannot be lowered is the input's fault when the module came from a
@@ -80,6 +81,9 @@ public:
   int write(const std::string &path);
 
   mlir::ModuleOp module() { return *op; }
+  /// The module, which is no longer held; and another in its place.
+  mlir::OwningOpRef<mlir::ModuleOp> take() { return std::move(op); }
+  void replace(mlir::ModuleOp other) { op = other; }
   mlir::MLIRContext &context() { return ctx; }
   /// The checkpoint directory that holds the weights.
   std::string checkpoint();

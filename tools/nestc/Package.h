@@ -38,13 +38,33 @@ PackagePtr loadPackage(const std::string &path, bool emulate,
                        const Reporter &reporter, int &code);
 
 /// A session of `batch` sequences with room for `rows` rows each; `prefill` is
-/// one of NEST_PREFILL_*.
-SessionPtr makeSession(const nest_package *package, int64_t batch, int64_t rows,
-                       int64_t threads, int32_t prefill,
-                       const Reporter &reporter, int &code);
+/// one of NEST_PREFILL_*. `submodel` is empty for the first.
+SessionPtr makeSession(const nest_package *package, const std::string &submodel,
+                       int64_t batch, int64_t rows, int64_t threads,
+                       int32_t prefill, const Reporter &reporter, int &code);
 
-/// The modalities of a package, from `info`, its nest_package_info_json.
-rt::Manifest::Modalities readModalities(const rt::Json &info);
+/// What `info`, a package's nest_package_info_json, has of the submodel that an
+/// option names; nothing for the first one, which the option may name or not.
+/// An unknown name is reported, and sets `code`.
+const rt::Json *findSubmodel(const rt::Json &info, const std::string &name,
+                             const Reporter &reporter, int &code);
+
+/// Widths that calls bind, by axis.
+using Widths = std::vector<std::pair<std::string, int64_t>>;
+
+/// Reads texts of --bind against the widths that the submodel (as
+/// findSubmodel() gave it) leaves open; reports what is wrong.
+int readWidths(const rt::Json &info, const rt::Json *submodel,
+               const std::vector<std::string> &texts, const Reporter &reporter,
+               Widths &widths);
+
+/// Binds them.
+int bindWidths(nest_session *session, const Widths &widths,
+               const Reporter &reporter);
+
+/// The modalities of a submodel of a package: what `model` of its info, or
+/// findSubmodel(), has of them.
+rt::Manifest::Modalities readModalities(const rt::Json *model);
 
 } // namespace nestc
 

@@ -14,6 +14,7 @@
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Frontier.h"
 #include "tools/nestc/Model.h"
+#include "tools/nestc/Slices.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -33,8 +34,7 @@ static const CommandSpec kSpec = {
       "token); units K, M, B, and of bytes Ki, Mi, Gi"},
      {"--svg", "FILE.svg", "a picture of the submodels to choose from"},
      {"--json", "", "as one JSON object"},
-     {"--slices", "FILE.csv", "a slicing table", false, false,
-      /*notYet=*/true}}};
+     {"--slices", "FILE.csv", "choose from the rows of this slicing table"}}};
 
 namespace {
 
@@ -156,6 +156,8 @@ private:
   /// What `info` says of the submodel: the pass is what makes it.
   int computeCostOf(const std::string &submodel, ModelCost &cost);
   int computeFrontier();
+  /// The rows of --slices, by what they cost.
+  int readSlices();
   int64_t figureOf(const ModelCost &cost) const {
     return budget.figure->of(cost);
   }
@@ -219,6 +221,36 @@ int Planning::computeCostOf(const std::string &submodel, ModelCost &cost) {
   return ExitDone;
 }
 
+int Planning::readSlices() {
+  auto slices = SlicingTable::read(arguments.get("--slices"));
+  if (!slices)
+    return reporter.fail(ExitInput, slices.error());
+  Progress progress(reporter, "computing costs");
+  for (const Slice &slice : slices->slices()) {
+    FrontierPoint point;
+    point.name = slice.name;
+    auto widths = widthsOf(slice, table.numLayers);
+    if (!widths)
+      return reporter.fail(ExitInput, widths.error());
+    point.widths = std::move(*widths);
+    std::string text = describeWidths(point.widths);
+    SubmodelError error;
+    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
+    if (!spec || !resolveSubmodel(*spec, table, error))
+      return reporter.fail(ExitInput, {slice.place + ": " + error.place,
+                                       error.message, error.legal});
+    if (int code = computeCostOf(text, point.cost))
+      return code;
+    points.push_back(std::move(point));
+    progress.update(points.size(), slices->slices().size());
+  }
+  llvm::sort(points, [&](const FrontierPoint &a, const FrontierPoint &b) {
+    return std::make_pair(figureOf(a.cost), a.name) <
+           std::make_pair(figureOf(b.cost), b.name);
+  });
+  return computeCostOf("", full);
+}
+
 int Planning::computeFrontier() {
   std::vector<std::vector<int64_t>> frontier = mixAndMatch(table);
   if (frontier.size() < 2)
@@ -260,6 +292,8 @@ static rt::Json costJson(const ModelCost &cost) {
 void Planning::printJson() const {
   auto pointJson = [&](const FrontierPoint &point) {
     rt::Json json = costJson(point.cost);
+    if (!point.name.empty())
+      json.set("preset", point.name);
     json.set("submodel", describeWidths(point.widths));
     json.set("widths", rt::Json::arrayOf(point.widths));
     return json;
@@ -294,7 +328,8 @@ void Planning::printText() const {
   line(' ', full, "(the full model)");
   for (size_t index = points.size(); index-- > 0;)
     line(index == chosen ? '*' : ' ', points[index].cost,
-         describeWidths(points[index].widths));
+         points[index].name.empty() ? describeWidths(points[index].widths)
+                                    : points[index].name);
 }
 
 std::string Planning::drawPicture() const {
@@ -307,7 +342,7 @@ std::string Planning::drawPicture() const {
     picture.figures.push_back(figureOf(point.cost));
   for (int64_t layer = 0; layer < table.numLayers; ++layer)
     picture.sizes.push_back(
-        table.axes.lookup(AxisTable::name(layer, "ffn")).size);
+        table.axes.lookup(AxisTable::name(layer, kFfnAxis)).size);
   picture.budget = budget.limit;
   picture.chosen = chosen;
   return drawFrontier(picture);
@@ -315,8 +350,17 @@ std::string Planning::drawPicture() const {
 
 /// Both files or none.
 rt::Status Planning::write() const {
+  // A file has a width for every layer, also for one that is skipped.
+  std::vector<int64_t> widths = points[chosen].widths, skipped;
+  for (int64_t layer = 0; layer < table.numLayers; ++layer)
+    if (widths[layer] == 0) {
+      skipped.push_back(layer);
+      widths[layer] = table.axes.lookup(AxisTable::name(layer, kFfnAxis)).size;
+    }
   rt::Json spec = rt::Json::object();
-  spec.set("widths", rt::Json::arrayOf(points[chosen].widths));
+  spec.set("widths", rt::Json::arrayOf(widths));
+  if (!skipped.empty())
+    spec.set("skip", rt::Json::arrayOf(skipped));
   NEST_RT_ASSIGN(rt::AtomicFile file, rt::AtomicFile::create(output));
   NEST_RT_TRY(file.write(spec.str() + "\n"));
   if (!picturePath.empty())
@@ -334,7 +378,7 @@ int Planning::run() {
   if (int code = model.import(path))
     return code;
   table = AxisTable::get(model.module());
-  if (int code = computeFrontier())
+  if (int code = arguments.has("--slices") ? readSlices() : computeFrontier())
     return code;
   auto fits = [&](const FrontierPoint &point) {
     return figureOf(point.cost) <= budget.limit;

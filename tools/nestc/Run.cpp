@@ -8,6 +8,7 @@
 
 #include "lowering/runtime/Json.h"
 #include "lowering/runtime/Npy.h"
+#include "passes/Submodel.h"
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Package.h"
 #include "tools/nestc/Profile.h"
@@ -20,6 +21,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <new>
 #include <optional>
@@ -45,10 +47,11 @@ static const CommandSpec kSpec = {
       /*repeated=*/true},
      {"--out", "NAME=FILE.npy", "an output of the entry", /*repeated=*/true},
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
-     {"--bind", "KEY=VALUE", "", true, false, /*notYet=*/true},
+     {"--bind", "SPEC", "widths that are open: layers.all.ffn=1/4",
+      /*repeated=*/true},
      {"--chat", "", "", false, false, /*notYet=*/true},
      {"--prefill", "RULE",
-      "how rows of a prefill are routed: select (default) or decode"},
+      "how a prefill is routed: select (default) or decode"},
      {"--modality", "NAME", "of the new tokens (default: the prompt's last)"},
      {"--draft", "NAME", "", false, false, /*notYet=*/true},
      {"--switch", "N:NAME", "", false, false, /*notYet=*/true},
@@ -79,6 +82,10 @@ private:
     rt::Expected<rt::AtomicFile> made = rt::AtomicFile::create(path);
     return made ? ExitDone : reporter.fail(ExitInput, made.error());
   }
+  /// The name in the package of an entry of the submodel.
+  std::string entryOf(const std::string &entry) const;
+  /// A session for `tokens`, with these widths.
+  SessionPtr makeBoundSession(const Tokens &tokens, int &code);
   /// Checks --submodel against what the package holds.
   int checkSubmodel();
   int readTokens(Tokens &tokens);
@@ -108,7 +115,11 @@ private:
   const Arguments &arguments;
   const Reporter &reporter;
   PackagePtr package;
-  rt::Json info;                 ///< the package's, see nest_package_info_json
+  rt::Json info;
+  const rt::Json *submodel =
+      nullptr;   ///< in info, of a further submodel                 ///< the
+                 ///< package's, see nest_package_info_json
+  Widths widths; ///< of --bind
   std::vector<int32_t> modality; ///< of the tokens; empty when not given
   std::optional<int32_t> newModality;
   int32_t prefill = NEST_PREFILL_SELECT;
@@ -240,16 +251,26 @@ int Runner::checkSubmodel() {
   if (!read)
     return reporter.fail(ExitDefect, read.error());
   info = std::move(*read);
-  const rt::Json *submodel = info.find("submodel");
-  const rt::Json *name = submodel ? submodel->find("name") : nullptr;
-  std::string known = name ? name->asString() : "";
-  std::string wanted = arguments.get("--submodel", known);
-  if (wanted == known)
-    return ExitDone;
-  return reporter.fail(ExitInput,
-                       {"--submodel",
-                        "the package holds no submodel '" + wanted + "'",
-                        "it holds " + known});
+  int code = ExitDone;
+  submodel = findSubmodel(info, arguments.get("--submodel"), reporter, code);
+  return code;
+}
+
+SessionPtr Runner::makeBoundSession(const Tokens &tokens, int &code) {
+  SessionPtr session =
+      makeSession(package.get(), arguments.get("--submodel"), tokens.batch, 0,
+                  threads, prefill, reporter, code);
+  if (!session)
+    return nullptr;
+  if (int failed = bindWidths(session.get(), widths, reporter)) {
+    code = failed;
+    return nullptr;
+  }
+  return session;
+}
+
+std::string Runner::entryOf(const std::string &entry) const {
+  return submodel ? arguments.get("--submodel") + ":" + entry : entry;
 }
 
 //===----------------------------------------------------------------------===//
@@ -270,7 +291,8 @@ int Runner::readModalityFile(const std::string &path, const Tokens &tokens) {
          std::string("is ") + rt::name(array->dtype) + " " +
              rt::shapeString(array->shape),
          "modalities are i32 of the tokens' shape " + rt::shapeString(shape)});
-  rt::Manifest::Modalities known = readModalities(info);
+  rt::Manifest::Modalities known =
+      readModalities(submodel ? submodel : info.find("model"));
   for (int64_t i = 0; i < array->count(); ++i) {
     int32_t value = array->as<int32_t>()[i];
     if (rt::Status status =
@@ -283,7 +305,8 @@ int Runner::readModalityFile(const std::string &path, const Tokens &tokens) {
 }
 
 int Runner::readModality(const Tokens &tokens) {
-  rt::Manifest::Modalities known = readModalities(info);
+  rt::Manifest::Modalities known =
+      readModalities(submodel ? submodel : info.find("model"));
   auto refuse = [&](const std::string &option) {
     return reporter.fail(
         ExitInput, {option, "the model has no modalities", "leave it out"});
@@ -305,7 +328,7 @@ int Runner::readModality(const Tokens &tokens) {
       return code;
   }
   if (modality.empty() && known.accepted.size() > 1 &&
-      isInputOfType("decode", "modality", "i32"))
+      isInputOfType(entryOf("decode"), "modality", "i32"))
     return reporter.fail(ExitInput, {"--in",
                                      "the model takes a modality with each "
                                      "token, and none is given",
@@ -340,8 +363,7 @@ int Runner::writeLogits(const Tokens &tokens) {
     return code;
   int64_t vocab = nest_package_vocab_size(package.get());
   int64_t first = stepwise < 0 ? tokens.rows : std::min(stepwise, tokens.rows);
-  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
-                                   prefill, reporter, code);
+  SessionPtr session = makeBoundSession(tokens, code);
   if (!session)
     return code;
   // Not touched before the first call has found its memory.
@@ -423,8 +445,7 @@ static std::string detokenize(const nest_package *package, int32_t token) {
 
 int Runner::generate(const Tokens &tokens) {
   int code = ExitDone;
-  SessionPtr session = makeSession(package.get(), tokens.batch, 0, threads,
-                                   prefill, reporter, code);
+  SessionPtr session = makeBoundSession(tokens, code);
   if (!session)
     return code;
   nest_generate_options options = {};
@@ -507,8 +528,8 @@ int Runner::refuseTokens() {
     if (const rt::Json *buffers = entry.find(key))
       for (const rt::Json &buffer : buffers->elements())
         if (const rt::Json *name = buffer.find("name"))
-          text += std::string(" ") + option + " " + name->asString() +
-                  "=FILE.npy";
+          text +=
+              std::string(" ") + option + " " + name->asString() + "=FILE.npy";
     return text;
   };
   std::string legal;
@@ -518,9 +539,9 @@ int Runner::refuseTokens() {
         legal += (legal.empty() ? "--entry " : ", or --entry ") +
                  name->asString() + list(entry, "inputs", "--in") +
                  list(entry, "outputs", "--out");
-  return reporter.fail(
-      ExitInput, {arguments.has("--prompt") ? "--prompt" : "--tokens",
-                  "the model takes no tokens", legal});
+  return reporter.fail(ExitInput,
+                       {arguments.has("--prompt") ? "--prompt" : "--tokens",
+                        "the model takes no tokens", legal});
 }
 
 int Runner::runEntry() {
@@ -553,7 +574,7 @@ int Runner::runEntry() {
     buffer.dtype = rt::name(array->dtype);
     // As --out writes it: the bits of bf16.
     if (array->dtype == rt::DType::U16 &&
-        isInputOfType(arguments.get("--entry"), in.name, "bf16"))
+        isInputOfType(entryOf(arguments.get("--entry")), in.name, "bf16"))
       buffer.dtype = rt::name(rt::DType::BF16);
     buffer.rank = static_cast<int32_t>(array->shape.size());
     std::copy(array->shape.begin(), array->shape.end(), buffer.shape);
@@ -562,13 +583,27 @@ int Runner::runEntry() {
     arrays.push_back(std::move(*array));
     inputs.push_back(buffer);
   }
+  // An open width is an input of the entry.
+  std::vector<int32_t> bound;
+  bound.reserve(widths.size());
+  for (const auto &[axis, width] : widths) {
+    bound.push_back(static_cast<int32_t>(width));
+    nest_buffer buffer = {};
+    buffer.name = axis.c_str();
+    buffer.dtype = rt::name(rt::DType::I32);
+    buffer.rank = 1;
+    buffer.shape[0] = 1;
+    buffer.data = &bound.back();
+    buffer.bytes = sizeof(int32_t);
+    inputs.push_back(buffer);
+  }
   for (const Named &out : outs) {
     nest_buffer buffer = {};
     buffer.name = out.name.c_str();
     outputs.push_back(buffer);
   }
   nest_status called =
-      nest_call_entry(package.get(), arguments.get("--entry").c_str(),
+      nest_call_entry(package.get(), entryOf(arguments.get("--entry")).c_str(),
                       static_cast<int32_t>(threads), inputs.data(),
                       inputs.size(), outputs.data(), outputs.size());
   if (called)
@@ -678,6 +713,9 @@ int Runner::runPackage(bool emulate) {
   if (!package)
     return code;
   if (int failed = checkSubmodel())
+    return failed;
+  if (int failed = readWidths(info, submodel, arguments.getAll("--bind"),
+                              reporter, widths))
     return failed;
   if (arguments.has("--entry"))
     return runEntry();

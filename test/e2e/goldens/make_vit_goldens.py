@@ -42,7 +42,7 @@ CASES = {
         **SHAPE, "image_size": 10, "patch_size": 3, "num_channels": 2, "num_attention_heads": 2,
         "qkv_bias": False, "hidden_act": "gelu_pytorch_tanh"}),
     "vit-bf16": (ViTForImageClassification, torch.bfloat16, {
-        **SHAPE, "image_size": 16, "patch_size": 4, "num_channels": 1, "hidden_size": 48}),
+        **SHAPE, "image_size": 16, "patch_size": 4, "num_channels": 1, "num_labels": 10, "hidden_size": 48}),
 }
 
 

@@ -200,7 +200,7 @@ TEST_F(ImportTest, Module) {
     EXPECT_EQ(ops<nest::LastOp>(name).size(), name == StringRef("prefill"));
   }
   AxisTable table = AxisTable::get(*module);
-  ASSERT_EQ(table.axes.size(), 2u);
+  ASSERT_EQ(table.axes.size(), 4u);
   EXPECT_EQ(table.axes["layers.1.ffn"].size, 16);
   EXPECT_EQ(weight("model.layers.1.mlp.down_proj.weight"),
             "tensor<8x16xf32, #nest.on<_, layers.1.ffn>>");
@@ -214,7 +214,8 @@ TEST_F(ImportTest, MixedTypes) {
   ASSERT_TRUE(import()) << errors;
   EXPECT_EQ(weight("model.embed_tokens.weight"), "tensor<12x8xbf16>");
   EXPECT_EQ(weight("model.layers.0.self_attn.q_proj.weight"),
-            "tensor<8x8xf32> as tensor<8x8xbf16>");
+            "tensor<8x8xf32> as tensor<8x8xbf16, "
+            "#nest.on<layers.0.heads * 8, _>>");
   EXPECT_EQ(weight("model.layers.0.mlp.up_proj.weight"),
             "tensor<16x8xf16> as tensor<16x8xbf16, #nest.on<layers.0.ffn, _>>");
   EXPECT_EQ(weight("model.layers.0.input_layernorm.weight"),

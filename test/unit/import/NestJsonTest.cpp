@@ -20,7 +20,7 @@ std::string errorOf(const std::string &text) {
   auto nest = NestJson::parse(text, "nest.json");
   if (!nest)
     return nest.error().str();
-  auto levels = nest->ffnLevels({64, 64, 64, 48});
+  auto levels = nest->levels({kFfnAxis, {64, 64, 64, 48}});
   if (!levels)
     return levels.error().str();
   AxisTable table;
@@ -42,7 +42,7 @@ TEST(NestJson, Levels) {
   ASSERT_TRUE(nest) << nest.error().str();
   EXPECT_EQ(nest->family(), "llama");
   EXPECT_TRUE(nest->declaresAxes());
-  auto levels = nest->ffnLevels({64, 64, 32, 48});
+  auto levels = nest->levels({kFfnAxis, {64, 64, 32, 48}});
   ASSERT_TRUE(levels) << levels.error().str();
   EXPECT_EQ((*levels)[0], (Widths{8, 16, 64}));
   EXPECT_EQ((*levels)[1], (Widths{32}));
@@ -54,11 +54,35 @@ TEST(NestJson, Levels) {
   EXPECT_EQ(nest->submodels()[1].second, "");
 }
 
+// Users count query heads; an element of the axis is a KV head.
+TEST(NestJson, LevelsOfHeads) {
+  auto nest = NestJson::parse(
+      R"({"format": 1, "axes": {"layers.all.heads": {"levels": ["1/2", 12]},
+                                "layers.1.ffn": {"levels": [7]}}})",
+      "nest.json");
+  ASSERT_TRUE(nest) << nest.error().str();
+  LayerAxes heads = {kHeadAxis, {4, 4}, 3};
+  auto levels = nest->levels(heads);
+  ASSERT_TRUE(levels) << levels.error().str();
+  EXPECT_EQ((*levels)[0], (Widths{2, 4}));
+  EXPECT_EQ((*levels)[1], (Widths{2, 4}));
+  EXPECT_EQ((*nest->levels({kFfnAxis, {8, 8}}))[1], (Widths{7}));
+  EXPECT_TRUE(nest->checkAxes({heads, {kFfnAxis, {8, 8}}}).ok());
+  EXPECT_EQ(nest->checkAxes({heads}).error().str(),
+            "nest.json: axes.layers.1.ffn: the model has no axis of this kind; "
+            "legal is layers.SEL.heads");
+  heads.group = 5;
+  EXPECT_EQ(nest->levels(heads).error().str(),
+            "nest.json: axes.layers.all.heads.levels[1], layer 0: the width 12 "
+            "splits a group of heads; legal are multiples of 5, the query "
+            "heads of a KV head, up to 20");
+}
+
 TEST(NestJson, NothingDeclared) {
   auto nest = NestJson::parse(R"({"format": 1})", "nest.json");
   ASSERT_TRUE(nest) << nest.error().str();
   EXPECT_FALSE(nest->declaresAxes());
-  auto levels = nest->ffnLevels({64});
+  auto levels = nest->levels({kFfnAxis, {64}});
   ASSERT_TRUE(levels);
   EXPECT_EQ((*levels)[0], (Widths{64}));
 }
@@ -114,13 +138,11 @@ TEST(NestJson, RefusedAxes) {
   EXPECT_EQ(axes("layers.all.ffn", R"({"level": [1]})"),
             place + ": unknown key \"level\"; did you mean levels? legal: "
                     "levels");
-  const std::string names = "axes are layers.SEL.ffn, SEL being all, odd, "
-                            "even, 7, 0-9 or 0+4+9-24";
+  const std::string names = "axes are layers.SEL.ffn and layers.SEL.heads, "
+                            "SEL being all, odd, even, 7, 0-9 or 0+4+9-24";
   EXPECT_EQ(axes("ffn", "{}"), "nest.json: axes.ffn: names no axis; " + names);
-  EXPECT_EQ(axes("layers.all.heads", "{}"),
-            "nest.json: axes.layers.all.heads: an axis of heads is not "
-            "supported yet; " +
-                names);
+  EXPECT_EQ(axes("layers.all.head", "{}"),
+            "nest.json: axes.layers.all.head: names no axis; " + names);
   EXPECT_EQ(axes("layers.2-4.ffn", R"({"levels": ["1"]})"),
             "nest.json: axes.layers.2-4.ffn: there is no layer 4; the model "
             "has layers 0-3");

@@ -73,6 +73,65 @@ TEST(Submodel, LaterEntriesOverrideEarlierOnes) {
   EXPECT_EQ(widths("skip=0-2,skip=5"), Widths({96, 96, 96, 96, 96, 0}));
 }
 
+// A range is what a call may bind; the largest is the width.
+TEST(Submodel, OpenWidths) {
+  SubmodelError error;
+  auto bind = [&](const std::string &text) {
+    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
+    EXPECT_TRUE(spec) << error.str();
+    return resolveSubmodel(*spec, makeTable(), error);
+  };
+  EXPECT_EQ(widths("layers.all.ffn=1/8..1/2"),
+            Widths({48, 48, 48, 48, 48, 48}));
+  auto binding = bind("layers.1-2.ffn=1/8..full,layers.2.ffn=24");
+  ASSERT_TRUE(binding) << error.str();
+  EXPECT_EQ(binding->open,
+            (std::map<std::string, int64_t>{{"layers.1.ffn", 12}}));
+  EXPECT_EQ(binding->widths["layers.1.ffn"], 96);
+  EXPECT_EQ(binding->widths["layers.2.ffn"], 24);
+  EXPECT_FALSE(bind("layers.0.ffn=1/2..1/4"));
+  EXPECT_EQ(error.str(),
+            "submodel entry 'layers.0.ffn=1/2..1/4': the range runs "
+            "backwards; the smaller width first: 1/8..1/1");
+}
+
+// Query heads are counted, in whole groups; an element is a KV head.
+TEST(Submodel, Heads) {
+  AxisTable table = makeTable();
+  for (int64_t layer = 0; layer < 6; ++layer)
+    table.axes[AxisTable::name(layer, "heads")] = {4, {2, 4}, 3};
+  auto bind = [&](const std::string &text) {
+    SubmodelError error;
+    std::optional<SubmodelSpec> spec = SubmodelSpec::parse(text, error);
+    EXPECT_TRUE(spec) << error.str();
+    auto binding = resolveSubmodel(*spec, table, error);
+    std::string result = binding ? "" : error.str();
+    for (int64_t layer = 0; binding && layer < 6; ++layer)
+      result +=
+          std::to_string(
+              binding->widths["layers." + std::to_string(layer) + ".heads"]) +
+          " ";
+    for (size_t i = 0; binding && i < binding->warnings.size(); ++i)
+      result += binding->warnings[i];
+    return result;
+  };
+  EXPECT_EQ(bind(""), "4 4 4 4 4 4 ");
+  EXPECT_EQ(bind("layers.all.heads=1/2,layers.2.heads=full"), "2 2 4 2 2 2 ");
+  EXPECT_EQ(bind("layers.0-1.heads=3"),
+            "1 1 4 4 4 4 layers.0+1.heads: the width 3 is no trained level; "
+            "levels are 6, 12");
+  const std::string place = "submodel entry 'layers.0.heads=";
+  EXPECT_EQ(bind("layers.0.heads=4"),
+            place + "4': the width 4 splits a group of heads; legal are "
+                    "multiples of 3, the query heads of a KV head, up to 12");
+  EXPECT_EQ(bind("layers.0.heads=1/6"),
+            place + "1/6': the width 2 splits a group of heads; legal are "
+                    "multiples of 3, the query heads of a KV head, up to 12");
+  EXPECT_EQ(bind("layers.0.heads=13"),
+            place + "13': the width 13 is not there; legal are 3 to 12, which "
+                    "is what is stored");
+}
+
 TEST(Submodel, Skip) {
   EXPECT_EQ(widths("skip=1+4-5"), Widths({96, 0, 96, 96, 0, 0}));
 }
@@ -111,12 +170,26 @@ TEST(Submodel, WhatCannotBeParsedIsUsage) {
 }
 
 TEST(Submodel, WhatIsNotThereIsTheInputsFault) {
-  for (const char *text :
-       {"layers.0.ffn=97", "layers.0.ffn=0", "layers.0.ffn=1/5",
-        "layers.0.ffn=3/2", "layers.6.ffn=12", "skip=6", "skip=all",
-        "layers.0.ffn=99999999999999999999", "skip=99999999999999999999",
-        "layers.0.ffn=1/8..1/1", "layers.all.heads=1/2", "modalities=text",
-        "routes.odd=dense", "routes.1.capacity=1/2", "preset=Main"})
+  for (const char *text : {"layers.0.ffn=97",
+                           "layers.0.ffn=0",
+                           "layers.0.ffn=1/5",
+                           "layers.0.ffn=3/2",
+                           "layers.6.ffn=12",
+                           "skip=6",
+                           "skip=all",
+                           "layers.0.ffn=99999999999999999999",
+                           "skip=99999999999999999999",
+                           "layers.0.ffn=1/1..1/8",
+                           "layers.0.ffn=0..1/1",
+                           "layers.0.ffn=1/5..1/1",
+                           "layers.0.ffn=12..97",
+                           "layers.all.heads=1/2..1/1",
+                           "layers.all.heads=1/2",
+                           "layers.all.heads=0",
+                           "modalities=text",
+                           "routes.odd=dense",
+                           "routes.1.capacity=1/2",
+                           "preset=Main"})
     EXPECT_EQ(refusal(text).kind, SubmodelError::Kind::Illegal) << text;
 }
 

@@ -29,6 +29,80 @@ TEST(Manifest, RoundTrip) {
   EXPECT_EQ(back->weights[1].extent(), (15 * 2 + 1) * 4u);
 }
 
+/// A manifest with a submodel "small" behind the first, with entries of its
+/// own.
+static Manifest manifestOfTwo() {
+  Manifest m = fakeManifest();
+  Manifest::FurtherSubmodel small;
+  small.submodel = {"small", "layers.all.ffn=1/4", {}};
+  small.totalParameters = 12;
+  small.effectiveParameters = 11;
+  small.weightBytes = 48;
+  small.macsPerToken = 1;
+  m.further.push_back(small);
+  for (size_t i = 0; i < 3; ++i) {
+    Manifest::Entry entry = m.entries[i];
+    entry.name = "small:" + entry.name;
+    m.entries.push_back(entry);
+  }
+  return m;
+}
+
+TEST(Manifest, Submodels) {
+  Manifest manifest = manifestOfTwo();
+  manifest.further[0].routes = {{"0", "select topk"}};
+  EXPECT_OK(manifest.validate("m"));
+  Expected<Manifest> back = Manifest::parse(manifest.serialise(), "m");
+  ASSERT_OK(back);
+  EXPECT_EQ(back->serialise(), manifest.serialise());
+  EXPECT_EQ(back->submodelNames(),
+            (std::vector<std::string>{"default", "small"}));
+  EXPECT_EQ(back->entryOf(0, "decode"), "decode");
+  EXPECT_EQ(back->entryOf(1, "decode"), "small:decode");
+  EXPECT_EQ(back->submodelOf("small:decode"), 1u);
+  EXPECT_EQ(back->submodelOf("decode"), 0u);
+  EXPECT_EQ(back->submodelOf("smaller:decode"), 0u);
+  EXPECT_EQ(*back->findSubmodel("", "p"), 0u);
+  EXPECT_EQ(*back->findSubmodel("default", "p"), 0u);
+  EXPECT_EQ(*back->findSubmodel("small", "p"), 1u);
+  expectError(back->findSubmodel("smal", "p"),
+              "p: the package holds no submodel 'smal'; did you mean small?");
+  EXPECT_EQ(back->further[0].routes, manifest.further[0].routes);
+
+  auto invalid = [](const std::function<void(Manifest &)> &change,
+                    const std::string &part) {
+    Manifest m = manifestOfTwo();
+    change(m);
+    expectError(Manifest::fromJson(m.toJson(), "m"), part);
+  };
+  auto name = [](Manifest &m) -> auto & { return m.further[0].submodel.name; };
+  invalid([&](Manifest &m) { name(m) = "default"; }, "stands twice");
+  invalid([&](Manifest &m) { name(m) = ""; }, "is no name");
+  invalid([&](Manifest &m) { name(m) = "a:b"; }, "is no name");
+  invalid([](Manifest &m) { m.further[0].effectiveParameters = 13; },
+          "further_submodels[0].parameters.effective: is 13");
+  invalid([](Manifest &m) { m.further[0].modalities = {{"a"}, {1}}; },
+          "further_submodels[0].modalities.accepted: has 1");
+  // Widths.
+  auto open = [](const Manifest::Width &width) {
+    return [width](Manifest &m) { m.submodel.widths = {width}; };
+  };
+  invalid(open({"a", 0, 4, 8}), "submodel.widths[0].low: is 0");
+  invalid(open({"a", 5, 4, 8}), "submodel.widths[0].low: is 5");
+  invalid(open({"a", 1, 9, 8}), "submodel.widths[0].high: is 9");
+  invalid(open({"", 1, 4, 8}), "submodel.widths[0].axis");
+  invalid(open({"tokens", 1, 4, 8}), "the width tokens is no number");
+  invalid(
+      [](Manifest &m) { m.submodel.widths = {{"a", 1, 4, 8}, {"a", 1, 4, 8}}; },
+      "names a again");
+  // Caches are one for all.
+  invalid(
+      [](Manifest &m) {
+        m.entries.back().inputs.back().shape[1] = ManifestDim::of(1);
+      },
+      "the cache layers.0.k differs between small:decode");
+}
+
 TEST(Manifest, TicketsAreTheSameInAllEntries) {
   Manifest manifest = fakeManifest();
   EXPECT_EQ(manifest.serialise().find("tickets"), std::string::npos);
@@ -104,7 +178,7 @@ forEachChange(const Json &json, const std::function<Json(const Json &)> &change,
 }
 
 TEST(Manifest, EveryValueOfAWrongTypeIsAnError) {
-  Json good = fakeManifest().toJson();
+  Json good = manifestOfTwo().toJson();
   const Json wrong[] = {Json(),
                         Json(true),
                         Json("?"),
@@ -134,7 +208,7 @@ TEST(Manifest, EveryValueOfAWrongTypeIsAnError) {
 }
 
 TEST(Manifest, EveryMissingOrUnknownKeyIsAnError) {
-  Json good = fakeManifest().toJson();
+  Json good = manifestOfTwo().toJson();
   auto without = [](const Json &object, const std::string &key, bool rename) {
     Json copy = Json::object();
     for (const Json::Member &member : object.members()) {
@@ -151,6 +225,7 @@ TEST(Manifest, EveryMissingOrUnknownKeyIsAnError) {
           for (const Json::Member &member : json.members()) {
             bool optional = member.first == "cache" ||
                             member.first == "row_stride" ||
+                            member.first == "further_submodels" ||
                             member.first == "sha256_header";
             for (bool rename : {false, true}) {
               Expected<Manifest> result = Manifest::fromJson(
@@ -178,7 +253,7 @@ TEST(Manifest, EveryMissingOrUnknownKeyIsAnError) {
 }
 
 TEST(Manifest, EveryExtremeNumberIsSafe) {
-  Json good = fakeManifest().toJson();
+  Json good = manifestOfTwo().toJson();
   for (int64_t number :
        {int64_t(0), int64_t(3), int64_t(1) << 31, int64_t(1) << 40,
         int64_t(1) << 50, INT64_MAX, INT64_MIN})

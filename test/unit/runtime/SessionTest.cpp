@@ -191,6 +191,63 @@ TEST_F(SessionTest, PrefillThenDecode) {
   }
 }
 
+// A submodel's session calls its entries; here they are those of another code.
+TEST_F(SessionTest, Submodels) {
+  makeFakePackage(dir / "two", [](Manifest &m) {
+    m.further.push_back({{"small", "", {}}, 1, 1, 1, 1, {}, {}});
+    Manifest::Entry prefill = m.entries[0];
+    prefill.name = "small:prefill";
+    prefill.symbol = m.entries[3].symbol; // fails when it is called
+    m.entries.push_back(prefill);
+  });
+  Expected<std::unique_ptr<Package>> loaded = Package::load(dir / "two");
+  ASSERT_OK(loaded);
+  const Package &two = **loaded;
+  int32_t token = 3;
+  for (const char *name : {"", "default"}) {
+    auto first = Session::create(two, 1, 0, 1, false, name);
+    ASSERT_OK(first);
+    EXPECT_OK((*first)->run("prefill", false, &token, 1, nullptr));
+    EXPECT_OK((*first)->run("decode", false, &token, 1, nullptr));
+  }
+  auto small = Session::create(two, 1, 0, 1, false, "small");
+  ASSERT_OK(small);
+  EXPECT_TRUE((*small)->run("prefill", false, &token, 1, nullptr).failed());
+  expectError((*small)->run("decode", false, &token, 1, nullptr),
+              "has no entry point \"small:decode\"");
+  expectError(Session::create(two, 1, 0, 1, false, "big"),
+              "the package holds no submodel 'big'; legal: default, small");
+}
+
+// A width is an input of the entries that have it, bound until it is bound
+// anew.
+TEST_F(SessionTest, WidthsAreBound) {
+  makeFakePackage(dir / "open", [](Manifest &m) {
+    m.submodel.widths = {{"layers.0.ffn", 4, 12, 16}};
+    // The fake code takes positions for what stands there: a number is as good.
+    for (Manifest::Entry &entry : m.entries)
+      entry.inputs.push_back(
+          {"layers.0.ffn", DType::I32, {ManifestDim::of(1)}, false});
+  });
+  Expected<std::unique_ptr<Package>> loaded = Package::load(dir / "open");
+  ASSERT_OK(loaded);
+  auto created = Session::create(**loaded, 1, 0, 1);
+  ASSERT_OK(created);
+  Session &s = **created;
+  for (int64_t width : {4, 12, 7})
+    EXPECT_OK(s.bind("layers.0.ffn", width));
+  for (int64_t width : {int64_t(3), int64_t(13), int64_t(-1), INT64_MAX})
+    expectError(s.bind("layers.0.ffn", width),
+                "layers.0.ffn: cannot be bound to " + std::to_string(width) +
+                    "; legal are 4 to 12");
+  expectError(s.bind("layers.1.ffn", 4),
+              "layers.1.ffn: is no width that a call binds; did you mean "
+              "layers.0.ffn?");
+  auto fixed = session(1);
+  expectError(fixed->bind("layers.0.ffn", 4),
+              "none: all widths were fixed at compile time");
+}
+
 TEST_F(SessionTest, VerifyGivesAllRowsOfABatch) {
   auto s = session(3);
   std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6, 7, 8, 9};

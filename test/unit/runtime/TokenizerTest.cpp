@@ -1,4 +1,5 @@
-//===- TokenizerTest.cpp - byte-level BPE -----------------------*- C++ -*-===//
+//===- TokenizerTest.cpp - byte-pair encoding --------------------*- C++
+//-*-===//
 //
 // Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for details.
@@ -32,6 +33,46 @@ TEST(Tokenizer, AgreesWithTheGoldens) {
       ASSERT_OK(back);
       EXPECT_EQ(*back, decoded->asString());
     }
+  }
+}
+
+/// What the Python package makes of texts, and of tokens in any order.
+static void checkFallbackCases(const std::string &name,
+                               const std::string &folder) {
+  std::string own = NEST_SOURCE_DIR "/test/e2e/goldens/tokenizer/";
+  Expected<Tokenizer> tokenizer = Tokenizer::open(own + name + ".json");
+  ASSERT_OK(tokenizer);
+  Expected<Json> cases = readJsonFile(folder + name + ".cases.json");
+  ASSERT_OK(cases);
+  ASSERT_GE(cases->size(), 250u);
+  auto ids = [](const Json &item, const char *key) {
+    std::vector<int32_t> list;
+    for (const Json &id : item.find(key)->elements())
+      list.push_back(static_cast<int32_t>(id.asInt()));
+    return list;
+  };
+  for (const Json &item : cases->elements()) {
+    const std::string &text = item.find("text")->asString();
+    for (bool special : {true, false}) {
+      Expected<std::vector<int32_t>> encoded = tokenizer->encode(text, special);
+      ASSERT_OK(encoded);
+      EXPECT_EQ(*encoded, ids(item, special ? "ids" : "plain"))
+          << name << ": " << text;
+    }
+    EXPECT_EQ(*tokenizer->decode(ids(item, "ids")),
+              item.find("decoded")->asString())
+        << name << ": " << text;
+    EXPECT_EQ(*tokenizer->decode(ids(item, "odd"), true),
+              item.find("odd_decoded")->asString())
+        << name << ": " << item.find("odd")->str();
+  }
+}
+
+TEST(Tokenizer, ByteFallbackAgreesWithTheGoldens) {
+  for (const char *name : {"gemma", "llama2", "mistral", "metaspace"}) {
+    checkFallbackCases(name, NEST_SOURCE_DIR "/test/e2e/goldens/tokenizer/");
+    if (const char *more = std::getenv("NEST_TOKENIZER_CASES"))
+      checkFallbackCases(name, std::string(more) + "/");
   }
 }
 
@@ -226,4 +267,65 @@ TEST(Tokenizer, NamesWhatIsNotSupported) {
   pattern.set("Regex", "\\w+");
   splitter.set("pattern", pattern);
   expectError(with("pre_tokenizer", splitter), "the pattern \"\\w+\"");
+}
+
+TEST(Tokenizer, NamesWhatIsNotSupportedWithByteFallback) {
+  Expected<Json> read =
+      readJsonFile(NEST_SOURCE_DIR "/test/e2e/goldens/tokenizer/llama2.json");
+  ASSERT_OK(read);
+  auto with = [&](const char *key, const std::string &text) {
+    Json json = *read;
+    json.set(key, *parseJson(text, "p"));
+    return parse(json);
+  };
+  auto decoders = [&](const std::string &list) {
+    return with("decoder",
+                R"({"type": "Sequence", "decoders": [)" + list + "]}");
+  };
+  EXPECT_OK(decoders(R"({"type": "ByteFallback"})"));
+  expectError(decoders(R"({"type": "Fuse"})"),
+              "decoder.decoders[0]: the decoder \"Fuse\" is not supported");
+  expectError(decoders(""), "decoder.decoders: has no ByteFallback");
+  const std::string fused = R"({"type": "ByteFallback"}, {"type": "Fuse"}, )";
+  expectError(
+      decoders(fused +
+               R"({"type": "Strip", "content": " ", "start": 1, "stop": 1})"),
+      "Strip of \" \" is not supported");
+  expectError(with("decoder", R"({"type": "ByteLevel"})"),
+              "the decoder \"ByteLevel\"");
+  expectError(with("normalizer", R"({"type": "Replace", "pattern":
+                  {"Regex": " "}, "content": "x"})"),
+              "normalizer.pattern.String: is missing");
+  expectError(with("normalizer", R"({"type": "Replace", "pattern":
+                  {"String": ""}, "content": "x"})"),
+              "normalizer.pattern: is empty");
+  expectError(with("pre_tokenizer", R"({"type": "ByteLevel"})"),
+              "pre_tokenizer: is byte-level beside byte_fallback");
+  expectError(with("pre_tokenizer", R"({"type": "Metaspace",
+                  "replacement": "_"})"),
+              "the replacement \"_\"");
+  expectError(with("pre_tokenizer", R"({"type": "Metaspace", "replacement":
+                  "\u2581", "prepend_scheme": "last"})"),
+              "prepend_scheme \"last\"");
+  expectError(with("pre_tokenizer", R"({"type": "Split", "pattern":
+                  {"String": " "}, "behavior": "Isolated"})"),
+              "Split with behavior \"Isolated\"");
+  expectError(with("model", R"({"type": "BPE", "byte_fallback": true,
+                  "vocab": {"<0x00>": 0}, "merges": []})"),
+              "model.vocab: lacks <0x01> beside byte_fallback");
+}
+
+// A text that is printed token by token keeps the spaces between them; a whole
+// one begins without the mark that was put before it.
+TEST(Tokenizer, BytesOfPartsAreThoseWithinTheText) {
+  Expected<Tokenizer> tokenizer = Tokenizer::open(
+      NEST_SOURCE_DIR "/test/e2e/goldens/tokenizer/llama2.json");
+  ASSERT_OK(tokenizer);
+  Expected<Ids> ids = tokenizer->encode("the nested the", false);
+  ASSERT_OK(ids);
+  EXPECT_EQ(*tokenizer->decode(*ids), "the nested the");
+  std::string text;
+  for (int32_t id : *ids)
+    text += *tokenizer->decodeBytes({id});
+  EXPECT_EQ(text, " the nested the");
 }

@@ -182,6 +182,8 @@ typedef struct nest_session_options {
   int32_t threads;
   /** NEST_PREFILL_*: of prefill, verify and generate. */
   int32_t prefill;
+  /** The name of one of the package's submodels; NULL or "" for the first. */
+  const char *submodel;
 } nest_session_options;
 
 /** Creates a session; `options` may be NULL. Caches take memory as they fill,
@@ -200,6 +202,15 @@ NEST_API int64_t nest_session_max_length(const nest_session *session);
 
 /** Forgets all rows, and modalities that no call has taken. */
 NEST_API void nest_session_reset(nest_session *session);
+
+/**
+ * Binds a width that the submodel leaves open ("widths" of its "submodel" in
+ * nest_package_info_json(): layers.0.ffn), from the next call on. At first the
+ * largest one is bound. Caches stay as they are, so that the width may change
+ * within a text. One that is fixed, or out of range, is NEST_ERROR_ARGUMENT.
+ */
+NEST_API nest_status nest_session_bind(nest_session *session, const char *axis,
+                                       int64_t width);
 
 /**
  * Gives the rows of the next prefill, verify, decode or generate their

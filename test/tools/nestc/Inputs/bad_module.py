@@ -65,7 +65,7 @@ cases.expect(0, "submodel.spec: layers.all.ffn=1/4", "info", "later.mlir")
 cases.expect(0, "", "compile", "later.mlir", "-o", "good")
 cases.expect(0, "submodel.spec: layers.all.ffn=1/4", "info", "good")
 
-module("weight of another type", "the weight's size, 41", "@model.layers.0.self_attn.q_proj.weight : tensor<64x40xf32>", "@model.layers.0.self_attn.q_proj.weight : tensor<64x41xf32>")
+module("weight of another type", "the weight's size, 41", "@model.layers.0.self_attn.q_proj.weight : tensor<64x40xf32, #nest.on<layers.0.heads * 32, _>>", "@model.layers.0.self_attn.q_proj.weight : tensor<64x41xf32, #nest.on<layers.0.heads * 32, _>>")
 module("weight of integers", "", "@model.norm.weight : tensor<40xf32>", "@model.norm.weight : tensor<40xi8>")
 module("no such weight", "@model.norm.weight names no", "nest.weight @model.norm.weight", "nest.weight @model.normal.weight")
 module("weight that is not stored", "", "nest.weight @model.norm.weight :", "nest.weight @model.norm.weight stored")

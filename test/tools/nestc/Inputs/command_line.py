@@ -55,20 +55,45 @@ for target in ("sm_", "sm_banana", "sm_90x", "sm_75", "sm_80a", "sm_90f"):
     expect(2, "unknown target", "compile", qwen, "--target", target, "-o", "out")
 expect(1, "no/out", "compile", qwen, "--dump-phases", "phases", "-o", "no/out")
 expect(1, "no.mlir", "compile", "no.mlir", "--dump-phases", "phases", "-o", "out")
-for option, value in (("--weights", "link"), ("--weights", "int4"), ("--slices", "x.csv")):
+for option, value in (("--weights", "link"), ("--weights", "int4")):
     expect(1, "not supported yet", "compile", qwen, option, value, "-o", "out")
 for value in ("1073741825", "99999999999999999999"):
     expect(1, "--max-length: ", "compile", qwen, "--max-length", value, "-o", "out")
-expect(1, "several submodels", "compile", qwen, "--submodel", "a:skip=0", "--submodel", "b:skip=1", "-o", "out")
+expect(2, "two submodels are named default; give each a name of its own", "compile", qwen, "--submodel", "skip=0", "--submodel", "skip=1", "-o", "out")
+expect(2, "two submodels are named a;", "compile", qwen, "--submodel", "a:skip=0", "--submodel", "b:skip=1", "--submodel", "a:skip=2", "-o", "out")
+expect(1, "the submodel b has another cache layers.0.k than those before", "compile", qwen, "--submodel", "a:skip=3", "--submodel", "b:layers.0.heads=2", "-o", "out", "-q")
+expect(0, "", "compile", qwen, "--submodel", "a:skip=0", "--submodel", "b-1:skip=1,layers.0.ffn=1/8", "--max-length", "16", "-o", "several")
+expect(0, "submodels.b-1: skip=1,layers.0.ffn=1/8", "info", "several")
+expect(1, "the package holds no submodel 'b'; did you mean a? legal: a, b-1", "info", "several", "--submodel", "b")
+expect(1, "the package holds no submodel 'c'; did you mean a? legal: a, b-1", "run", "several", "--submodel", "c", "--tokens", "1")
+expect(1, "the package holds no submodel 'c'", "bench", "several", "--submodel", "c")
+expect(0, "", "compile", qwen, "--submodel", "layers.0-1.ffn=1/8..1/2,layers.2.ffn=1/8", "--max-length", "16", "-o", "open")
+expect(0, "submodel.widths.layers.1.ffn: 13..52", "info", "open")
+run = ("run", "open", "--tokens", "1,2", "--generate", "1", "--bind")
+expect(0, "", *run, "layers.all.ffn=1/4")
+expect(0, "", *run, "layers.0.ffn=13", "--bind", "layers.1.ffn=1/2")
+expect(1, "the package does not leave layers.2.ffn open; open are layers.0.ffn, layers.1.ffn", *run, "layers.2.ffn=13")
+expect(1, "--bind layers.1.ffn=12: cannot be bound to 12; legal are 13 to 52", *run, "layers.0.ffn=13,layers.1.ffn=12")
+expect(1, "cannot be bound to 104; legal are 13 to 52", *run, "layers.0.ffn=full")
+expect(1, "the width 105 is not there", *run, "layers.0.ffn=105")
+expect(1, "there is no layer 4", *run, "layers.4.ffn=13")
+expect(2, "binds no width; legal is layers.SEL.ffn=VALUE", *run, "skip=1")
+expect(2, "binds no width", *run, "layers.0.ffn=13..52")
+expect(2, "unknown key", *run, "layers.0.fn=13")
+expect(1, "all widths were fixed when it was compiled", "run", "several", "--tokens", "1", "--bind", "layers.0.ffn=13")
+expect(1, "leaves widths open, and a checkpoint has none", "export", qwen, "--submodel", "layers.0.ffn=1/8..1/2", "-o", "exported")
+expect(0, "", "bench", "several", "--submodel", "b-1", "--prefill", "2", "--decode", "1")
+expect(0, "", "compile", qwen, "--submodel", "a:skip=0", "--submodel", "b:skip=1", "--emit", "specialized", "-o", "several.mlir")
+expect(1, "holds the entry b:prefill of another submodel; give the universal module, and every --submodel", "compile", "several.mlir", "-o", "out")
 for code, spec, text in (
     (2, "skip=", "names no layers"), (2, "skip=1,", "an entry is empty"), (2, "skip=0,1", "'1' is no KEY=VALUE"), (2, "skp=1", "did you mean skip?"), (2, "skip=-1", "names no layers"),
     (2, "layers.all.ffn=", "is no number"), (2, "layers.all.ffn=-8", "is no number"), (2, "layers.all.ffn=1.5", "is no number"), (2, "layers.all.ffn=1/0", "divides by zero"),
     (2, "layers.3-1.ffn=1/2", "runs backwards"), (2, "layers.odd.fnn=1/2", "did you mean layers.all.ffn?"), (2, "a b:skip=1", "unknown key"),
     (1, "layers.all.ffn=0", "legal are 1 to 104"), (1, "layers.all.ffn=105", "legal are 1 to 104"), (1, "layers.all.ffn=1/3", "no whole number"), (1, "layers.all.ffn=3/2", "at most 1"),
     (1, "layers.all.ffn=99999999999999999999", "too large"), (1, "layers.4.ffn=1/2", "layers 0-3"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"),
-    (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/8..1/1", "not supported yet"), (1, "layers.all.heads=1/2", "not supported yet"),
+    (1, "skip=0-99999999999999999999", "too large"), (1, "layers.all.ffn=1/1..1/8", "the range runs backwards"), (1, "layers.all.heads=1/2..1/1", "heads cannot stay open"), (2, "layers.all.ffn=1/8..1/4..1/1", "is no width"), (1, "layers.all.heads=1", "splits a group of heads; legal are multiples of 2"), (1, "layers.0.heads=5", "legal are 2 to 4"),
     (1, "modalities=text", "has no modalities"), (1, "routes.all=dense", "has no routes"), (1, "routes.all.capacity=1/2", "has no routes"),
-    (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "not supported yet"),
+    (2, "modalities=", "a name is empty"), (2, "routes.all=open", "says nothing of a route"), (2, "routes.all.capacity=0.5", "is no number"), (1, "preset=a, b", "give the table with --slices FILE.csv"),
     (1, "quater", "did you mean quarter?"), (1, "x:quater", "did you mean quarter?"), (1, "no.json", "no.json: "),
 ):
     expect(code, text, "compile", qwen, "--submodel", spec, "-o", "out")
@@ -103,9 +128,9 @@ for source in (qwen, "model.mlir"):
     same = json.loads(expect(0, "{", "info", source, "--submodel", "quarter", "--json").stdout)
     check(same["parameters"] == info["parameters"], f"the parameters of {source}")
 expect(0, "\nentries[0].inputs[0]: tokens i32 [B, T]\n", "info", "mine", "--submodel", "mine")
-expect(0, "\naxes[3]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
+expect(0, "\naxes[6]: layers.3.ffn size 104 [13, 26, 52, 104]\n", "info", qwen)
 expect(1, "is a package", "compile", "mine", "-o", "out")
-expect(1, "it holds mine", "info", "mine", "--submodel", "other")
+expect(1, "legal: mine", "info", "mine", "--submodel", "other")
 
 # run: tokens.
 full = ("run", "mine", "--generate", "2")
@@ -140,8 +165,8 @@ for words, text in ((("--stepwise",), "goes with --logits"), (("--logits", "l.np
                     (("--logits", ""), "is empty"), (("--generate", "-1"), "out of range"), (("--generate", "x"), "is no number"), (("--temperature", "-1"), "no temperature"), (("--temperature", "nan"), "no temperature"), (("--temperature", "0x1p0"), "no temperature"), (("--temperature", " 1"), "no temperature"), (("--temperature", "1e"), "no temperature"),
                     (("--temperature", "1x"), "no temperature"), (("--seed", "-1"), "out of range"), (("--threads", "0"), "out of range"), (("--threads", "x"), "is no number"), (("--prompt", "x"), "both given"), (("--prefill", "x"), "legal are select and decode"), (("--in", "x"), "is no NAME=FILE"), (("--logits", "l.npy", "--modality", "x"), "goes with --generate"), (("--out", "a=b"), "goes with --entry"), (("--profile",), "goes with --emulate")):
     expect(2, text, *tokens, *words)
-for words, text in ((("--generate", "99999999999"), "out of range"), (("--temperature", "1.1e6"), "from 0 (greedy) to 1e6"), (("--temperature", "1e999"), "from 0 (greedy) to 1e6"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "it holds mine"),
-                    (("--in", "modality=x.npy"), "the model has no modalities"), (("--in", "positions=x.npy"), "no input beside tokens"), (("--bind", "layers.all.ffn=1/2"), "not supported yet"), (("--chat",), "not supported yet"),
+for words, text in ((("--generate", "99999999999"), "out of range"), (("--temperature", "1.1e6"), "from 0 (greedy) to 1e6"), (("--temperature", "1e999"), "from 0 (greedy) to 1e6"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "legal: mine"),
+                    (("--in", "modality=x.npy"), "the model has no modalities"), (("--in", "positions=x.npy"), "no input beside tokens"), (("--bind", "layers.all.ffn=1/2"), "all widths were fixed"), (("--chat",), "not supported yet"),
                     (("--draft", "x"), "not supported yet"), (("--switch", "3:x"), "not supported yet"), (("--modality", "x"), "the model has no modalities"), (("--emulate",), "is for the CPU: there is no GPU to emulate")):
     expect(1, text, *tokens, *words)
 expect(2, "there is no input", "run", "mine")

@@ -41,8 +41,7 @@ expect(2, "there is no submodel; give it with --submodel", "export", qwen, "-o",
 expect(2, "there is no CKPT", "export")
 expect(2, "is given twice", "export", qwen, *half, *half, "-o", "out")
 expect(2, "did you mean --submodel?", "export", qwen, "--submodl", "x", "-o", "out")
-expect(1, "--slices is not supported yet", "export", qwen, *half, "--slices", "x.csv", "-o", "out")
-expect(1, "'preset' is not supported yet", "export", qwen, "--submodel", "preset=a, b", "-o", "out")
+expect(1, "give the table with --slices FILE.csv", "export", qwen, "--submodel", "preset=a, b", "-o", "out")
 for code, spec, text in ((2, "layers.all.ffn=1/0", "divides by zero"), (2, "skp=1", "did you mean skip?"), (1, "skip=4", "layers 0-3"), (1, "skip=all", "no layer would be left"), (1, "layers.all.ffn=105", "legal are 1 to 104"), (1, "quater", "did you mean quarter?"), (1, "no.json", "no.json: ")):
     expect(code, text, "export", qwen, "--submodel", spec, "-o", "out")
 expect(1, "is not there", "export", "nothing", *half, "-o", "out")
@@ -101,6 +100,17 @@ edit_json(wide / "nest.json", lambda n: n.update(axes={"layers.all.ffn": {"level
 config, nest = export(wide, "layers.all.ffn=full", "matlm")
 size = json.loads((matlm / "config.json").read_text())["intermediate_size"]
 check(nest["axes"]["layers.all.ffn"]["levels"] == [5, "1/" + str(size // 64), "1"], f"levels with odd parts {nest}")
+
+# Heads: 6 query heads on 2 KV heads, of which one config can say one number.
+heads = cases.copy(goldens / "llama-gqa", "heads")
+edit_json(heads / "nest.json", lambda n: n.update(axes={"layers.all.heads": {"levels": ["1/2", "1"]}}, submodels={"few": "layers.all.heads=3", "mix": "layers.0.heads=1/2,layers.1.ffn=9"}))
+config, nest = export(heads, "layers.all.ffn=full", "fewer")
+check(nest["axes"] == {"layers.all.heads": {"levels": ["1/2", "1"]}} and nest["submodels"] == {"few": "layers.all.heads=1/2", "mix": "layers.1.ffn=1/8,layers.0.heads=1/2"} and "head_dim" not in config, f"levels of heads {nest}")
+config, nest = export(heads, "few", "fewer")
+check((config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (3, 1, 8), f"heads in {config}")
+check(nest is None or "axes" not in nest, f"levels of one head {nest}")
+expect(1, "layers would have different numbers of heads, which no config.json of this family can say", "export", heads, "--submodel", "layers.0.heads=1/2", "-o", "fewer")
+
 check((root / "matlm" / "tokenizer.json").read_bytes() == (matlm / "tokenizer.json").read_bytes(), "tokenizer.json is a copy")
 check(not (root / "matlm" / "heldout.npy").exists(), "what belongs to no checkpoint is copied")
 export(matlm, "layers.all.ffn=1/4", "matlm")
