@@ -188,26 +188,23 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RemapOp op) {
           dims[dim] = dim == 0 ? rest : code.rem(rest, out.sizes[dim]);
           rest = code.div(rest, out.sizes[dim]);
         }
-        // Where the element of x for a column is, and whether it is there with
-        // `count` columns.
+        // Where the element of x for a column is, and whether it and the
+        // `count` - 1 behind it are there.
         auto find = [&](Value column, Value count) {
           dims.back() = column;
-          Value index = code.i64(0), isThere;
+          Value index = code.i64(0), isThere, last;
           for (auto [expr, size] : llvm::zip(map.getResults(), x.sizes)) {
-            Value at = evaluate(code, expr, dims,
-                                [&](int64_t number) { return code.i64(number); });
-            Value isInside = code.inside(at, size);
-            isThere = isThere
-                          ? arith::AndIOp::create(code, isThere, isInside)
-                          : isInside;
-            index = code.add(code.mul(index, size), at);
+            last = evaluate(code, expr, dims,
+                            [&](int64_t number) { return code.i64(number); });
+            Value isInside = code.inside(last, size);
+            isThere = isThere ? arith::AndIOp::create(code, isThere, isInside)
+                              : isInside;
+            index = code.add(code.mul(index, size), last);
           }
-          Value last = evaluate(code, map.getResults().back(), dims,
-                                [&](int64_t number) { return code.i64(number); });
-          isThere = arith::AndIOp::create(
-              code, isThere,
-              code.less(code.sub(code.add(last, count), 1), x.sizes.back()));
-          return std::pair(code.at(x.pointer, x.element(), index), isThere);
+          Value fits =
+              code.less(code.sub(code.add(last, count), 1), x.columns());
+          return std::pair(code.at(x.pointer, x.element(), index),
+                           Value(arith::AndIOp::create(code, isThere, fits)));
         };
         auto move = [&](Value from, Value column, int64_t lanes) {
           Value v = code.loadVector(x.element(), from, lanes);

@@ -244,12 +244,13 @@ static Value layer(Graph &graph, const Vit &model, int64_t index, Value x) {
     return graph.layerNorm(of, prefix + name + ".weight",
                            prefix + name + ".bias", model.epsilon);
   };
+  int64_t headDim = model.hidden / model.heads;
   Value h = norm("layernorm_before", x);
   Value attended = graph.attendAll(
       linear("attention.attention.query", h, qkvBias),
       linear("attention.attention.key", h, qkvBias),
       linear("attention.attention.value", h, qkvBias), model.heads,
-      1.0 / std::sqrt(static_cast<double>(model.hidden / model.heads)));
+      1.0 / std::sqrt(static_cast<double>(headDim)));
   x = graph.add(linear("attention.output.dense", attended), x);
   Value inner = graph.act(model.activation, linear("intermediate.dense",
                                                    norm("layernorm_after", x)));
