@@ -84,6 +84,9 @@ void AttentionOp::getEffects(Effects &effects) {
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
+void RemapOp::getEffects(Effects &effects) {
+  addEffects(*this, readsOutput(), effects);
+}
 void SelectOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
@@ -848,7 +851,7 @@ LogicalResult AttentionOp::verify() {
                           getSets())) ||
       failed(check.stream("the output", getOut(),
                           {builder.getBF16Type(), builder.getF16Type()})) ||
-      failed(check.integers("lengths", getLengths(), 1)))
+      (getLengths() && failed(check.integers("lengths", getLengths(), 1))))
     return failure();
   Type cached = elementOf(getK());
   if (getRounds() && !cached.isBF16() && !cached.isF16())
@@ -879,8 +882,14 @@ LogicalResult AttentionOp::verify() {
     return check.refuse(17)
            << "positions are " << positions.getType() << "; legal is i32 [B, "
            << k[2] << "], one for each row of the caches";
+  if (!getLengths() &&
+      (getOffsets() || getPositions() || getMask().getCausal() ||
+       getMask().getAlibi() || !mayEqual(q[1], k[2])))
+    return check.refuse(35)
+           << "has no lengths: k and v are the rows of the call, " << q[1]
+           << " of q, without sets, positions or a causal mask";
   if (!mayEqual(q, shapeOf(getOut())) || !mayEqual(q[0], k[0]) ||
-      !mayEqual(shapeOf(getLengths())[0], k[0]))
+      (getLengths() && !mayEqual(shapeOf(getLengths())[0], k[0])))
     return check.refuse(17) << "q is " << getQ().getType() << " and the output "
                             << getOut().getType()
                             << "; they have one shape, and the batch of caches "
@@ -1010,6 +1019,29 @@ LogicalResult LastRowsOp::verify() {
   return success();
 }
 
+LogicalResult RemapOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()))
+    return failure();
+  Shape out = shapeOf(getOut());
+  bool isBatched =
+      !out.empty() && llvm::none_of(out.drop_front(), ShapedType::isDynamic) &&
+      !shapeOf(getX()).empty() &&
+      llvm::none_of(shapeOf(getX()).drop_front(), ShapedType::isDynamic);
+  if (!isBatched || !isMatrixElement(elementOf(getX())) ||
+      !isMatrixElement(elementOf(getOut())) ||
+      (getAdds() && !elementOf(getOut()).isF32()) ||
+      !nest::isRemap(getMap(), out.size(), rankOf(getX())))
+    return check.refuse(34)
+           << "maps " << getOut().getType() << " to " << getX().getType()
+           << " by " << getMapAttr()
+           << "; legal are f32, bf16 and f16 (f32 where it adds), static but "
+              "for the first dimension, and an expression of the output's "
+              "dimensions for each one of x, whose mod and floordiv are of "
+              "what is not negative";
+  return success();
+}
+
 unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
   Operation *op = operand.getOwner();
   Value value = operand.get();
@@ -1023,6 +1055,8 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
       return 1;
     return rank == 1 && !ShapedType::isDynamic(shapeOf(value)[0]) ? 0 : rank;
   }
+  if (isa<RemapOp>(op)) // the batch; the map is of the other sizes
+    return 1;
   auto kernel = cast<DestinationStyleOpInterface>(op);
   bool isOut = kernel.isDpsInit(&operand);
   // Caches: the batch. The last rows of sequences are one each.

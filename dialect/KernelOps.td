@@ -322,11 +322,13 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
     `workspace` and tickets are those of kernel.matmul: workspace[s, :, :] holds
     what part s of the keys gives the rows of a head.
 
+    Without `lengths` there is no cache: k and v are the rows of this call.
+
     `rounds` permits to round queries, and the weights of the softmax before they
     multiply values, to the type of the caches; q may then be stored in it.
   }];
   let arguments = (ins Kernel_Shaped:$q, Kernel_Shaped:$k, Kernel_Shaped:$v,
-                       Kernel_Shaped:$lengths, Optional<Kernel_Shaped>:$positions,
+                       Optional<Kernel_Shaped>:$lengths, Optional<Kernel_Shaped>:$positions,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
                        Optional<Kernel_Shaped>:$order, Optional<Kernel_Shaped>:$counts,
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
@@ -334,7 +336,7 @@ def Kernel_AttentionOp : Kernel_DpsOp<"attention", [AttrSizedOperandSegments]> {
                        OptionalAttr<DenseI64ArrayAttr>:$sets, UnitAttr:$compact,
                        UnitAttr:$rounds);
   let assemblyFormat = [{
-    `ins` `(` $q `,` $k `,` $v `,` $lengths `:` type($q) `,` type($k) `,` type($v) `,` type($lengths) `)`
+    `ins` `(` $q `,` $k `,` $v (`,` $lengths^)? `:` type($q) `,` type($k) `,` type($v) (`,` type($lengths)^)? `)`
     (`positions` `(` $positions^ `:` type($positions) `)`)?
     (`rows` `(` $offsets^ `,` $indices `,` $order `,` $counts `:` type($offsets) `,` type($indices) `,` type($order) `,` type($counts) `)`
      `sets` $sets)? (`compact` $compact^)? (`rounds` $rounds^)?
@@ -349,6 +351,18 @@ def Kernel_LastRowsOp : Kernel_DpsOp<"last_rows"> {
   let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$order, Kernel_Shaped:$out);
   let assemblyFormat = [{
     `ins` `(` $x `:` type($x) `)` (`order` `(` $order^ `:` type($order) `)`)? `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def Kernel_RemapOp : Kernel_DpsOp<"remap"> {
+  let summary = "out[i] = x[map(i)], 0 where x has none; or added to the old value";
+  let arguments = (ins Kernel_Shaped:$x, AffineMapAttr:$map, UnitAttr:$adds, Kernel_Shaped:$out);
+  let assemblyFormat = [{
+    `ins` `(` $x `:` type($x) `)` `by` $map (`adds` $adds^)? `outs` `(` $out `:` type($out) `)`
+    attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = dpsInits # [{
+    bool readsOutput() { return getAdds(); }
   }];
 }
 

@@ -62,6 +62,11 @@ llvm::StringRef getAxis(mlir::Type type, unsigned dim);
 /// "positions" of an entry.
 bool isOfPositions(EmbedOp embed);
 
+/// Whether `map` says of every element of `dims` dimensions which one of
+/// `results` dimensions it is: pure, without symbols, and dividing only what is
+/// not negative.
+bool isRemap(mlir::AffineMap map, unsigned dims, unsigned results);
+
 /// `type` without its encoding.
 mlir::RankedTensorType dropAxes(mlir::RankedTensorType type);
 

@@ -12,6 +12,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <functional>
 #include <limits>
 
 using namespace mlir;
@@ -389,6 +390,55 @@ LogicalResult LastOp::verify() {
   return success();
 }
 
+bool nestc::nest::isRemap(AffineMap map, unsigned dims, unsigned results) {
+  if (map.getNumDims() != dims || map.getNumSymbols() != 0 ||
+      map.getNumResults() != results)
+    return false;
+  // Division rounds down, and so do processors, of what is not negative.
+  std::function<bool(AffineExpr)> isNatural = [&](AffineExpr expr) {
+    if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+      return constant.getValue() >= 0;
+    auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+    return !binary ||
+           (isNatural(binary.getLHS()) && isNatural(binary.getRHS()));
+  };
+  for (AffineExpr result : map.getResults()) {
+    bool legal = result.isPureAffine();
+    result.walk([&](AffineExpr expr) {
+      if (llvm::is_contained({AffineExprKind::Mod, AffineExprKind::FloorDiv,
+                              AffineExprKind::CeilDiv},
+                             expr.getKind()))
+        legal &= expr.getKind() != AffineExprKind::CeilDiv && isNatural(expr);
+    });
+    if (!legal)
+      return false;
+  }
+  return true;
+}
+
+LogicalResult RemapOp::verify() {
+  RankedTensorType x = getX().getType(), result = getType();
+  auto isStatic = [](RankedTensorType type) {
+    return type.getRank() > 0 && !type.getEncoding() &&
+           llvm::none_of(type.getShape().drop_front(), ShapedType::isDynamic);
+  };
+  if (!isStatic(x) || !isStatic(result) ||
+      !isRemap(getMap(), result.getRank(), x.getRank()))
+    return emitOpError("[C98] maps ")
+           << result << " to " << x << " by " << getMapAttr()
+           << "; legal are tensors on no axis, static but for the batch, and "
+              "an "
+              "expression of the result's dimensions for each one of x, whose "
+              "mod and floordiv are of what is not negative";
+  bool isKnown = getBase() ? getBase().getType() == result
+                           : !result.isDynamicDim(0) || x.isDynamicDim(0);
+  if (!isKnown)
+    return emitOpError("[C99] gives ")
+           << result
+           << "; legal is the base's type or, without one, the batch of x";
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//
@@ -452,14 +502,28 @@ LogicalResult AttentionOp::verify() {
   if (getV().getType() != getK().getType())
     return emitOpError("[C61] keys and values have one type; got ")
            << getK().getType() << " and " << getV().getType();
-  SmallVector<Dim> q = getDims(getQ()), k = getDims(getK()),
-                   lengths = getDims(getLengths());
-  if (q.size() != 3 || lengths.size() != 1 || q[0] != k[0] ||
-      lengths[0] != k[0])
-    return emitOpError("[C62] takes queries [batch, rows, width] and lengths "
-                       "[batch] with the cache's batch; got ")
-           << getQ().getType() << " and " << getLengths().getType() << " for "
-           << getK().getType();
+  SmallVector<Dim> q = getDims(getQ()), k = getDims(getK());
+  bool isBatched = q.size() == 3 && q[0] == k[0];
+  if (getLengths()) {
+    SmallVector<Dim> lengths = getDims(getLengths());
+    isBatched &= lengths.size() == 1 && lengths[0] == k[0];
+  }
+  if (!isBatched) {
+    InFlightDiagnostic diag =
+        emitOpError("[C62] takes queries [batch, rows, width] and lengths "
+                    "[batch] with the cache's batch; got ");
+    diag << getQ().getType();
+    if (getLengths())
+      diag << " and " << getLengths().getType();
+    return diag << " for " << getK().getType();
+  }
+  if (!getLengths() && (getRows() || getPositions() || getMask().getCausal() ||
+                        getMask().getAlibi() || q[1] != k[2]))
+    return emitOpError(
+               "[C100] has no lengths, so that keys are the rows of the "
+               "call, which all see: legal are as many queries as "
+               "keys, no positions, no family and the mask <>; got ")
+           << getQ().getType() << " and " << getK().getType();
   int64_t head = k[3].size;
   const Dim &width = q[2], &heads = k[1];
   if (!isWhole(width, head))

@@ -173,6 +173,21 @@ def Nest_LastOp : Nest_GraphOp<"last"> {
   let assemblyFormat = "$x (`by` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 
+def Nest_RemapOp : Nest_GraphOp<"remap"> {
+  let summary = "Elements in other places: y[i] = x[map(i)], 0 where x has none";
+  let description = [{
+    With `into`, the base's element is added. What is outside of x adds nothing.
+    Patches of an image, heads of keys, one row of every sequence and a table
+    for every sequence are such maps.
+  }];
+  let arguments = (ins Nest_MatrixType:$x, AffineMapAttr:$map,
+                       Optional<Nest_StreamType>:$base);
+  let results = (outs Nest_MatrixType:$result);
+  let assemblyFormat = [{
+    $x `by` $map (`into` $base^)? attr-dict `:` functional-type(operands, results)
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Attention. Caches are values: [batch, KV heads, capacity, head width].
 //===----------------------------------------------------------------------===//
@@ -199,15 +214,16 @@ def Nest_AttentionOp : Nest_GraphOp<"attention", [AttrSizedOperandSegments]> {
     `by`, queries are packed by that family; `compact` says that the caches hold
     its rows only, so that the j-th of a sequence has cache index lengths[b] + j.
     `positions` are those of the cache's rows: a window and the distances of
-    alibi count them.
+    alibi count them. Without `lengths` there is no cache: k and v are this
+    call's rows.
   }];
   let arguments = (ins Nest_StreamType:$q, Nest_MatrixType:$k, Nest_MatrixType:$v,
-                       Nest_IdsType:$lengths, Optional<Nest_IdsType>:$positions,
+                       Optional<Nest_IdsType>:$lengths, Optional<Nest_IdsType>:$positions,
                        Optional<Nest_RowsType>:$rows, F32Attr:$scale, Nest_MaskAttr:$mask,
                        UnitAttr:$compact);
   let results = (outs Nest_StreamType:$result);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `,` $lengths (`positions` $positions^)?
+    $q `,` $k `,` $v (`,` $lengths^)? (`positions` $positions^)?
     (`by` $rows^)? (`compact` $compact^)? `scale` $scale $mask attr-dict
     `:` functional-type(operands, results)
   }];

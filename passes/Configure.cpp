@@ -95,6 +95,13 @@ struct NestConfigure : impl::NestConfigureBase<NestConfigure> {
                          << " positions; legal is 1 to " << positions;
       return signalPassFailure();
     }
+    // Without a cache, keys and values have the type that it would have.
+    module.walk([&](AttentionOp attention) {
+      if (element && !attention.getLengths())
+        for (Value rows : {attention.getK(), attention.getV()})
+          if (auto heads = rows.getDefiningOp<RemapOp>())
+            heads.getResult().setType(withElement(heads.getType(), element));
+    });
     for (auto function : module.getOps<func::FuncOp>())
       if (!function.isExternal())
         configureCaches(function, element);

@@ -205,6 +205,7 @@ private:
   LogicalResult buildMatmul(Operation *root, Group &group);
   LogicalResult buildRowwise(Operation *root, Group &group);
   LogicalResult buildRope(RopeOp op);
+  LogicalResult buildRemap(RemapOp op);
   LogicalResult buildCacheAppend(CacheAppendOp op);
   LogicalResult buildAdvance(AdvanceOp op);
   LogicalResult buildSource(Operation *op);
@@ -233,7 +234,7 @@ private:
   /// Kernels by root, and the root that each operation went to.
   DenseMap<Operation *, Group> groups;
   DenseMap<Operation *, Operation *> rootOf;
-  /// Ropes that turn their input in its own buffer.
+  /// Ropes and remaps that write over their input's own buffer.
   DenseSet<Operation *> inPlace;
   /// What has replaced the results of operations built so far: plans were made
   /// with the values before.
@@ -294,7 +295,7 @@ LogicalResult checkOperation(Operation &op) {
   if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
           CacheAppendOp, AttentionOp, SelectOp, PartitionOp, AssignOp, PickOp,
           GatherOp, SpreadOp, PerSetOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp,
-          RankOp>(op))
+          RankOp, RemapOp>(op))
     return success();
   if (isa<func::ReturnOp>(op))
     return success();
@@ -409,6 +410,12 @@ LogicalResult Converter::findPacked() {
       rows = rank.getRows();
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       rows = attention.getRows();
+    } else if (isa<RemapOp>(op)) {
+      if (llvm::any_of(op.getOperands(),
+                       [&](Value operand) { return packed.lookup(operand); }))
+        return op.emitOpError("maps rows that are packed, whose places only "
+                              "the device knows; spread them first");
+      continue;
     } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
       rowsOf[&op] = append.getFamily();
       continue;
@@ -709,6 +716,14 @@ bool Converter::planGather(GatherOp op) {
   return true;
 }
 
+/// What `op`, no group, writes over if nobody needs it any more; or null.
+Value writtenInPlace(Operation *op) {
+  if (auto rope = dyn_cast<RopeOp>(op))
+    return rope.getX();
+  auto remap = dyn_cast<RemapOp>(op);
+  return remap ? remap.getBase() : Value();
+}
+
 void Converter::plan(Operation *op) {
   if (rootOf.count(op))
     return;
@@ -717,9 +732,9 @@ void Converter::plan(Operation *op) {
   if (auto gather = dyn_cast<GatherOp>(op); gather && planGather(gather))
     return;
   rootOf[op] = op;
-  if (auto rope = dyn_cast<RopeOp>(op))
-    if (isFree(rope.getX(), op))
-      inPlace.insert(op);
+  Value written = writtenInPlace(op);
+  if (written && isFree(written, op))
+    inPlace.insert(op);
 }
 
 /// Finds the kernel whose fresh buffer ends up as a result: it gets the output
@@ -749,7 +764,7 @@ LogicalResult Converter::planDestinations() {
     while (Operation *definition = value.getDefiningOp()) {
       start = rootOf.lookup(definition);
       if (inPlace.contains(start))
-        value = cast<RopeOp>(start).getX();
+        value = writtenInPlace(start);
       else if (auto found = groups.find(start);
                found != groups.end() && found->second.old)
         value = found->second.old;
@@ -1126,6 +1141,21 @@ LogicalResult Converter::buildRope(RopeOp op) {
   return success();
 }
 
+LogicalResult Converter::buildRemap(RemapOp op) {
+  Value out = op.getBase();
+  if (!inPlace.contains(op)) {
+    FailureOr<Value> fresh = destination(op);
+    if (failed(fresh))
+      return failure();
+    out = out ? *copy(op, out, *fresh) : *fresh;
+  }
+  auto remap = kernel::RemapOp::create(
+      b, op.getLoc(), TypeRange{out.getType()}, op.getX(), op.getMapAttr(),
+      op.getBase() ? b.getUnitAttr() : UnitAttr(), out);
+  done(op, remap.getResult(0));
+  return success();
+}
+
 LogicalResult Converter::buildCacheAppend(CacheAppendOp op) {
   if (isReadLater(op.getCache(), op))
     return op.emitOpError("updates in place a cache whose old value is used "
@@ -1282,6 +1312,8 @@ LogicalResult Converter::build(Operation *op) {
     return success();
   if (auto rope = dyn_cast<RopeOp>(op))
     return buildRope(rope);
+  if (auto remap = dyn_cast<RemapOp>(op))
+    return buildRemap(remap);
   if (auto append = dyn_cast<CacheAppendOp>(op))
     return buildCacheAppend(append);
   if (auto advance = dyn_cast<AdvanceOp>(op))

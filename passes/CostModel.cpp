@@ -62,7 +62,11 @@ nestc::ModelCost nestc::computeCost(ModuleOp module) {
   if (entry) {
     double macs = 0; // exact for whole numbers, below 2^53
     entry.walk([&](LinearOp linear) {
-      macs += static_cast<double>(elementsOf(linear, symbols)) *
+      // Rows whose number is fixed belong to one input, an image.
+      double rows = 1;
+      for (int64_t size : linear.getX().getType().getShape().drop_back())
+        rows *= ShapedType::isDynamic(size) ? 1 : static_cast<double>(size);
+      macs += static_cast<double>(elementsOf(linear, symbols)) * rows *
               shareOfRows(linear);
     });
     cost.macsPerToken = std::llround(macs);

@@ -125,6 +125,27 @@ bool nestc::code::isFloatType(Type type) {
   return type.isF32() || type.isBF16() || type.isF16();
 }
 
+Value nestc::code::evaluate(Code &code, AffineExpr expr, ValueRange dims,
+                            function_ref<Value(int64_t)> constant) {
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return dims[dim.getPosition()];
+  if (auto number = dyn_cast<AffineConstantExpr>(expr))
+    return constant(number.getValue());
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  Value left = evaluate(code, binary.getLHS(), dims, constant);
+  Value right = evaluate(code, binary.getRHS(), dims, constant);
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return code.add(left, right);
+  case AffineExprKind::Mul:
+    return code.mul(left, right);
+  case AffineExprKind::FloorDiv:
+    return code.div(left, right);
+  default: // a legal remap has no other
+    return code.rem(left, right);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Operands of regions
 //===----------------------------------------------------------------------===//

@@ -59,6 +59,11 @@ mlir::LogicalResult checkOperandMap(mlir::Operation *op, mlir::MemRefType type,
 /// Whether every element type given is f32, bf16 or f16.
 bool isFloatType(Type type);
 
+/// An expression of a legal remap, of integers of the type that `constant`
+/// makes.
+Value evaluate(Code &code, mlir::AffineExpr expr, ValueRange dims,
+               llvm::function_ref<Value(int64_t)> constant);
+
 /// An argument of a region: what it is read through, and the operand, or one
 /// for each of several sets of rows.
 struct RegionInput {

@@ -107,7 +107,6 @@ public:
         q(piece.buffers[kernel.indexOf(op.getQ())]),
         k(piece.buffers[kernel.indexOf(op.getK())]),
         v(piece.buffers[kernel.indexOf(op.getV())]),
-        lengths(piece.buffers[kernel.indexOf(op.getLengths())]),
         out(piece.buffers[kernel.indexOf(op.getOut())]) {}
 
   void run(Value item, Value tiles) {
@@ -123,7 +122,8 @@ public:
                         : q.sizes[1];
     tokens = code.min(code.sub(queries, token), shape.tokens);
     rows = code.mul(tokens, shape.group);
-    length = lengths.entry(code, sequence);
+    length = op.getLengths() ? table(op.getLengths()).entry(code, sequence)
+                             : code.i64(0);
     if (!op.getOffsets())
       return walk(queries);
     // Sequences have fewer queries than the tiles are made for.
@@ -515,7 +515,7 @@ private:
   Shape shape;
   Code &code;
   Value scratch;
-  const Buffer &q, &k, &v, &lengths, &out;
+  const Buffer &q, &k, &v, &out;
   Value sequence, kvHead, token, tokens, rows, length;
 };
 } // namespace
@@ -555,8 +555,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::AttentionOp op) {
   Value tiles = code.ceilDiv(query.sizes[1], shape.tokens);
   Value count = code.mul(code.mul(query.sizes[0], shape.kvHeads), tiles);
   // The keys in use are not known here; the first sequence stands for all.
-  const Buffer &length = kernel[op.getLengths()];
-  Value keys = code.add(query.sizes[1], code.loadI32(length.pointer));
+  Value keys = query.sizes[1];
+  if (op.getLengths())
+    keys = code.add(keys, code.loadI32(kernel[op.getLengths()].pointer));
   Value each =
       code.mul(code.mul(code.min(query.sizes[1], shape.tokens), shape.group),
                code.mul(keys, 2 * headDim));

@@ -157,3 +157,83 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::CacheAppendOp op) {
       });
   return success();
 }
+
+/// Whether columns that follow each other are read where elements do.
+static bool keepsColumns(AffineMap map) {
+  unsigned column = map.getNumDims() - 1;
+  AffineExpr last = map.getResults().back();
+  AffineExpr start = last - getAffineDimExpr(column, map.getContext());
+  return !simplifyAffineExpr(start, map.getNumDims(), 0)
+              .isFunctionOfDim(column) &&
+         llvm::none_of(map.getResults().drop_back(), [&](AffineExpr expr) {
+           return expr.isFunctionOfDim(column);
+         });
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::RemapOp op) {
+  Code &outer = kernel.code;
+  const Buffer &out = kernel[op.getOut()];
+  AffineMap map = op.getMap();
+  bool adds = op.getAdds();
+  kernel.parallel(
+      out.rows(outer), grainFor(outer, out.columns()), {},
+      [&](Kernel::Piece &piece) {
+        Code &code = piece.code;
+        const Buffer &x = piece.buffers[kernel.indexOf(op.getX())];
+        const Buffer &out = piece.buffers[kernel.indexOf(op.getOut())];
+        unsigned rank = out.sizes.size();
+        Value to = out.row(code, piece.item), rest = piece.item;
+        SmallVector<Value> dims(rank, code.i64(0));
+        for (int64_t dim = static_cast<int64_t>(rank) - 2; dim >= 0; --dim) {
+          dims[dim] = dim == 0 ? rest : code.rem(rest, out.sizes[dim]);
+          rest = code.div(rest, out.sizes[dim]);
+        }
+        // Where the element of x for a column is, and whether it and the
+        // `count` - 1 behind it are there.
+        auto find = [&](Value column, Value count) {
+          dims.back() = column;
+          Value index = code.i64(0), isThere, last;
+          for (auto [expr, size] : llvm::zip(map.getResults(), x.sizes)) {
+            last = evaluate(code, expr, dims,
+                            [&](int64_t number) { return code.i64(number); });
+            Value isInside = code.inside(last, size);
+            isThere = isThere ? arith::AndIOp::create(code, isThere, isInside)
+                              : isInside;
+            index = code.add(code.mul(index, size), last);
+          }
+          Value fits =
+              code.less(code.sub(code.add(last, count), 1), x.columns());
+          return std::pair(code.at(x.pointer, x.element(), index),
+                           Value(arith::AndIOp::create(code, isThere, fits)));
+        };
+        auto move = [&](Value from, Value column, int64_t lanes) {
+          Value v = code.loadVector(x.element(), from, lanes);
+          Value place = code.at(to, out.element(), column);
+          if (adds)
+            v = code.fadd(code.loadVector(out.element(), place, lanes), v);
+          code.storeVector(out.element(), v, place);
+        };
+        auto one = [&](Value column) {
+          auto [from, isThere] = find(column, code.i64(1));
+          code.when(
+              isThere, [&, from = from] { move(from, column, 1); },
+              [&] {
+                if (!adds)
+                  code.storeVector(out.element(), code.splat(0, 1),
+                                   code.at(to, out.element(), column));
+              });
+        };
+        if (!keepsColumns(map))
+          return code.loop(out.columns(), one);
+        auto [row, isWhole] = find(code.i64(0), out.columns());
+        code.when(
+            isWhole,
+            [&, row = row] {
+              code.columns(out.columns(), [&](Value column, int64_t lanes) {
+                move(code.at(row, x.element(), column), column, lanes);
+              });
+            },
+            [&] { code.loop(out.columns(), one); });
+      });
+  return success();
+}

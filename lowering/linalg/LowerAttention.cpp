@@ -172,15 +172,27 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
                                                 e.map(6, {0, 1, 2, 3, 4})}))
                      .getResult(0);
 
+  // Without lengths every query sees every key.
+  Value lengths = op.getLengths();
+  auto takeLengths = [&](SmallVector<Value> values, SmallVector<AffineMap> maps,
+                         unsigned dims) {
+    if (lengths) {
+      values.push_back(lengths);
+      maps.insert(maps.end() - 1, e.map(dims, {0}));
+    }
+    return std::pair(values, maps);
+  };
   AffineMap all = e.b.getMultiDimIdentityMap(5);
-  AffineMap sequence = e.map(5, {0});
   float scale = op.getScale().convertToFloat();
   float infinity = std::numeric_limits<float>::infinity();
+  auto [scored, scoredBy] = takeLengths({scores}, {all, all}, 5);
   scores = e.generic(
-      {scores, op.getLengths()}, e.empty(scoreSizes, f32), {all, sequence, all},
+      scored, e.empty(scoreSizes, f32), scoredBy,
       [&](ScalarBuilder &b, ValueRange args) -> Value {
         Value factor = arith::ConstantOp::create(b, b.getF32FloatAttr(scale));
         Value score = arith::MulFOp::create(b, args[0], factor);
+        if (!lengths)
+          return score;
         if (mask.getAlibi())
           score = weigh(b, score, args[1]);
         Value none = arith::ConstantOp::create(b, b.getF32FloatAttr(-infinity));
@@ -192,16 +204,21 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
   // Dimensions: b, t, KV head, group, element, key. Rows of the cache that the
   // query does not see may hold anything, NaN too, so that a weight of 0 is not
   // enough.
+  auto [weighed, weighedBy] =
+      takeLengths({weights, op.getV()},
+                  {e.map(6, {0, 1, 2, 3, 5}), e.map(6, {0, 2, 5, 4}),
+                   e.map(6, {0, 1, 2, 3, 4})},
+                  6);
   Value y =
-      e.generic({weights, op.getV(), op.getLengths()}, e.filled(outSizes, 0.0f),
-                {e.map(6, {0, 1, 2, 3, 5}), e.map(6, {0, 2, 5, 4}),
-                 e.map(6, {0}), e.map(6, {0, 1, 2, 3, 4})},
+      e.generic(weighed, e.filled(outSizes, 0.0f), weighedBy,
                 [&](ScalarBuilder &b, ValueRange args) -> Value {
                   Value product = arith::MulFOp::create(
                       b, args[0], convertFloat(b, args[1], f32));
-                  Value next = arith::AddFOp::create(b, args[3], product);
+                  Value next = arith::AddFOp::create(b, args.back(), product);
+                  if (!lengths)
+                    return next;
                   return arith::SelectOp::create(b, visible(b, args[2], 5),
-                                                 next, args[3]);
+                                                 next, args.back());
                 });
   y = e.joinLast(y, 3);
   return family ? pack(e, y, *family) : y;

@@ -8,6 +8,7 @@
 
 #include "lowering/linalg/Lower.h"
 
+#include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -339,4 +340,50 @@ Value nestc::linalg_lowering::lower(LastOp op, Emitter &e) {
   Value rows = e.index(e.sizes(x)[1]);
   Value last = arith::SubIOp::create(e.b, rows, e.index(1));
   return e.slice(x, 1, last, e.b.getIndexAttr(1));
+}
+
+Value nestc::linalg_lowering::lower(RemapOp op, Emitter &e) {
+  RankedTensorType type = op.getType();
+  Value like = op.getBase() ? op.getBase() : op.getX();
+  Emitter::Sizes sizes;
+  for (int64_t size : type.getShape())
+    sizes.push_back(ShapedType::isDynamic(size)
+                        ? e.sizes(like)[0]
+                        : OpFoldResult(e.b.getIndexAttr(size)));
+  Emitter::Sizes bounds = e.sizes(op.getX());
+  SmallVector<Value> ends;
+  for (OpFoldResult bound : bounds)
+    ends.push_back(e.index(bound));
+  AffineMap all = e.b.getMultiDimIdentityMap(type.getRank());
+  SmallVector<Value> inputs;
+  SmallVector<AffineMap> maps{all};
+  if (op.getBase()) {
+    inputs.push_back(op.getBase());
+    maps.push_back(all);
+  }
+  return e.generic(
+      inputs, e.empty(sizes, type.getElementType()), maps,
+      [&](ScalarBuilder &b, ValueRange args) -> Value {
+        SmallVector<Value> dims, at;
+        for (int64_t dim = 0; dim < type.getRank(); ++dim)
+          dims.push_back(linalg::IndexOp::create(b, dim));
+        Value zero = arith::ConstantIndexOp::create(b, 0), inside;
+        for (auto [expr, end] : llvm::zip(op.getMap().getResults(), ends)) {
+          Value index = affine::expandAffineExpr(b, b.getLoc(), expr, dims, {});
+          Value isThere = arith::AndIOp::create(
+              b,
+              arith::CmpIOp::create(b, arith::CmpIPredicate::sge, index, zero),
+              arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, end));
+          inside = inside ? arith::AndIOp::create(b, inside, isThere) : isThere;
+          // Never read outside.
+          at.push_back(arith::SelectOp::create(b, isThere, index, zero));
+        }
+        Value element =
+            convertFloat(b, tensor::ExtractOp::create(b, op.getX(), at),
+                         type.getElementType());
+        Value none =
+            arith::ConstantOp::create(b, b.getZeroAttr(type.getElementType()));
+        element = arith::SelectOp::create(b, inside, element, none);
+        return op.getBase() ? add(b, args[0], element) : element;
+      });
 }

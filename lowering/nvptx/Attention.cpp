@@ -73,7 +73,8 @@ RowTile::RowTile(Kernel::Inside &in, kernel::AttentionOp op, int64_t rows,
   kvHead =
       code.widen(code.sub(item, code.mul(sequence32, code.i32(shape.kvHeads))));
   head = code.mul(code.mul(code.widen(item), k.sizes[2]), shape.headDim);
-  length = in[op.getLengths()].entry(code, sequence);
+  length =
+      op.getLengths() ? in[op.getLengths()].entry(code, sequence) : code.i64(0);
   Value queries =
       op.getOffsets() ? in[op.getCounts()].entry(code, sequence) : q.sizes[1];
   // Sequences may have fewer queries than there are tiles for.

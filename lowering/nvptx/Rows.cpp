@@ -196,6 +196,87 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::LastRowsOp op) {
   return success();
 }
 
+// A thread an element: neighbours write, and mostly read, neighbours.
+LogicalResult nvptx::generate(Kernel &kernel, kernel::RemapOp op) {
+  auto outType = cast<MemRefType>(op.getOut().getType());
+  auto xType = cast<MemRefType>(op.getX().getType());
+  auto bytesOf = [](Type type) -> int64_t {
+    return type.getIntOrFloatBitWidth() / 8;
+  };
+  auto elementsOf = [](MemRefType type) {
+    int64_t elements = 1;
+    for (int64_t size : type.getShape().drop_front())
+      elements *= size;
+    return elements;
+  };
+  int64_t each = elementsOf(outType), from = elementsOf(xType);
+  if (std::max(each, from) > (int64_t(1) << 31) / 4 - blockThreads)
+    return op.emitOpError("moves more elements of a sequence than a GPU's code "
+                          "counts: ")
+           << xType << " to " << outType;
+  int64_t blocks = (each + blockThreads - 1) / blockThreads;
+  unsigned place = kernel.indexOf(op.getOut());
+  kernel.stageOver(
+      blockThreads, 0, blockThreads,
+      [place, blocks](Code &host, ArrayRef<Buffer> buffers) {
+        return host.mul(buffers[place].sizes[0], blocks * blockThreads);
+      },
+      [&](Kernel::Inside &in, Value) {
+        Device &code = in.code;
+        const Buffer &x = in[op.getX()], &out = in[op.getOut()];
+        Value batch = code.div(code.block32(), code.i32(blocks));
+        Value item =
+            code.add(code.mul(code.rem(code.block32(), code.i32(blocks)),
+                              code.i32(blockThreads)),
+                     code.thread32());
+        code.when(code.less(item, code.i32(each)), [&] {
+          SmallVector<Value> dims(outType.getRank(), batch);
+          Value rest = item;
+          for (int64_t dim = outType.getRank() - 1; dim > 0; --dim) {
+            Value size = code.i32(outType.getDimSize(dim));
+            dims[dim] = dim == 1 ? rest : code.rem(rest, size);
+            rest = dim == 1 ? rest : code.div(rest, size);
+          }
+          Value isThere, first, index = code.i32(0);
+          for (auto [dim, expr] : llvm::enumerate(op.getMap().getResults())) {
+            Value at = evaluate(code, expr, dims, [&](int64_t number) {
+              return code.i32(number);
+            });
+            Value size =
+                dim ? code.i32(xType.getDimSize(dim)) : code.narrow(x.sizes[0]);
+            Value isInside = code.inside(at, size);
+            isThere = isThere ? arith::AndIOp::create(code, isThere, isInside)
+                              : isInside;
+            if (dim == 0)
+              first = at;
+            else
+              index = code.add(code.mul(index, size), at);
+          }
+          int64_t bytes = bytesOf(xType.getElementType());
+          Value to = code.atByte(
+              code.atRow(out.pointer, batch,
+                         each * bytesOf(outType.getElementType())),
+              code.mul(item, code.i32(bytesOf(outType.getElementType()))));
+          auto load = [&] {
+            Value start = code.atRow(x.pointer, first, from * bytes);
+            Value place = code.atByte(start, code.mul(index, code.i32(bytes)));
+            return code.loadWide(xType.getElementType(), place, 1);
+          };
+          if (op.getAdds())
+            return code.when(isThere, [&] {
+              Value old = code.loadWide(outType.getElementType(), to, 1);
+              code.storeWide(outType.getElementType(), code.fadd(old, load()),
+                             to);
+            });
+          Value element = code.choose(isThere, code.splat(0, 1), [&] {
+            return SmallVector<Value>{load()};
+          })[0];
+          code.storeWide(outType.getElementType(), element, to);
+        });
+      });
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Caches
 //===----------------------------------------------------------------------===//

@@ -402,8 +402,8 @@ Expected<Manifest> Manifest::fromJson(const Json &json,
                                 "num_layers", "modalities", "routes"}));
   NEST_RT_ASSIGN(m.model.family, model.getString("family"));
   NEST_RT_ASSIGN(m.model.modelType, model.getString("model_type"));
-  NEST_RT_ASSIGN(m.model.vocabSize, model.getInt("vocab_size", 1, INT32_MAX));
-  NEST_RT_ASSIGN(m.model.maxLength, model.getInt("max_length", 1, INT32_MAX));
+  NEST_RT_ASSIGN(m.model.vocabSize, model.getInt("vocab_size", 0, INT32_MAX));
+  NEST_RT_ASSIGN(m.model.maxLength, model.getInt("max_length", 0, INT32_MAX));
   NEST_RT_ASSIGN(m.model.numLayers, model.getInt("num_layers", 0, INT32_MAX));
   NEST_RT_ASSIGN(JsonReader eos, model.get("eos_token_ids"));
   NEST_RT_ASSIGN(m.model.eosTokenIds, eos.asIntList(0, INT32_MAX));
@@ -569,6 +569,11 @@ static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
   for (const Manifest::Buffer &buffer : entry.inputs) {
     if (!buffer.cache)
       continue;
+    if (m.model.maxLength < 1)
+      return Error(at,
+                   "has the cache " + buffer.name +
+                       ", and the model has no max_length",
+                   "1 or more in model.max_length");
     // Keys and values; their positions; how many of them there are.
     size_t rank = buffer.shape.size();
     bool counts = buffer.dtype == DType::I32;
@@ -581,6 +586,10 @@ static Status validateSizes(const Manifest &m, const Manifest::Entry &entry,
                        std::to_string(m.model.maxLength) + " of the model",
                    "[B, heads, max_length, width]; i32 [B, max_length] or [B]");
   }
+  // Without tokens and caches there is neither vocabulary nor length.
+  if (entry.findInput("tokens") && m.model.vocabSize < 1)
+    return Error(at, "takes tokens, and the model has no vocab_size",
+                 "1 or more in model.vocab_size");
   // A width bounds what is read of a weight.
   for (const Manifest::Width &width :
        m.submodelAt(m.submodelOf(entry.name)).widths)

@@ -110,6 +110,11 @@ Session::create(const Package &package, int64_t batch, int64_t maxLength,
   const Manifest &manifest = package.manifest();
   const std::string &place = package.path();
   int64_t most = manifest.model.maxLength;
+  if (most == 0)
+    return fail(NEST_ERROR_UNSUPPORTED, place,
+                "takes no tokens, so that there is no session of it",
+                "an entry point by name, with its inputs: " +
+                    manifest.entries.front().name);
   if (batch < 0 || batch > INT32_MAX)
     return fail(NEST_ERROR_ARGUMENT, place,
                 "a session cannot have a batch of " + std::to_string(batch),

@@ -910,3 +910,21 @@ func.func @k33_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %n: tensor<1xi3
   } -> tensor<?x?x64xf32>
   return
 }
+
+// -----
+
+// K34: what adds keeps f32.
+func.func @k34(%x: tensor<?x4x8xf32>, %y: tensor<?x4x8xbf16>) {
+  // expected-error @below {{[K34] maps 'tensor<?x4x8xbf16>' to 'tensor<?x4x8xf32>' by affine_map<(d0, d1, d2) -> (d0, d1, d2)>; legal are f32, bf16 and f16}}
+  %0 = kernel.remap ins(%x : tensor<?x4x8xf32>) by affine_map<(b, t, c) -> (b, t, c)> adds outs(%y : tensor<?x4x8xbf16>) -> tensor<?x4x8xbf16>
+  return
+}
+
+// -----
+
+// K35: without lengths there is no mask.
+func.func @k35(%q: tensor<?x4x8xf32>, %k: tensor<?x2x4x4xf32>, %y: tensor<?x4x8xf32>) {
+  // expected-error @below {{[K35] has no lengths: k and v are the rows of the call, 4 of q, without sets, positions or a causal mask}}
+  %0 = kernel.attention ins(%q, %k, %k : tensor<?x4x8xf32>, tensor<?x2x4x4xf32>, tensor<?x2x4x4xf32>) scale 0.5 <causal> outs(%y : tensor<?x4x8xf32>) -> tensor<?x4x8xf32>
+  return
+}

@@ -1,4 +1,4 @@
-// Row sets: a negative test for each message of the constraints C72 to C97 of
+// Row sets: a negative test for each message of the constraints C72 to C100 of
 // docs/Spec.md, in its order. // Cn: names the constraint.
 // RUN: nest-opt %s -verify-diagnostics -split-input-file
 
@@ -477,3 +477,30 @@ func.func private @c97() attributes {mask = #nest.mask<causal, alibi = 0.0>}
 // C97: and finite.
 // expected-error @below {{[C97] alibi is a finite f32 above 0; got 0x7F800000 : f32}}
 func.func private @c97_1() attributes {mask = #nest.mask<alibi = 0x7F800000>}
+
+// -----
+
+// C98: a quotient is of what is not negative.
+func.func @c97(%x: tensor<?x4x8xf32>) {
+  // expected-error @below {{[C98] maps 'tensor<?x8x8xf32>' to 'tensor<?x4x8xf32>' by affine_map<(d0, d1, d2) -> (d0, (d1 - 1) floordiv 2, d2)>; legal are tensors on no axis}}
+  %0 = nest.remap %x by affine_map<(b, t, c) -> (b, (t - 1) floordiv 2, c)> : (tensor<?x4x8xf32>) -> tensor<?x8x8xf32>
+  return
+}
+
+// -----
+
+// C99: the batch is that of x.
+func.func @c98(%x: tensor<4x8xf32>) {
+  // expected-error @below {{[C99] gives 'tensor<?x4x8xf32>'; legal is the base's type or, without one, the batch of x}}
+  %0 = nest.remap %x by affine_map<(b, t, c) -> (t, c)> : (tensor<4x8xf32>) -> tensor<?x4x8xf32>
+  return
+}
+
+// -----
+
+// C100: without lengths keys are the rows of the call.
+func.func @c99(%x: tensor<?x4x8xf32>, %k: tensor<?x2x32x4xf32>) {
+  // expected-error @below {{[C100] has no lengths, so that keys are the rows of the call, which all see: legal are as many queries as keys, no positions, no family and the mask <>; got 'tensor<?x4x8xf32>' and 'tensor<?x2x32x4xf32>'}}
+  %0 = nest.attention %x, %k, %k scale 0.5 <> : (tensor<?x4x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>) -> tensor<?x4x8xf32>
+  return
+}

@@ -29,6 +29,18 @@ module attributes {nest.model = {dtype = "f32", max_length = 16 : i64}} {
     return %h, %c : tensor<?x?x8xf32>, tensor<?x2x16x4xf32>
   }
 
+  // Without a cache, the rows of keys and values have its type.
+  // CHECK-LABEL: func.func @encode
+  // CHECK: %[[K:.+]] = nest.remap %{{.+}} : (tensor<?x4x8xf32>) -> tensor<?x2x4x4xbf16>
+  // CHECK: nest.attention %{{.+}}, %[[K]], %[[K]] scale
+  // CHECK: nest.remap %{{.+}} : (tensor<?x4x8xf32>) -> tensor<?x8xf32>
+  func.func @encode(%x: tensor<?x4x8xf32> {nest.name = "x"}) -> (tensor<?x8xf32> {nest.name = "y"}) attributes {nest.entry = "encode"} {
+    %k = nest.remap %x by affine_map<(b, h, t, c) -> (b, t, h * 4 + c)> : (tensor<?x4x8xf32>) -> tensor<?x2x4x4xf32>
+    %a = nest.attention %x, %k, %k scale 0.5 <> : (tensor<?x4x8xf32>, tensor<?x2x4x4xf32>, tensor<?x2x4x4xf32>) -> tensor<?x4x8xf32>
+    %y = nest.remap %a by affine_map<(b, c) -> (b, 0, c)> : (tensor<?x4x8xf32>) -> tensor<?x8xf32>
+    return %y : tensor<?x8xf32>
+  }
+
   // Caches through what carries them: keys and positions grow, of i32 is what
   // counts, and lengths have no rows.
   // CHECK-LABEL: func.func @routed

@@ -194,8 +194,10 @@ std::optional<std::string> Exporter::rename(StringRef name) const {
     return fresh >= 0;
   };
   StringRef rest = name;
+  if (rest.consume_front(request.family->basePrefix))
+    renamed = request.family->basePrefix;
   if (rest.consume_front(request.family->layerPrefix)) {
-    renamed = request.family->layerPrefix;
+    renamed += request.family->layerPrefix;
     StringRef digits = rest.take_while(llvm::isDigit);
     if (!renumber(layers, digits))
       return std::nullopt;
@@ -310,7 +312,7 @@ void Exporter::setWidths(Json &json) const {
     return;
   }
   json.set(key, Json::arrayOf(widths));
-  if (request.family == &llamaFamily)
+  if (request.family == &llamaFamily || request.family == &vitFamily)
     request.warn(Error(joinPath(request.output, "config.json") + ": " + key,
                        "is a list, one width for each layer, which nestc reads "
                        "and transformers does not for this model type",

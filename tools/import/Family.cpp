@@ -19,9 +19,9 @@ using namespace nestc;
 using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
-static const Family *const kFamilies[] = {&motFamily,    &modeFamily,
-                                          &modGptFamily, &modFamily,
-                                          &olmoFamily,   &llamaFamily};
+static const Family *const kFamilies[] = {
+    &motFamily,  &modeFamily, &modGptFamily, &modFamily,
+    &olmoFamily, &vitFamily,  &llamaFamily};
 
 namespace {
 /// A family of the format that nothing is built for yet. Naming it is better
@@ -34,7 +34,7 @@ struct LaterFamily {
 } // namespace
 
 static const LaterFamily kLaterFamilies[] = {
-    {"vit", {"vit"}, {}}, {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
+    {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
 
 /// The first tensor with one of the marks in its name.
 static const TensorInfo *findMark(const Checkpoint &checkpoint,
@@ -237,9 +237,12 @@ void nestc::recordModel(const ImportInput &input, const ModelFacts &facts,
   model.append("family", builder.getStringAttr(facts.family));
   model.append("model_type", builder.getStringAttr(facts.modelType));
   number("num_layers", facts.numLayers);
-  number("vocab_size", facts.vocabSize);
+  // A model without tokens has neither vocabulary nor length.
+  if (facts.vocabSize)
+    number("vocab_size", facts.vocabSize);
   number("hidden_size", facts.hiddenSize);
-  number("max_length", facts.maxLength);
+  if (facts.maxLength)
+    number("max_length", facts.maxLength);
   if (facts.headDim)
     number("head_dim", facts.headDim);
   model.append("eos_token_ids",

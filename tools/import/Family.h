@@ -62,10 +62,12 @@ struct Family {
   /// How many heads there are, where they are an axis.
   const char *headsKey = "num_attention_heads";
   const char *kvHeadsKey = "num_key_value_heads";
+  /// What may stand in front of that, and of other names.
+  const char *basePrefix = "";
 };
 
 extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily,
-    olmoFamily;
+    olmoFamily, vitFamily;
 
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.

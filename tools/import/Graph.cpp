@@ -27,17 +27,16 @@ Value Graph::get(StringRef weight) {
   return value;
 }
 
-/// The stream of `like`'s rows whose columns are dimension `dim` of a weight.
-RankedTensorType Graph::stream(Value like, RankedTensorType weight,
+/// The stream of rows whose columns are dimension `dim` of a weight.
+RankedTensorType Graph::stream(ArrayRef<int64_t> rows, RankedTensorType weight,
                                unsigned dim) {
-  SmallVector<int64_t> shape(cast<RankedTensorType>(like.getType()).getShape());
-  shape.resize(2);
+  SmallVector<int64_t> shape(rows);
   shape.push_back(weight.getDimSize(dim));
-  SmallVector<StringAttr> axes(3, builder.getStringAttr(""));
-  SmallVector<int64_t> inner(3, 1);
+  SmallVector<StringAttr> axes(shape.size(), builder.getStringAttr(""));
+  SmallVector<int64_t> inner(shape.size(), 1);
   if (OnAttr on = getOn(weight)) {
-    axes[2] = on.getAxes()[dim];
-    inner[2] = on.getInner()[dim];
+    axes.back() = on.getAxes()[dim];
+    inner.back() = on.getInner()[dim];
   }
   return RankedTensorType::get(
       shape, builder.getF32Type(),
@@ -46,9 +45,11 @@ RankedTensorType Graph::stream(Value like, RankedTensorType weight,
 
 Value Graph::embedIds(StringRef table, Value ids) {
   Value rows = get(table);
-  return EmbedOp::create(builder, at(table),
-                         stream(ids, weights.type(table), 1), ids, rows,
-                         builder.getF32FloatAttr(1.0f));
+  return EmbedOp::create(
+      builder, at(table),
+      stream(cast<RankedTensorType>(ids.getType()).getShape(),
+             weights.type(table), 1),
+      ids, rows, builder.getF32FloatAttr(1.0f));
 }
 
 Value Graph::embed(StringRef table) { return embedIds(table, tokens); }
@@ -60,8 +61,10 @@ Value Graph::embedPositions(StringRef table) {
 Value Graph::linear(Value x, StringRef weight, StringRef bias) {
   Value w = get(weight);
   Value b = bias.empty() ? Value() : get(bias);
+  ArrayRef<int64_t> rows = cast<RankedTensorType>(x.getType()).getShape();
   return LinearOp::create(builder, at(weight),
-                          stream(x, weights.type(weight), 0), x, w, b);
+                          stream(rows.drop_back(), weights.type(weight), 0), x,
+                          w, b);
 }
 
 Value Graph::norm(NormKind kind, Value x, StringRef weight, StringRef bias,
@@ -162,6 +165,68 @@ SmallVector<Value> Graph::on(
   return llvm::to_vector_of<Value>(op.getResults());
 }
 
+Value Graph::remap(Value x, AffineMap map, RankedTensorType type, Value base) {
+  return RemapOp::create(builder, location, type, x, map, base);
+}
+
+Value Graph::remap(StringRef weight, AffineMap map, Value base) {
+  return remap(get(weight), map, cast<RankedTensorType>(base.getType()), base);
+}
+
+Value Graph::attendAll(Value q, Value k, Value v, int64_t heads, double scale) {
+  auto type = cast<RankedTensorType>(k.getType());
+  int64_t width = type.getDimSize(2) / heads;
+  AffineExpr batch, head, row, column;
+  bindDims(builder.getContext(), batch, head, row, column);
+  AffineMap map = AffineMap::get(4, 0, {batch, row, head * width + column},
+                                 builder.getContext());
+  auto headsType = RankedTensorType::get(
+      {type.getDimSize(0), heads, type.getDimSize(1), width},
+      weights.multiplyType());
+  return nest::AttentionOp::create(
+      builder, location, q.getType(), q, remap(k, map, headsType),
+      remap(v, map, headsType), /*lengths=*/Value(), /*positions=*/Value(),
+      /*rows=*/Value(), builder.getF32FloatAttr(static_cast<float>(scale)),
+      MaskAttr::get(builder.getContext(), /*causal=*/false, /*window=*/0,
+                    /*alibi=*/FloatAttr()),
+      /*compact=*/UnitAttr());
+}
+
+/// The values in `caches`.
+static SmallVector<Value> carried(const LayerCaches &caches) {
+  SmallVector<Value> values;
+  for (Value value :
+       {caches.keys, caches.values, caches.length, caches.positions})
+    if (value)
+      values.push_back(value);
+  return values;
+}
+
+Value Graph::layer(int64_t index, Value x,
+                   llvm::function_ref<Value(Graph &, int64_t, Value)> build) {
+  Location loc = NameLoc::get(builder.getStringAttr("layers." + Twine(index)));
+  SmallVector<Value> before = carried(caches);
+  SmallVector<Type> types{x.getType()};
+  llvm::append_range(types, ValueRange(before).getTypes());
+  auto layer =
+      LayerOp::create(builder, loc, types, index, ValueRange(x), before);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.createBlock(&layer.getBody());
+  llvm::StringMap<Value> outside;
+  std::swap(outside, gets);
+  location = loc;
+  SmallVector<Value> yielded{build(*this, index, x)};
+  llvm::append_range(yielded, carried(caches));
+  YieldOp::create(builder, loc, yielded);
+  std::swap(outside, gets);
+  unsigned next = 0;
+  for (Value *value :
+       {&caches.keys, &caches.values, &caches.length, &caches.positions})
+    if (*value)
+      *value = layer.getResult(++next);
+  return layer.getResult(0);
+}
+
 //===----------------------------------------------------------------------===//
 // Entries
 //===----------------------------------------------------------------------===//
@@ -182,7 +247,7 @@ static constexpr EntryKind kCausalEntries[] = {
     {"prefill_causal", false, false, true},
     {"verify_causal", false, true, true}};
 
-namespace nestc {
+namespace {
 /// Emits one entry after the other.
 class DecoderBuilder {
 public:
@@ -214,7 +279,7 @@ public:
         graph.caches.length = argument();
       if (cache.ownPositions)
         graph.caches.positions = argument();
-      x = buildLayer(graph, static_cast<int64_t>(layer), x);
+      x = graph.layer(static_cast<int64_t>(layer), x, decoder.layer);
       llvm::append_range(results, carried(graph.caches));
     }
     if (decoder.finish)
@@ -293,48 +358,11 @@ private:
     return entry;
   }
 
-  /// The values in `caches`.
-  static SmallVector<Value> carried(const LayerCaches &caches) {
-    SmallVector<Value> values;
-    for (Value value :
-         {caches.keys, caches.values, caches.length, caches.positions})
-      if (value)
-        values.push_back(value);
-    return values;
-  }
-
-  /// A nest.layer around what the family emits; on return the graph's caches
-  /// are the layer's results.
-  Value buildLayer(Graph &graph, int64_t index, Value x) {
-    Location loc =
-        NameLoc::get(builder.getStringAttr("layers." + Twine(index)));
-    SmallVector<Value> before = carried(graph.caches);
-    SmallVector<Type> types{x.getType()};
-    llvm::append_range(types, ValueRange(before).getTypes());
-    auto layer =
-        LayerOp::create(builder, loc, types, index, ValueRange(x), before);
-    OpBuilder::InsertionGuard guard(builder);
-    builder.createBlock(&layer.getBody());
-    llvm::StringMap<Value> outside;
-    std::swap(outside, graph.gets);
-    graph.location = loc;
-    SmallVector<Value> yielded{decoder.layer(graph, index, x)};
-    llvm::append_range(yielded, carried(graph.caches));
-    YieldOp::create(builder, loc, yielded);
-    std::swap(outside, graph.gets);
-    unsigned next = 0;
-    for (Value *value : {&graph.caches.keys, &graph.caches.values,
-                         &graph.caches.length, &graph.caches.positions})
-      if (*value)
-        *value = layer.getResult(++next);
-    return layer.getResult(0);
-  }
-
   OpBuilder &builder;
   const WeightTable &weights;
   const Decoder &decoder;
 };
-} // namespace nestc
+} // namespace
 
 void nestc::buildDecoder(OpBuilder &builder, const WeightTable &weights,
                          const Decoder &decoder) {
@@ -344,4 +372,31 @@ void nestc::buildDecoder(OpBuilder &builder, const WeightTable &weights,
   if (decoder.decodesApart)
     for (const EntryKind &kind : kCausalEntries)
       entries.build(kind);
+}
+
+void nestc::buildEncoder(
+    OpBuilder &builder, const WeightTable &weights, StringRef inputName,
+    RankedTensorType input,
+    llvm::function_ref<std::vector<std::pair<StringRef, Value>>(Graph &, Value)>
+        build) {
+  OpBuilder::InsertionGuard guard(builder);
+  const char *name = "encode";
+  auto entry =
+      func::FuncOp::create(builder, NameLoc::get(builder.getStringAttr(name)),
+                           name, builder.getFunctionType(input, {}));
+  entry->setAttr(kEntryAttr, builder.getStringAttr(name));
+  entry.setArgAttr(0, kNameAttr, builder.getStringAttr(inputName));
+  Block *block = entry.addEntryBlock();
+  builder.setInsertionPointToStart(block);
+  Graph graph(builder, weights);
+  SmallVector<Value> results;
+  SmallVector<StringRef> names;
+  for (auto [output, value] : build(graph, block->getArgument(0))) {
+    names.push_back(output);
+    results.push_back(value);
+  }
+  func::ReturnOp::create(builder, entry.getLoc(), results);
+  entry.setType(builder.getFunctionType(input, ValueRange(results).getTypes()));
+  for (auto [index, output] : llvm::enumerate(names))
+    entry.setResultAttr(index, kNameAttr, builder.getStringAttr(output));
 }

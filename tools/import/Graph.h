@@ -76,6 +76,23 @@ public:
                      int64_t window, double alibi, mlir::Value rows = {},
                      bool compact = false);
 
+  /// Elements in other places, of `type`; with `base` added to it.
+  mlir::Value remap(mlir::Value x, mlir::AffineMap map,
+                    mlir::RankedTensorType type, mlir::Value base = {});
+  /// The same of a weight.
+  mlir::Value remap(llvm::StringRef weight, mlir::AffineMap map,
+                    mlir::Value base);
+  /// Attends over the rows of the call, which all see each other, in `heads`
+  /// heads.
+  mlir::Value attendAll(mlir::Value q, mlir::Value k, mlir::Value v,
+                        int64_t heads, double scale);
+
+  /// A nest.layer around what `build` emits; on return the caches are the
+  /// layer's results.
+  mlir::Value
+  layer(int64_t index, mlir::Value x,
+        llvm::function_ref<mlir::Value(Graph &, int64_t, mlir::Value)> build);
+
   /// A nest.on with `bodies` bodies. `build` emits a body on packed rows and
   /// gives what it yields; the first body says what is assembled.
   llvm::SmallVector<mlir::Value>
@@ -90,11 +107,9 @@ public:
   mlir::Location loc() const { return location; }
 
 private:
-  friend class DecoderBuilder;
-
   mlir::Value get(llvm::StringRef weight);
-  mlir::RankedTensorType stream(mlir::Value like, mlir::RankedTensorType weight,
-                                unsigned dim);
+  mlir::RankedTensorType stream(llvm::ArrayRef<int64_t> rows,
+                                mlir::RankedTensorType weight, unsigned dim);
   mlir::Value embedIds(llvm::StringRef table, mlir::Value ids);
   mlir::Value norm(nest::NormKind kind, mlir::Value x, llvm::StringRef weight,
                    llvm::StringRef bias, double epsilon, int64_t group);
@@ -139,6 +154,15 @@ struct Decoder {
 /// lists their arguments and results.
 void buildDecoder(mlir::OpBuilder &builder, const WeightTable &weights,
                   const Decoder &decoder);
+
+/// Adds the function `encode` of one input without caches. `build` emits it and
+/// gives its results with their names.
+void buildEncoder(
+    mlir::OpBuilder &builder, const WeightTable &weights,
+    llvm::StringRef inputName, mlir::RankedTensorType input,
+    llvm::function_ref<std::vector<std::pair<llvm::StringRef, mlir::Value>>(
+        Graph &, mlir::Value)>
+        build);
 
 } // namespace nestc
 

@@ -87,6 +87,13 @@ Status WeightTable::declare(StringRef name, StringRef letters,
                      safetensorsName(tensor->dtype),
                  "F32, BF16 or F16");
 
+  if (use.joined) {
+    for (int64_t size : ArrayRef(box).drop_front(2))
+      box[1] *= size;
+    box.resize(2);
+    axes.resize(2);
+    inner.resize(2);
+  }
   bool isMatrix = shape.size() > 1;
   if (isMatrix && !use.exact && !elementType)
     elementType = stored;
@@ -97,7 +104,7 @@ Status WeightTable::declare(StringRef name, StringRef letters,
   std::string symbol = (name + use.suffix).str();
   bool isPart = shape != box;
   TypeAttr storedAttr;
-  if (stored != element || isPart)
+  if (stored != element || isPart || use.joined)
     storedAttr = TypeAttr::get(RankedTensorType::get(shape, stored));
   nest::WeightOp::create(
       builder, NameLoc::get(builder.getStringAttr(symbol)),

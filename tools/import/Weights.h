@@ -42,6 +42,8 @@ struct TensorUse {
   int64_t first = 0, rows = 0;
   std::string meaning = {};
   llvm::StringRef suffix = "";
+  /// The dimensions behind the first one are one: a convolution as a matrix.
+  bool joined = false;
 };
 
 /// What the letters of shapes stand for in one model (or in one of its layers).

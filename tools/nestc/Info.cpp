@@ -123,8 +123,10 @@ static rt::Json modelJson(const rt::Manifest::Model &model) {
   json.set("family", model.family);
   json.set("model_type", model.modelType);
   json.set("num_layers", model.numLayers);
-  json.set("vocab_size", model.vocabSize);
-  json.set("max_length", model.maxLength);
+  if (model.vocabSize)
+    json.set("vocab_size", model.vocabSize);
+  if (model.maxLength)
+    json.set("max_length", model.maxLength);
   json.set("dtype", model.dtype);
   json.set("eos_token_ids", rt::Json::arrayOf(model.eosTokenIds));
   if (!model.modalities.empty()) {

@@ -323,6 +323,11 @@ int Model::configure(const std::string &type, int64_t maxLength) {
     return ExitDone;
   auto facts = module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
   auto own = facts ? facts.getAs<IntegerAttr>("max_length") : IntegerAttr();
+  if (maxLength && facts && facts.contains("num_layers") && !own)
+    return fail(ExitInput, {"--max-length",
+                            "the model has no cache, whose "
+                            "length it would be",
+                            "leave it out"});
   if (own && maxLength > own.getInt())
     reporter.warning({path,
                       "is made for " + std::to_string(own.getInt()) +
@@ -383,11 +388,22 @@ int Model::checkModel(bool complete) {
     auto attr = model ? model.getAs<IntegerAttr>(key) : IntegerAttr();
     return attr && attr.getType().isSignlessInteger(64) ? attr.getInt() : 0;
   };
+  // Both are of tokens and the caches that their rows stand in.
+  bool takesTokens = llvm::any_of(entries, [](func::FuncOp function) {
+    return llvm::any_of(
+        llvm::seq(function.getNumArguments()), [&](unsigned index) {
+          auto name =
+              function.getArgAttrOfType<StringAttr>(index, nest::kNameAttr);
+          return function.getArgAttr(index, nest::kCacheAttr) ||
+                 (name && name.getValue() == "tokens");
+        });
+  });
   for (const char *key : {"vocab_size", "max_length"})
-    if (number(key) < 1 || number(key) > INT32_MAX)
+    if ((takesTokens || (model && model.contains(key))) &&
+        (number(key) < 1 || number(key) > INT32_MAX))
       return refuse(Twine("nest.model has no ") + key,
                     Twine("an i64 from 1 to ") + Twine(INT32_MAX));
-  auto dtype = model.getAs<StringAttr>("dtype");
+  auto dtype = model ? model.getAs<StringAttr>("dtype") : StringAttr();
   if (!dtype || !llvm::is_contained({"f32", "bf16", "f16"}, dtype.getValue()))
     return refuse("nest.model has no dtype", "f32, bf16 or f16");
   // Tokens are checked against vocab_size, and index this table.

@@ -107,6 +107,8 @@ private:
   /// What run() does once the command line is understood.
   int runPackage(bool emulate);
   int runEntry();
+  /// Says how a package that takes no tokens is run.
+  int refuseTokens();
   bool isInputOfType(const std::string &entry, const std::string &name,
                      const char *type) const;
 
@@ -520,6 +522,28 @@ bool Runner::splitFile(const char *option, const std::string &word,
   return true;
 }
 
+int Runner::refuseTokens() {
+  auto list = [](const rt::Json &entry, const char *key, const char *option) {
+    std::string text;
+    if (const rt::Json *buffers = entry.find(key))
+      for (const rt::Json &buffer : buffers->elements())
+        if (const rt::Json *name = buffer.find("name"))
+          text +=
+              std::string(" ") + option + " " + name->asString() + "=FILE.npy";
+    return text;
+  };
+  std::string legal;
+  if (const rt::Json *entries = info.find("entries"))
+    for (const rt::Json &entry : entries->elements())
+      if (const rt::Json *name = entry.find("name"))
+        legal += (legal.empty() ? "--entry " : ", or --entry ") +
+                 name->asString() + list(entry, "inputs", "--in") +
+                 list(entry, "outputs", "--out");
+  return reporter.fail(ExitInput,
+                       {arguments.has("--prompt") ? "--prompt" : "--tokens",
+                        "the model takes no tokens", legal});
+}
+
 int Runner::runEntry() {
   struct Named {
     std::string name, path;
@@ -557,6 +581,20 @@ int Runner::runEntry() {
     buffer.data = const_cast<void *>(array->data());
     buffer.bytes = array->count() * rt::byteSize(array->dtype);
     arrays.push_back(std::move(*array));
+    inputs.push_back(buffer);
+  }
+  // An open width is an input of the entry.
+  std::vector<int32_t> bound;
+  bound.reserve(widths.size());
+  for (const auto &[axis, width] : widths) {
+    bound.push_back(static_cast<int32_t>(width));
+    nest_buffer buffer = {};
+    buffer.name = axis.c_str();
+    buffer.dtype = rt::name(rt::DType::I32);
+    buffer.rank = 1;
+    buffer.shape[0] = 1;
+    buffer.data = &bound.back();
+    buffer.bytes = sizeof(int32_t);
     inputs.push_back(buffer);
   }
   for (const Named &out : outs) {
@@ -633,7 +671,7 @@ int Runner::run() {
   if (entry)
     for (const char *option :
          {"--logits", "--stepwise", "--generate", "--temperature", "--seed",
-          "--prefill", "--modality", "--bind"})
+          "--prefill", "--modality"})
       if (arguments.has(option))
         return usage(std::string(option) + " goes with tokens, not --entry",
                      "give --in and --out with --entry");
@@ -681,6 +719,8 @@ int Runner::runPackage(bool emulate) {
     return failed;
   if (arguments.has("--entry"))
     return runEntry();
+  if (nest_package_max_length(package.get()) == 0)
+    return refuseTokens();
   Tokens input;
   if (int failed = readTokens(input))
     return failed;

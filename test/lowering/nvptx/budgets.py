@@ -173,6 +173,10 @@ add("cache_append_packed",
     "kernel.cache_append ins($x, $n : $$x, $$n) rows($f, $o, $c : $$f, $$o, $$c) sets [0, 1] outs($k : $$k)",
     x=stream(1024), n=COUNTS, f=offsets(1), o=TABLE, c=COUNTS, k="memref<?x8x4096x128xbf16>")
 add("last_rows", "kernel.last_rows ins($x : $$x) outs($y : $$y)", x=stream(4096), y="memref<?x1x4096xf32>")
+REMAP = "kernel.remap ins($x : $$x) by affine_map<{}> outs($y : $$y)"
+add("remap_heads", REMAP.format("(b, h, t, c) -> (b, t, h * 64 + c)"), x="memref<?x197x768xf32>", y="memref<?x12x197x64xbf16>")
+add("remap_patches", REMAP.format("(b, n, k) -> (b, k floordiv 256, n floordiv 14 * 16 + k mod 256 floordiv 16, n mod 14 * 16 + k mod 16)"),
+    x="memref<?x3x224x224xf32>", y="memref<?x196x768xf32>")
 SOURCE = {"i": TABLE, "f": offsets(1), "o": TABLE, "c": COUNTS}
 OUTS = "outs($i, $f, $o, $c : $$i, $$f, $$o, $$c)"
 add("select_top", f"kernel.select ins($s : $$s) top <1/8> {OUTS}", s=stream(1), **SOURCE)
@@ -303,6 +307,8 @@ BUDGETS = {
     "cache_append": (32, 0, 76),
     "cache_append_packed": (32, 0, 94),
     "last_rows": (32, 0, 23),
+    "remap_heads": (16, 0, 42),
+    "remap_patches": (16, 0, 47),
     "select_top": (40, 4496, 649),
     "select_top_1": (40, 4496, 651),
     "select_top_2": (40, 4496, 1077),

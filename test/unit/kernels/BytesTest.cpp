@@ -278,6 +278,11 @@ vector<Case> cases() {
       "last_rows",
       {floats(stream(2048), 4 * 2048), zeros("memref<?x1x2048xf32>", 2048 * 4)},
       1, "", 4, 2048 * 4, 2048 * 4));
+  const string heads = "by affine_map<(b, h, t, c) -> (b, t, h * 32 + c)>";
+  all.push_back(simple("remap",
+                       {floats("memref<?x32x64xf32>", 32 * 64),
+                        zeros("memref<?x2x32x32xbf16>", 32 * 64 * 2)},
+                       1, heads, 1, 32 * 64 * 4, 32 * 64 * 2));
   all.push_back(simple(
       "softmax", {floats(stream(64), t * 64), zeros(stream(64), t * 64 * 4)}, 1,
       "", t, t * 64 * 4, t * 64 * 4));

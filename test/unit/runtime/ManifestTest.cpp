@@ -441,6 +441,11 @@ TEST(Manifest, RoutesAndModalities) {
                     entry.inputs[5].dtype = DType::F32;
                 }),
                 "has not the max_length");
+  // What a model without tokens or caches does not have.
+  expectInvalid(routed([&](Manifest &m) { m.model.vocabSize = 0; }),
+                "takes tokens, and the model has no vocab_size");
+  expectInvalid(routed([&](Manifest &m) { m.model.maxLength = 0; }),
+                "and the model has no max_length");
   // Keys that are there only where they say something.
   Json json = manifest.toJson();
   for (const char *key : {"modalities", "routes"})
