@@ -60,7 +60,7 @@ def main():
 
     checkpoint, package = work / "checkpoint", work / "moved"
     shutil.rmtree(checkpoint, ignore_errors=True)
-    shutil.copytree(HERE / "goldens/llama-gqa", checkpoint)
+    shutil.copytree(HERE / "goldens/llama-bias", checkpoint)
     fails("is stored in another type than it is multiplied in", "compile", checkpoint, "--dtype", "bf16", "--weights", "link", *target, "-o", package)
     nestc("compile", checkpoint, "-q", "--weights", "link", *target, "-o", package)
     run = ("run", package, "--tokens", "1,2", "--generate", "1", *emulate)

@@ -87,6 +87,7 @@ Status WeightTable::declare(StringRef name, StringRef letters,
                      safetensorsName(tensor->dtype),
                  "F32, BF16 or F16");
 
+  bool isPart = shape != box;
   if (use.joined) {
     for (int64_t size : ArrayRef(box).drop_front(2))
       box[1] *= size;
@@ -102,7 +103,6 @@ Status WeightTable::declare(StringRef name, StringRef letters,
   auto type = RankedTensorType::get(
       box, element, nest::OnAttr::getOrNull(builder.getContext(), axes, inner));
   std::string symbol = (name + use.suffix).str();
-  bool isPart = shape != box;
   TypeAttr storedAttr;
   if (stored != element || isPart || use.joined)
     storedAttr = TypeAttr::get(RankedTensorType::get(shape, stored));
