@@ -220,6 +220,7 @@ rt::Expected<std::vector<int64_t>> nestc::widthsOf(const Slice &slice,
         "one for each of the " + std::to_string(left) +
             " layers that are left of " + std::to_string(numLayers));
   std::vector<int64_t> widths;
+  widths.reserve(numLayers);
   auto next = slice.widths.begin();
   for (int64_t layer = 0; layer < numLayers; ++layer)
     widths.push_back(llvm::is_contained(slice.skipped, layer) ? 0 : *next++);
