@@ -447,7 +447,7 @@ TEST_F(ImportTest, ConfigValues) {
        "\"lama\" is not supported; did you mean llama? legal: llama, qwen2, "
        "qwen3, mistral, olmo2, vit, mode, mot"},
       {"model_type", "\"gemma3n\"",
-       "the family gemma3n is not supported yet; supported: llama, olmo, vit, "
+       "the family gemma3n is not supported yet; supported: llama, vit, olmo, "
        "mod, mod-gpt, mode, mot"},
       {"model_type", "null",
        "is missing; legal: llama, qwen2, qwen3, mistral, olmo2, vit, mode, "
@@ -554,7 +554,7 @@ TEST_F(ImportTest, WhatLlamaDoesNotHave) {
 TEST_F(ImportTest, StatedFamily) {
   write("nest.json", R"({"format": 1, "family": "lama"})");
   EXPECT_EQ(error(), "DIR/nest.json: family: there is no family \"lama\"; did "
-                     "you mean llama? legal: llama, olmo, vit, mod, mod-gpt, "
+                     "you mean llama? legal: llama, vit, olmo, mod, mod-gpt, "
                      "mode, mot, gemma3n");
   write("nest.json", R"({"format": 1, "family": "mot"})");
   EXPECT_EQ(error(),
