@@ -395,6 +395,12 @@ LogicalResult EmbedOp::verify() {
     return check.refuse(13) << "the table is " << table.getType()
                             << "; legal is [V, " << columnsOf(getOut())
                             << "], the output's columns, in f32, bf16 or f16";
+  IntegerAttr unknown = getUnknownAttr();
+  if (unknown &&
+      (unknown.getInt() < 0 || unknown.getInt() >= shapeOf(table)[0]))
+    return check.refuse(13)
+           << "other ids read row " << unknown.getInt() << " of "
+           << table.getType() << ", which it has not";
   return success();
 }
 
@@ -732,9 +738,13 @@ LogicalResult RowwiseOp::verify() {
               shapeOf(input) == Shape({group}));
     if (map.getNumDims() != 3)
       return false;
-    if (results == ArrayRef({row, getAffineConstantExpr(0, context)})) {
-      bool isWeight =
-          rankOf(input) == rankOf(getOut()) && columnsOf(input) == 1;
+    auto constant = results.size() == 2
+                        ? dyn_cast<AffineConstantExpr>(results[1])
+                        : AffineConstantExpr();
+    if (constant && results[0] == row) {
+      bool isWeight = rankOf(input) == rankOf(getOut()) &&
+                      constant.getValue() >= 0 &&
+                      constant.getValue() < columnsOf(input);
       rowsDiffer |= isWeight && !mayEqual(shapeOf(input).drop_back(),
                                           shapeOf(getOut()).drop_back());
       return isWeight;
@@ -749,12 +759,13 @@ LogicalResult RowwiseOp::verify() {
             shapeOf(input) == Shape({columns})) ||
            (results == ArrayRef({inGroup}) && shapeOf(input) == Shape({group}));
   };
-  if (failed(check.maps(getInputs(), getMaps(), fits,
-                        "streams like the output by (r, c, g) -> (r, c), "
-                        "of one column by (r, 0), vectors of its columns by "
-                        "(c), of a group by (g), one a set by (r, c, g, s) -> "
-                        "(s, c) or (s, g)",
-                        /*perSet=*/4, getGroups(), &inputs)))
+  if (failed(check.maps(
+          getInputs(), getMaps(), fits,
+          "streams like the output by (r, c, g) -> (r, c), "
+          "a column k of theirs by (r, k), vectors of its columns by "
+          "(c), of a group by (g), one a set by (r, c, g, s) -> "
+          "(s, c) or (s, g)",
+          /*perSet=*/4, getGroups(), &inputs)))
     return failure();
   if (rowsDiffer)
     return check.refuse(6) << "a stream has other rows than the output, "

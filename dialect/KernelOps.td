@@ -63,10 +63,14 @@ def Kernel_Shaped : AnyTypeOf<[AnyRankedTensor, AnyStridedMemRef]>;
 
 def Kernel_EmbedOp : Kernel_DpsOp<"embed"> {
   let summary = "out[r, :] = table[ids[r], :] * scale";
+  let description = [{
+    An id that the table has no row for reads row `unknown`; without one it is
+    undefined.
+  }];
   let arguments = (ins Kernel_Shaped:$ids, Kernel_Shaped:$table,
-                       F32Attr:$scale, Kernel_Shaped:$out);
+                       F32Attr:$scale, OptionalAttr<I64Attr>:$unknown, Kernel_Shaped:$out);
   let assemblyFormat = [{
-    `ins` `(` $ids `,` $table `:` type($ids) `,` type($table) `)` `scale` $scale
+    `ins` `(` $ids `,` $table `:` type($ids) `,` type($table) `)` `scale` $scale (`unknown` $unknown^)?
     `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }

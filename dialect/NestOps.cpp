@@ -277,6 +277,11 @@ LogicalResult EmbedOp::verify() {
            << expected << "; got " << getType();
   if (!getScale().isFinite())
     return emitOpError("[C41] the scale is a finite number");
+  IntegerAttr unknown = getUnknownAttr();
+  if (unknown && (unknown.getInt() < 0 || unknown.getInt() >= table[0].size))
+    return emitOpError("[C101] ids outside of the table read row ")
+           << unknown.getInt() << " of " << getTable().getType()
+           << "; it has no such row";
   return success();
 }
 
@@ -352,6 +357,51 @@ static LogicalResult verifySameType(Operation *op) {
 
 LogicalResult ActOp::verify() { return verifySameType(*this); }
 LogicalResult GluOp::verify() { return verifySameType(*this); }
+
+LogicalResult TimesOp::verify() {
+  if (failed(verifySameType(*this)))
+    return failure();
+  if (!getFactor().isFinite())
+    return emitOpError("[C102] the factor is a finite number");
+  return success();
+}
+
+LogicalResult GainOp::verify() {
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.empty() || getType() != getX().getType() ||
+      getW().getType() != getStream({dims.back()}, getContext()))
+    return emitOpError("[C103] takes x and a weight along its last dimension, "
+                       "and gives x's type; got ")
+           << getX().getType() << " and " << getW().getType();
+  return success();
+}
+
+LogicalResult RescaleOp::verify() {
+  SmallVector<Dim> dims = getDims(getX()), like = getDims(getLike());
+  auto rows = [](ArrayRef<Dim> all) { return all.drop_back(); };
+  if (dims.empty() || dims.back().size == 0 || like.empty() ||
+      like.back().size == 0 || rows(dims) != rows(like) ||
+      getType() != getX().getType())
+    return emitOpError("[C104] takes two streams of the same rows, with a last "
+                       "dimension that is not empty, and gives the type of the "
+                       "first; got ")
+           << getX().getType() << " and " << getLike().getType();
+  if (!getEpsilon().isFinite() || getEpsilon().isNegative() ||
+      getEpsilon().isZero())
+    return emitOpError("[C105] epsilon is a positive finite number");
+  return success();
+}
+
+LogicalResult CutoffOp::verify() {
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.empty() || dims.back().size == 0 || getType() != getX().getType())
+    return emitOpError("[C106] takes x with a last dimension that is not empty "
+                       "and gives the same type; got ")
+           << getX().getType() << " and " << getType();
+  if (!getFactor().isFinite())
+    return emitOpError("[C107] the factor is a finite number");
+  return success();
+}
 
 LogicalResult RopeOp::verify() {
   SmallVector<Dim> dims = getDims(getX()), at = getDims(getPositions());

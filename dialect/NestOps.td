@@ -111,10 +111,17 @@ def Nest_GetOp : Nest_GraphOp<"get"> {
 
 def Nest_EmbedOp : Nest_GraphOp<"embed"> {
   let summary = "Rows of a table, times a scale";
+  let description = [{
+    An id that the table has no row for reads row `unknown`; without one it is
+    undefined.
+  }];
   let arguments = (ins Nest_IdsType:$ids, Nest_MatrixType:$table,
-                       DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+                       DefaultValuedAttr<F32Attr, "1.0f">:$scale,
+                       OptionalAttr<I64Attr>:$unknown);
   let results = (outs Nest_StreamType:$result);
-  let assemblyFormat = "$ids `,` $table attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $ids `,` $table (`unknown` $unknown^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def Nest_LinearOp : Nest_GraphOp<"linear"> {
@@ -156,6 +163,37 @@ def Nest_GluOp : Nest_GraphOp<"glu", [SameOperandsAndResultType]> {
                        Nest_StreamType:$up);
   let results = (outs Nest_StreamType:$result);
   let assemblyFormat = "`` $kind $gate `,` $up attr-dict `:` type($result)";
+}
+
+def Nest_TimesOp : Nest_GraphOp<"times", [SameOperandsAndResultType]> {
+  let summary = "Every element times one number";
+  let arguments = (ins Nest_StreamType:$x, F32Attr:$factor);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x `by` $factor attr-dict `:` type($result)";
+}
+
+def Nest_GainOp : Nest_GraphOp<"gain"> {
+  let summary = "Every column times its weight";
+  let arguments = (ins Nest_StreamType:$x, Nest_StreamType:$w);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x `,` $w attr-dict `:` functional-type(operands, results)";
+}
+
+def Nest_RescaleOp : Nest_GraphOp<"rescale"> {
+  let summary = "Rows with the root mean square of other rows";
+  let description = [{
+    The row's own mean square counts as `epsilon` where it is smaller.
+  }];
+  let arguments = (ins Nest_StreamType:$x, Nest_StreamType:$like, F32Attr:$epsilon);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x `like` $like `epsilon` $epsilon attr-dict `:` functional-type(operands, results)";
+}
+
+def Nest_CutoffOp : Nest_GraphOp<"cutoff"> {
+  let summary = "What of a row lies above its mean plus a factor of its deviation";
+  let arguments = (ins Nest_StreamType:$x, F32Attr:$factor);
+  let results = (outs Nest_StreamType:$result);
+  let assemblyFormat = "$x `factor` $factor attr-dict `:` functional-type(operands, results)";
 }
 
 def Nest_RopeOp : Nest_GraphOp<"rope"> {

@@ -388,10 +388,14 @@ LogicalResult PerSetOp::verify() {
 
 LogicalResult ScaleOp::verify() {
   if (shapeOf(getX()).size() != 3 || getType() != getX().getType() ||
-      !isStream(getWeights(), 1) || !sameRows(getX(), getWeights()))
-    return emitOpError("[C89] takes a stream and weights [batch, rows, 1] of "
+      !isStream(getWeights()) || !sameRows(getX(), getWeights()))
+    return emitOpError("[C89] takes a stream and weights [batch, rows, n] of "
                        "its rows, and gives the stream's type; got ")
            << getX().getType() << " and " << getWeights().getType();
+  int64_t column = getColumnAttr().getInt();
+  if (column < 0 || column >= shapeOf(getWeights())[2])
+    return emitOpError("[C89] takes column ")
+           << column << " of weights with " << shapeOf(getWeights())[2];
   return success();
 }
 

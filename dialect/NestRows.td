@@ -137,10 +137,13 @@ def Nest_PerSetOp : Nest_GraphOp<"per_set"> {
 }
 
 def Nest_ScaleOp : Nest_GraphOp<"scale"> {
-  let summary = "Every row times its weight";
-  let arguments = (ins Nest_StreamType:$x, Nest_StreamType:$weights);
+  let summary = "Every row times its weight, one of its weights";
+  let arguments = (ins Nest_StreamType:$x, Nest_StreamType:$weights,
+                       DefaultValuedAttr<I64Attr, "0">:$column);
   let results = (outs Nest_StreamType:$result);
-  let assemblyFormat = "$x `by` $weights attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $x `by` $weights (`column` $column^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def Nest_ChosenOp : Nest_GraphOp<"chosen"> {

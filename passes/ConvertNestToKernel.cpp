@@ -63,8 +63,11 @@ bool isElementwise(Operation *op) {
 }
 
 bool isFusable(Operation *op) {
-  return isa<ActOp, GluOp, ScaleOp>(op) || isElementwise(op);
+  return isa<ActOp, GluOp, ScaleOp, GainOp, TimesOp>(op) || isElementwise(op);
 }
+
+/// Whether `op` computes sums over columns, then elementwise code.
+bool isStatistic(Operation *op) { return isa<NormOp, RescaleOp, CutoffOp>(op); }
 
 /// One value for each set of a family, or the value.
 ValueRange perSet(Value &value) {
@@ -106,7 +109,11 @@ public:
   Value sub(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
   Value mul(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
   Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
+  Value sqrt(Value x) { return math::SqrtOp::create(b, loc, x); }
   Value rsqrt(Value x) { return math::RsqrtOp::create(b, loc, x); }
+  Value maximum(Value x, Value y) {
+    return arith::MaximumFOp::create(b, loc, x, y);
+  }
 
   Value activate(Activation kind, Value x) {
     switch (kind) {
@@ -157,9 +164,14 @@ struct Group {
   /// Elementwise operations, then, in the order of the function.
   SmallVector<Operation *> code;
   SmallVector<LinearOp> linears;
-  NormOp norm;
+  /// A norm or another statistic of rows, or null.
+  Operation *norm = nullptr;
   /// Values read element by element, in order of first use.
   llvm::SmallSetVector<Value, 4> streams;
+  /// Columns of values of which one number is read for a row.
+  llvm::SmallSetVector<std::pair<Value, int64_t>, 4> factors;
+  /// Vectors of columns, which gains read.
+  llvm::SmallSetVector<Value, 2> gains;
   /// The stream that the result is written over, or null.
   Value old;
   /// Where the result is stored by rows, or null, and what of its streams is
@@ -168,6 +180,12 @@ struct Group {
   Value oldRows;
   /// What the linears or the norm read by rows, or null.
   GatherOp gather;
+};
+
+/// The scalars that a region has for values, and for columns of values.
+struct Scalars {
+  IRMapping values;
+  DenseMap<std::pair<Value, int64_t>, Value> factors;
 };
 
 /// A family of row sets, as tables; see kernel-operations.
@@ -218,9 +236,9 @@ private:
   FailureOr<Value> copy(Operation *op, Value from, Value to,
                         const Family &family = {}, bool gathers = false);
   FailureOr<Value> written(Operation *root, Group &group);
-  Value scalarOf(Operation *op, IRMapping &scalars, Scalar &s);
+  Value scalarOf(Operation *op, Scalars &scalars, Scalar &s);
   void update(Group &group);
-  void finish(Group &group, Block *body, IRMapping &scalars, Value result,
+  void finish(Group &group, Block *body, Scalars &scalars, Value result,
               Scalar &s);
   void done(Operation *op, Value result);
 
@@ -295,7 +313,7 @@ LogicalResult checkOperation(Operation &op) {
   if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
           CacheAppendOp, AttentionOp, SelectOp, PartitionOp, AssignOp, PickOp,
           GatherOp, SpreadOp, PerSetOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp,
-          RankOp, RemapOp>(op))
+          RankOp, RemapOp, TimesOp, GainOp, RescaleOp, CutoffOp>(op))
     return success();
   if (isa<func::ReturnOp>(op))
     return success();
@@ -429,7 +447,8 @@ LogicalResult Converter::findPacked() {
       for (Value operand : op.getOperands()) {
         auto type = dyn_cast<RankedTensorType>(operand.getType());
         if (!type || operand.getDefiningOp<arith::ConstantOp>() ||
-            (isa<LinearOp, NormOp>(op) && operand != op.getOperand(0)) ||
+            (isa<LinearOp, NormOp, GainOp>(op) &&
+             operand != op.getOperand(0)) ||
             (isa<EmbedOp>(op) && operand != op.getOperand(0)))
           continue;
         Value family = packed.lookup(operand);
@@ -571,7 +590,9 @@ Group Converter::collect(Operation *root, bool fuseCode,
     worklist.push_back(op->getOperand(0));
     // What computes one number a row is not computed for every column.
     if (auto scale = dyn_cast<ScaleOp>(op))
-      group.streams.insert(scale.getWeights());
+      group.factors.insert({scale.getWeights(), scale.getColumn()});
+    else if (auto gain = dyn_cast<GainOp>(op))
+      group.gains.insert(gain.getW());
     else
       worklist.append(op->operand_begin() + 1, op->operand_end());
   };
@@ -589,10 +610,10 @@ Group Converter::collect(Operation *root, bool fuseCode,
         group.linears.push_back(linear);
       return fits;
     }
-    if (auto norm = dyn_cast<NormOp>(op)) {
+    if (isStatistic(op)) {
       bool fits = !group.norm && group.linears.empty();
       if (fits)
-        group.norm = norm;
+        group.norm = op;
       return fits;
     }
     if (!isFusable(op) || (op != root && !fuseCode) ||
@@ -649,8 +670,9 @@ void Converter::planFused(Operation *root) {
             gather && base && gather.getX() == base &&
             gather.getRows() == spread.getRows())
           group.oldRows = stream;
-      if (group.oldRows && !(group.streams.size() == 1 && group.code.empty() &&
-                             group.linears.empty() && !group.norm))
+      if (group.oldRows &&
+          !(group.streams.size() == 1 && group.code.empty() &&
+            group.factors.empty() && group.linears.empty() && !group.norm))
         group.streams.remove(group.oldRows);
       else
         group.oldRows = {};
@@ -660,7 +682,8 @@ void Converter::planFused(Operation *root) {
       for (Value stream : group.streams)
         if (stream.getType() == root->getResult(0).getType() &&
             isFree(stream, root) &&
-            (!group.norm || group.norm.getX() != stream)) {
+            (!group.norm ||
+             !llvm::is_contained(group.norm->getOperands(), stream))) {
           group.old = stream;
           break;
         }
@@ -675,7 +698,8 @@ void Converter::planFused(Operation *root) {
       }
     // Without one a product and what follows it are two kernels, unless rows
     // are packed: their streams are short.
-    if (!group.streams.empty() && !group.old && !rowsOf.lookup(root))
+    if (!(group.streams.empty() && group.factors.empty()) && !group.old &&
+        !rowsOf.lookup(root))
       continue;
     return claim(root, std::move(group));
   }
@@ -693,11 +717,15 @@ bool Converter::planGather(GatherOp op) {
       return false;
     root = reader;
     Group &group = found->second;
-    bool isInput = group.norm == use.getOwner() ||
-                   llvm::is_contained(group.linears, use.getOwner());
+    bool isInput =
+        (isa<NormOp>(use.getOwner()) && group.norm == use.getOwner()) ||
+        llvm::is_contained(group.linears, use.getOwner());
     if (!isInput || group.gather || group.old == op.getX() ||
-        (group.norm && !group.streams.empty()) ||
-        group.streams.contains(op.getResult()))
+        (group.norm && !(group.streams.empty() && group.factors.empty())) ||
+        group.streams.contains(op.getResult()) ||
+        llvm::any_of(group.factors, [&](const auto &factor) {
+          return factor.first == op.getResult();
+        }))
       return false;
   }
   if (!root || rowsOf.lookup(root) != op.getRows())
@@ -727,7 +755,7 @@ Value writtenInPlace(Operation *op) {
 void Converter::plan(Operation *op) {
   if (rootOf.count(op))
     return;
-  if (isFusable(op) || isa<LinearOp, NormOp, SpreadOp>(op))
+  if (isFusable(op) || isStatistic(op) || isa<LinearOp, SpreadOp>(op))
     return planFused(op);
   if (auto gather = dyn_cast<GatherOp>(op); gather && planGather(gather))
     return;
@@ -829,17 +857,22 @@ void Converter::done(Operation *op, Value result) {
 }
 
 /// The scalar that `op`, elementwise, computes.
-Value Converter::scalarOf(Operation *op, IRMapping &scalars, Scalar &s) {
+Value Converter::scalarOf(Operation *op, Scalars &scalars, Scalar &s) {
   auto operand = [&](unsigned i) {
     Value value = op->getOperand(i);
     if (std::optional<FloatAttr> splat = getSplat(value))
       return s.constant(*splat);
-    return scalars.lookup(value);
+    return scalars.values.lookup(value);
   };
+  if (auto scale = dyn_cast<ScaleOp>(op))
+    return s.mul(operand(0), scalars.factors.lookup(
+                                 {scale.getWeights(), scale.getColumn()}));
   if (auto act = dyn_cast<ActOp>(op))
     return s.activate(act.getKind(), operand(0));
-  if (isa<ScaleOp>(op))
+  if (isa<GainOp>(op))
     return s.mul(operand(0), operand(1));
+  if (auto times = dyn_cast<TimesOp>(op))
+    return s.mul(operand(0), s.constant(times.getFactorAttr()));
   if (auto glu = dyn_cast<GluOp>(op)) {
     Value gate = s.activate(glu.getKind(), operand(0));
     return s.mul(gate, operand(1));
@@ -861,17 +894,17 @@ Block *addBlock(Region &region, unsigned count, Location loc, OpBuilder &b) {
 
 /// Ends the last region of a kernel: the group's elementwise operations on
 /// `result` and what `scalars` holds, the output's old value among them.
-void Converter::finish(Group &group, Block *body, IRMapping &scalars,
+void Converter::finish(Group &group, Block *body, Scalars &scalars,
                        Value result, Scalar &s) {
   if (group.old && !group.spread)
-    scalars.map(group.old, body->getArguments().back());
+    scalars.values.map(group.old, body->getArguments().back());
   if (group.oldRows)
-    scalars.map(group.oldRows, body->getArguments().back());
+    scalars.values.map(group.oldRows, body->getArguments().back());
   if (!result && group.code.empty())
-    result = scalars.lookup(group.spread.getX());
+    result = scalars.values.lookup(group.spread.getX());
   for (Operation *op : group.code) {
     result = scalarOf(op, scalars, s);
-    scalars.map(op->getResult(0), result);
+    scalars.values.map(op->getResult(0), result);
   }
   s.yield(result);
 }
@@ -889,6 +922,10 @@ void Converter::update(Group &group) {
   for (Value stream : group.streams)
     streams.insert(now(stream));
   group.streams = std::move(streams);
+  llvm::SmallSetVector<std::pair<Value, int64_t>, 4> factors;
+  for (auto [value, column] : group.factors)
+    factors.insert({now(value), column});
+  group.factors = std::move(factors);
 }
 
 LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
@@ -917,7 +954,16 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       groups = perSet(bias).size();
     llvm::append_range(operands, perSet(bias));
   }
-  // A bias a set beside one weight: the weight is every set's.
+  unsigned firstGain = maps.size();
+  for (Value gain : group.gains) {
+    maps.push_back(isPerSet(gain)
+                       ? AffineMap::get(3, 0, {set, column}, b.getContext())
+                       : AffineMap::get(2, 0, column));
+    if (isPerSet(gain))
+      groups = perSet(gain).size();
+    llvm::append_range(operands, perSet(gain));
+  }
+  // A vector a set beside one weight: the weight is every set's.
   if (groups > 1 && weights.size() == group.linears.size()) {
     SmallVector<Value> repeated;
     for (Value weight : weights)
@@ -925,17 +971,18 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
     weights = repeated;
   }
   unsigned numVectors = maps.size();
-  int64_t columns = tensorType(root->getResult(0)).getShape().back();
   SmallVector<Value> streams;
   for (Value stream : group.streams) {
     if (stream == group.old && !group.spread)
       continue;
-    bool isWeight = tensorType(stream).getShape().back() == 1 && columns != 1;
-    maps.push_back(AffineMap::get(
-        2, 0, {row, isWeight ? b.getAffineConstantExpr(0) : column},
-        b.getContext()));
+    maps.push_back(AffineMap::get(2, 0, {row, column}, b.getContext()));
     operands.push_back(stream);
     streams.push_back(stream);
+  }
+  for (auto [value, at] : group.factors) {
+    maps.push_back(AffineMap::get(2, 0, {row, b.getAffineConstantExpr(at)},
+                                  b.getContext()));
+    operands.push_back(value);
   }
   Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
   bool indexed = group.gather || group.spread;
@@ -957,25 +1004,96 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   Block *body =
       addBlock(matmul.getRegion(), products + maps.size() + 1, loc, b);
   Scalar s(b, loc);
-  IRMapping scalars;
-  for (auto [index, stream] : llvm::enumerate(streams))
-    scalars.map(stream, body->getArgument(products + numVectors + index));
+  Scalars scalars;
+  for (auto [index, gain] : llvm::enumerate(group.gains))
+    scalars.values.map(gain, body->getArgument(products + firstGain + index));
+  unsigned next = products + numVectors;
+  for (Value stream : streams)
+    scalars.values.map(stream, body->getArgument(next++));
+  for (const auto &factor : group.factors)
+    scalars.factors[factor] = body->getArgument(next++);
   unsigned bias = products;
   Value result;
   for (auto [index, linear] : llvm::enumerate(group.linears)) {
     result = body->getArgument(index);
     if (linear.getBias())
       result = s.add(result, body->getArgument(bias++));
-    scalars.map(linear.getResult(), result);
+    scalars.values.map(linear.getResult(), result);
   }
   finish(group, body, scalars, result, s);
   done(root, matmul.getResult(0));
   return success();
 }
 
+/// What a statistic of rows is made of: rounds of sums over `size` columns,
+/// and the number that they and an element give.
+class Statistic {
+public:
+  /// `x`: what the statistic is of.
+  Statistic(Operation *op, int64_t size, Scalar &s)
+      : op(op), size(size), s(s) {}
+
+  unsigned rounds() const { return isCentred() ? 2 : 1; }
+
+  /// What is summed in a round, of the sums before.
+  SmallVector<Value> round(unsigned index, Scalars &scalars,
+                           ValueRange sums) const {
+    Value x = scalars.values.lookup(op->getOperand(0));
+    if (isCentred() && index == 0)
+      return {x};
+    // Two passes for the variance: the one-pass formula cancels.
+    if (isCentred())
+      x = s.sub(x, mean(sums[0]));
+    SmallVector<Value> summed{s.mul(x, x)};
+    if (auto rescale = dyn_cast<RescaleOp>(op)) {
+      Value like = scalars.values.lookup(rescale.getLike());
+      summed.push_back(s.mul(like, like));
+    }
+    return summed;
+  }
+
+  /// The result.
+  Value finish(Scalars &scalars, ValueRange sums) const {
+    Value x = scalars.values.lookup(op->getOperand(0));
+    if (isCentred())
+      x = s.sub(x, mean(sums[0]));
+    if (auto rescale = dyn_cast<RescaleOp>(op)) {
+      Value least =
+          s.maximum(mean(sums[0]), s.constant(rescale.getEpsilonAttr()));
+      return s.mul(x, s.mul(s.sqrt(mean(sums[1])), s.rsqrt(least)));
+    }
+    if (auto cutoff = dyn_cast<CutoffOp>(op)) {
+      Value deviation = s.sqrt(mean(sums[1]));
+      return s.maximum(
+          s.sub(x, s.mul(deviation, s.constant(cutoff.getFactorAttr()))),
+          s.constant(0.0));
+    }
+    auto norm = cast<NormOp>(op);
+    Value epsilon = s.constant(norm.getEpsilonAttr());
+    x = s.mul(x, s.rsqrt(s.add(mean(sums.back()), epsilon)));
+    if (norm.getW())
+      x = s.mul(x, scalars.values.lookup(norm.getW()));
+    if (norm.getBias())
+      x = s.add(x, scalars.values.lookup(norm.getBias()));
+    return x;
+  }
+
+private:
+  bool isCentred() const {
+    auto norm = dyn_cast<NormOp>(op);
+    return isa<CutoffOp>(op) || (norm && norm.getKind() == NormKind::layer);
+  }
+  Value mean(Value sum) const { return s.div(sum, s.constant(size)); }
+
+  Operation *op;
+  int64_t size;
+  Scalar &s;
+};
+
 LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
+  Operation *statistic = group.norm;
   if (widths.count(root->getResult(0)) ||
-      (group.norm && widths.count(group.norm.getX())))
+      (statistic && widths.count(statistic->getOperand(0))))
     return root->emitOpError(
         "works on columns that a call binds, and is not fused with the product "
         "that makes them; only products take such a width");
@@ -988,26 +1106,26 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   int64_t columns = tensorType(root->getResult(0)).getShape().back();
   AffineMap element = AffineMap::getMultiDimIdentityMap(3, b.getContext())
                           .getMajorSubMap(2); // row, column
-  AffineMap perRow =
-      AffineMap::get(3, 0, {b.getAffineDimExpr(0), b.getAffineConstantExpr(0)},
-                     b.getContext());
   AffineMap inGroup = AffineMap::get(3, 0, b.getAffineDimExpr(2));
   AffineMap inSetGroup = AffineMap::get(
       4, 0, {b.getAffineDimExpr(3), b.getAffineDimExpr(2)}, b.getContext());
 
   llvm::SmallMapVector<Value, AffineMap, 8> inputs;
-  NormOp norm = group.norm;
-  int64_t size = columns;
-  if (norm) {
+  auto norm = dyn_cast_or_null<NormOp>(statistic);
+  int64_t size = norm ? norm.getGroup().value_or(columns) : columns;
+  if (norm)
     inputs.insert({group.gather ? group.gather.getX() : norm.getX(), element});
-    size = norm.getGroup().value_or(columns);
-  }
+  else if (statistic)
+    for (Value stream : statistic->getOperands())
+      inputs.insert({stream, element});
   for (Value stream : group.streams)
     if (stream != group.old || group.spread)
-      inputs.insert(
-          {stream, tensorType(stream).getShape().back() == 1 && columns != 1
-                       ? perRow
-                       : element});
+      inputs.insert({stream, element});
+  AffineMap ofColumn = AffineMap::get(3, 0, b.getAffineDimExpr(1));
+  AffineMap ofSetColumn = AffineMap::get(
+      4, 0, {b.getAffineDimExpr(3), b.getAffineDimExpr(1)}, b.getContext());
+  for (Value gain : group.gains)
+    inputs.insert({gain, isPerSet(gain) ? ofSetColumn : ofColumn});
   // A vector may be both weight and bias.
   if (norm)
     for (Value vector : {norm.getW(), norm.getBias()})
@@ -1024,9 +1142,18 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
     llvm::append_range(operands, perSet(input));
     maps.push_back(map);
   }
+  for (auto [value, at] : group.factors) {
+    operands.push_back(value);
+    maps.push_back(AffineMap::get(
+        3, 0, {b.getAffineDimExpr(0), b.getAffineConstantExpr(at)},
+        b.getContext()));
+  }
   bool indexed = group.gather || group.spread;
-  bool layer = norm && norm.getKind() == NormKind::layer;
-  unsigned rounds = norm ? (layer ? 2 : 1) : 0;
+  Scalar s(b, loc);
+  std::optional<Statistic> sums;
+  if (statistic)
+    sums.emplace(statistic, size, s);
+  unsigned rounds = sums ? sums->rounds() : 0;
   auto rowwise = kernel::RowwiseOp::create(
       b, loc, TypeRange{(*out).getType()}, operands, family.offsets,
       indexed ? family.indices : Value(), *out, b.getAffineMapArrayAttr(maps),
@@ -1034,43 +1161,39 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
       static_cast<bool>(group.spread), rounds + 1);
 
   OpBuilder::InsertionGuard guard(b);
-  Scalar s(b, loc);
   unsigned count = maps.size();
-  // Rounds of sums.
+  auto scalarsOf = [&](Block *body) {
+    Scalars scalars;
+    auto arguments = body->getArguments();
+    unsigned next = 0;
+    for (auto &[value, map] : inputs)
+      scalars.values.map(value, arguments[next++]);
+    for (const auto &factor : group.factors)
+      scalars.factors[factor] = arguments[next++];
+    // What is normalised is read by its gather.
+    if (group.gather)
+      scalars.values.map(group.gather.getResult(), arguments.front());
+    return scalars;
+  };
+  unsigned earlier = 0;
   for (unsigned round = 0; round < rounds; ++round) {
-    Block *body = addBlock(rowwise.getBodies()[round], count + round, loc, b);
-    Value x = body->getArgument(0);
-    if (layer && round == 0) {
-      s.yield(x);
-      continue;
-    }
-    if (layer) // two passes for the variance: the one-pass formula cancels
-      x = s.sub(x, s.div(body->getArgument(count), s.constant(size)));
-    s.yield(s.mul(x, x));
+    Block *body = addBlock(rowwise.getBodies()[round], count + earlier, loc, b);
+    Scalars scalars = scalarsOf(body);
+    SmallVector<Value> summed =
+        sums->round(round, scalars, body->getArguments().slice(count, earlier));
+    s.yield(summed);
+    earlier += summed.size();
   }
 
   Block *body =
-      addBlock(rowwise.getBodies()[rounds], count + rounds + 1, loc, b);
-  IRMapping scalars;
-  for (auto [argument, input] : llvm::zip(body->getArguments(), inputs))
-    scalars.map(input.first, argument);
+      addBlock(rowwise.getBodies()[rounds], count + earlier + 1, loc, b);
+  Scalars scalars = scalarsOf(body);
   Value result;
-  if (norm) {
-    result = body->getArgument(0);
-    if (layer)
-      result = s.sub(result, s.div(body->getArgument(count), s.constant(size)));
-    Value squares = body->getArgument(count + rounds - 1);
-    Value epsilon = s.constant(norm.getEpsilonAttr());
-    result = s.mul(result,
-                   s.rsqrt(s.add(s.div(squares, s.constant(size)), epsilon)));
-    if (norm.getW())
-      result = s.mul(result, scalars.lookup(norm.getW()));
-    if (norm.getBias())
-      result = s.add(result, scalars.lookup(norm.getBias()));
+  if (sums) {
+    result = sums->finish(scalars, body->getArguments().slice(count, earlier));
+    // Only now: the norm's own input may be a stream as well.
+    scalars.values.map(statistic->getResult(0), result);
   }
-  // Only now: the norm's own input may be a stream as well.
-  if (norm)
-    scalars.map(norm.getResult(), result);
   finish(group, body, scalars, result, s);
   done(root, rowwise.getResult(0));
   return success();
@@ -1258,7 +1381,7 @@ Operation *Converter::buildOther(Operation *op, Value out) {
       .Case([&](EmbedOp embed) {
         return kernel::EmbedOp::create(b, loc, types, embed.getIds(),
                                        embed.getTable(), embed.getScaleAttr(),
-                                       out);
+                                       embed.getUnknownAttr(), out);
       })
       .Case([&](LastOp last) {
         Value order =

@@ -116,6 +116,8 @@ private:
              operand.get() == linear.getBias();
     if (auto norm = dyn_cast<NormOp>(operand.getOwner()))
       return operand.get() == norm.getW() || operand.get() == norm.getBias();
+    if (auto gain = dyn_cast<GainOp>(operand.getOwner()))
+      return operand.get() == gain.getW();
     return false;
   }
 

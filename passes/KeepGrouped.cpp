@@ -76,9 +76,10 @@ private:
     bool elementwise =
         isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) &&
         OpTrait::hasElementwiseMappableTraits(op) && op->getNumResults() == 1;
-    if (elementwise || isa<ActOp, GluOp, ScaleOp>(op)) {
+    if (elementwise ||
+        isa<ActOp, GluOp, ScaleOp, TimesOp, RescaleOp, CutoffOp>(op)) {
       repack(op, rows, op->getNumOperands());
-    } else if (isa<LinearOp, NormOp>(op)) {
+    } else if (isa<LinearOp, NormOp, GainOp>(op)) {
       repack(op, rows, 1);
     } else if (isa<nest::RopeOp>(op)) {
       repack(op, rows, 2);
@@ -118,7 +119,8 @@ private:
     if (auto embed = value.getDefiningOp<EmbedOp>(); embed && cover) {
       Value ids = gatherOf(loc, embed.getIds(), rows);
       gathered = EmbedOp::create(b, embed.getLoc(), embed.getType(), ids,
-                                 embed.getTable(), embed.getScaleAttr());
+                                 embed.getTable(), embed.getScaleAttr(),
+                                 embed.getUnknownAttr());
       packed[value] = {gathered, rows};
       return gathered;
     }

@@ -143,9 +143,14 @@ std::optional<LoopView> viewNest(Operation *op) {
     view.reduced.set(in);
     return view;
   }
-  if (isa<nest::ScaleOp>(op))
+  if (isa<nest::GainOp>(op)) {
+    LoopView::Loops x = allLoops(op->getOperand(0));
+    view.operands = {x, {x.back()}};
+  }
+  // A column of weights: no loop reads it.
+  else if (isa<nest::ScaleOp>(op))
     view.operands = {{0, 1, 2}, {0, 1, -1}};
-  else if (isa<nest::ActOp, nest::GluOp, nest::PerSetOp>(op))
+  else if (isa<nest::ActOp, nest::GluOp, nest::TimesOp, nest::PerSetOp>(op))
     for (Value operand : op->getOperands())
       view.operands.push_back(allLoops(operand));
   else
@@ -306,7 +311,9 @@ bool givesZero(Operation *op, ArrayRef<Attribute> operands) {
            isZero(operands[1]);
   if (isa<nest::LinearOp>(op)) // a bias that is not there is 0
     return contributesNothing(op, operands) && isZeroAt(operands, 2);
-  if (isa<nest::ScaleOp>(op))
+  if (isa<nest::TimesOp>(op))
+    return isZero(operands[0]);
+  if (isa<nest::ScaleOp, nest::GainOp>(op))
     return isZero(operands[0]) || isZero(operands[1]);
   return isa<nest::PerSetOp>(op) && llvm::all_of(operands.drop_front(), isZero);
 }

@@ -51,7 +51,11 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::EmbedOp op) {
         Value id =
             code.loadI32(code.at(ids.pointer, ids.element(), piece.item));
         // The runtime refuses such tokens; never read outside all the same.
-        id = code.max(code.min(id, code.sub(table.sizes[0], 1)), 0);
+        if (IntegerAttr unknown = op.getUnknownAttr())
+          id = code.select(code.inside(id, table.sizes[0]), id,
+                           code.i64(unknown.getInt()));
+        else
+          id = code.max(code.min(id, code.sub(table.sizes[0], 1)), 0);
         copyRow(code, table.element(), table.row(code, id), out.element(),
                 out.row(code, piece.item), out.columns(), scale);
       });

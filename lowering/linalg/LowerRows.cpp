@@ -92,6 +92,15 @@ Value nestc::linalg_lowering::lower(EmbedOp op, Emitter &e) {
       {e.map(rank, row), e.b.getMultiDimIdentityMap(rank)},
       [&](ScalarBuilder &b, ValueRange args) -> Value {
         Value id = arith::IndexCastOp::create(b, b.getIndexType(), args[0]);
+        if (op.getUnknown()) {
+          Value rows = e.index(e.sizes(table)[0]);
+          Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
+                                              rows); // a negative id is large
+          id = arith::SelectOp::create(
+              b, known, id,
+              arith::ConstantIndexOp::create(
+                  b, static_cast<int64_t>(*op.getUnknown())));
+        }
         Value column = linalg::IndexOp::create(b, rank - 1);
         Value x = convertFloat(
             b, tensor::ExtractOp::create(b, table, ValueRange{id, column}),
@@ -180,6 +189,53 @@ Value nestc::linalg_lowering::lower(LinearOp op, Emitter &e) {
       [&](Value x, Value w, Value bias) { return linear(e, x, w, bias); });
 }
 
+/// From all dimensions to those of a row's number.
+static AffineMap rowMap(Emitter &e, unsigned rank) {
+  return e.map(rank, llvm::to_vector(llvm::seq<unsigned>(0, rank - 1)));
+}
+
+/// Of each row the mean of its elements, or of their squares.
+static Value meanOf(Emitter &e, Value x, bool squared) {
+  Emitter::Sizes sizes = e.sizes(x);
+  unsigned rank = sizes.size();
+  Type f32 = e.b.getF32Type();
+  Value count;
+  if (std::optional<int64_t> width = getConstantIntValue(sizes.back()))
+    count = e.f32(*width);
+  else
+    count = arith::SIToFPOp::create(
+        e.b, f32,
+        arith::IndexCastOp::create(e.b, e.b.getI64Type(),
+                                   e.index(sizes.back())));
+  Value sum = e.generic(
+      x, e.filled(Emitter::Sizes(sizes.begin(), sizes.end() - 1), 0.0f),
+      {e.b.getMultiDimIdentityMap(rank), rowMap(e, rank)},
+      [&](ScalarBuilder &b, ValueRange args) {
+        return add(b, args[1], squared ? mul(b, args[0], args[0]) : args[0]);
+      });
+  return e.elementwise(sum, f32, [&](ScalarBuilder &b, ValueRange args) {
+    return arith::DivFOp::create(b, args[0], count).getResult();
+  });
+}
+
+/// What `body` makes of each element of x and the number of its row.
+static Value
+withRow(Emitter &e, Value x, Value row,
+        llvm::function_ref<Value(ScalarBuilder &, Value, Value)> body) {
+  Emitter::Sizes sizes = e.sizes(x);
+  AffineMap all = e.b.getMultiDimIdentityMap(sizes.size());
+  return e.generic({x, row}, e.empty(sizes, e.b.getF32Type()),
+                   {all, rowMap(e, sizes.size()), all},
+                   [&](ScalarBuilder &b, ValueRange args) {
+                     return body(b, args[0], args[1]);
+                   });
+}
+
+/// x without the mean of its row.
+static Value centred(Emitter &e, Value x) {
+  return withRow(e, x, meanOf(e, x, /*squared=*/false), sub);
+}
+
 static Value norm(NormOp op, Emitter &e, Value x, Value w, Value bias) {
   bool grouped = op.getGroup().has_value();
   if (grouped) {
@@ -189,47 +245,19 @@ static Value norm(NormOp op, Emitter &e, Value x, Value w, Value bias) {
   }
   Emitter::Sizes sizes = e.sizes(x);
   unsigned rank = sizes.size();
-  Emitter::Sizes rows(sizes.begin(), sizes.end() - 1);
   AffineMap all = e.b.getMultiDimIdentityMap(rank);
-  AffineMap row =
-      e.map(rank, llvm::to_vector(llvm::seq<unsigned>(0, rank - 1)));
+  AffineMap row = rowMap(e, rank);
   AffineMap column = e.map(rank, {rank - 1});
   Type f32 = e.b.getF32Type();
 
-  Value count;
-  if (std::optional<int64_t> width = getConstantIntValue(sizes.back()))
-    count = e.f32(*width);
-  else
-    count = arith::SIToFPOp::create(
-        e.b, f32,
-        arith::IndexCastOp::create(e.b, e.b.getI64Type(),
-                                   e.index(sizes.back())));
-
   // Two passes for the variance: the one-pass formula cancels.
-  bool layer = op.getKind() == NormKind::layer;
-  if (layer) {
-    Value sum = e.generic(x, e.filled(rows, 0.0f), {all, row},
-                          [&](ScalarBuilder &b, ValueRange args) {
-                            return add(b, args[1], args[0]);
-                          });
-    Value mean =
-        e.elementwise(sum, f32, [&](ScalarBuilder &b, ValueRange args) {
-          return arith::DivFOp::create(b, args[0], count).getResult();
-        });
-    x = e.generic({x, mean}, e.empty(sizes, f32), {all, row, all},
-                  [&](ScalarBuilder &b, ValueRange args) {
-                    return sub(b, args[0], args[1]);
-                  });
-  }
-  Value squares = e.generic(x, e.filled(rows, 0.0f), {all, row},
-                            [&](ScalarBuilder &b, ValueRange args) {
-                              return add(b, args[1], mul(b, args[0], args[0]));
-                            });
+  if (op.getKind() == NormKind::layer)
+    x = centred(e, x);
   float epsilon = op.getEpsilon().convertToFloat();
-  Value scale =
-      e.elementwise(squares, f32, [&](ScalarBuilder &b, ValueRange args) {
-        Value mean = arith::DivFOp::create(b, args[0], count);
-        return math::RsqrtOp::create(b, add(b, mean, constant(b, epsilon)))
+  Value scale = e.elementwise(
+      meanOf(e, x, /*squared=*/true), f32,
+      [&](ScalarBuilder &b, ValueRange args) {
+        return math::RsqrtOp::create(b, add(b, args[0], constant(b, epsilon)))
             .getResult();
       });
 
@@ -258,6 +286,54 @@ Value nestc::linalg_lowering::lower(NormOp op, Emitter &e) {
   return rowsBySet(
       e, op, op.getX(), op.getW(), op.getBias(),
       [&](Value x, Value w, Value bias) { return norm(op, e, x, w, bias); });
+}
+
+Value nestc::linalg_lowering::lower(TimesOp op, Emitter &e) {
+  float factor = op.getFactor().convertToFloat();
+  return e.elementwise(op.getX(), e.b.getF32Type(),
+                       [&](ScalarBuilder &b, ValueRange args) {
+                         return mul(b, args[0], constant(b, factor));
+                       });
+}
+
+Value nestc::linalg_lowering::lower(GainOp op, Emitter &e) {
+  return rowsBySet(e, op, op.getX(), op.getW(), Value(),
+                   [&](Value x, Value w, Value) {
+                     Emitter::Sizes sizes = e.sizes(x);
+                     unsigned rank = sizes.size();
+                     AffineMap all = e.b.getMultiDimIdentityMap(rank);
+                     return e.generic({x, w}, e.empty(sizes, e.b.getF32Type()),
+                                      {all, e.map(rank, {rank - 1}), all},
+                                      [&](ScalarBuilder &b, ValueRange args) {
+                                        return mul(b, args[0], args[1]);
+                                      });
+                   });
+}
+
+Value nestc::linalg_lowering::lower(RescaleOp op, Emitter &e) {
+  Value squares = meanOf(e, op.getX(), /*squared=*/true);
+  Value wanted = meanOf(e, op.getLike(), /*squared=*/true);
+  float epsilon = op.getEpsilon().convertToFloat();
+  Value scale = e.elementwise({wanted, squares}, e.b.getF32Type(),
+                              [&](ScalarBuilder &b, ValueRange args) {
+                                Value least = arith::MaximumFOp::create(
+                                    b, args[1], constant(b, epsilon));
+                                return mul(b, math::SqrtOp::create(b, args[0]),
+                                           math::RsqrtOp::create(b, least));
+                              });
+  return withRow(e, op.getX(), scale, mul);
+}
+
+Value nestc::linalg_lowering::lower(CutoffOp op, Emitter &e) {
+  Value x = centred(e, op.getX());
+  float factor = op.getFactor().convertToFloat();
+  return withRow(
+      e, x, meanOf(e, x, /*squared=*/true),
+      [&](ScalarBuilder &b, Value x, Value variance) -> Value {
+        Value deviation = math::SqrtOp::create(b, variance);
+        Value above = sub(b, x, mul(b, deviation, constant(b, factor)));
+        return arith::MaximumFOp::create(b, above, constant(b, 0.0f));
+      });
 }
 
 Value nestc::linalg_lowering::lower(ActOp op, Emitter &e) {

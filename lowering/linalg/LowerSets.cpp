@@ -434,7 +434,7 @@ Value nestc::linalg_lowering::lower(ScaleOp op, Emitter &e) {
   AffineMap row =
       AffineMap::get(3, 0,
                      {e.b.getAffineDimExpr(0), e.b.getAffineDimExpr(1),
-                      e.b.getAffineConstantExpr(0)},
+                      e.b.getAffineConstantExpr(op.getColumn())},
                      e.b.getContext());
   return e.generic({x, op.getWeights()}, e.empty(e.sizes(x), e.b.getF32Type()),
                    {all, row, all},

@@ -197,7 +197,8 @@ LogicalResult lowerOp(Operation *op, RewriterBase &rewriter, Families &families,
       TypeSwitch<Operation *, Value>(op)
           .Case<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
                 RemapOp, CacheAppendOp, AttentionOp, GatherOp, SpreadOp,
-                ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp, RankOp>(
+                ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp, RankOp, TimesOp,
+                GainOp, RescaleOp, CutoffOp>(
               [&](auto typed) { return linalg_lowering::lower(typed, e); })
           .Case<SelectOp, PartitionOp, AssignOp, PickOp>([&](auto typed) {
             Rows rows = linalg_lowering::lowerRows(typed, e);

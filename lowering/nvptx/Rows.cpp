@@ -153,8 +153,12 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::EmbedOp op) {
         const Buffer &table = in[op.getTable()];
         Value id = entry32(code, in[op.getIds()], row);
         // The runtime refuses such tokens; never read outside all the same.
-        id = code.max(code.min(id, code.narrow(code.sub(table.sizes[0], 1))),
-                      code.i32(0));
+        if (IntegerAttr unknown = op.getUnknownAttr())
+          id = code.select(code.inside(code.widen(id), table.sizes[0]), id,
+                           code.i32(unknown.getInt()));
+        else
+          id = code.max(code.min(id, code.narrow(code.sub(table.sizes[0], 1))),
+                        code.i32(0));
         // Its rows may lie apart.
         Value from = table.row(code, code.widen(id));
         move({from, rowEnd(code, in[op.getOut()], row)});

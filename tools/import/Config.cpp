@@ -39,6 +39,15 @@ Expected<Config> Config::parse(std::string_view text,
   return config;
 }
 
+Expected<Config> Config::part(std::string_view key) const {
+  NEST_RT_ASSIGN(JsonReader value, root().get(key));
+  NEST_RT_TRY(value.expectObject());
+  Config config;
+  config.path = value.place();
+  config.json = std::make_unique<Json>(value.json());
+  return config;
+}
+
 Error Config::error(std::string_view key, std::string message,
                     std::string legal) const {
   return Error(path + ": " + std::string(key), std::move(message),

@@ -33,6 +33,10 @@ public:
   static rt::Expected<Config> parse(std::string_view text,
                                     const std::string &place);
 
+  /// The object under a key as a config of its own, as a multi-modal model has
+  /// one for its text part.
+  rt::Expected<Config> part(std::string_view key) const;
+
   rt::JsonReader root() const { return {*json, path}; }
   bool has(std::string_view key) const { return root().hasValue(key); }
   /// Whether the key is there and null.

@@ -20,21 +20,8 @@ using namespace nestc::rt;
 
 /// Families that can be imported; those with marks before those without.
 static const Family *const kFamilies[] = {
-    &motFamily,  &modeFamily, &modGptFamily, &modFamily,
-    &olmoFamily, &vitFamily,  &llamaFamily};
-
-namespace {
-/// A family of the format that nothing is built for yet. Naming it is better
-/// than calling its tensors unexpected.
-struct LaterFamily {
-  const char *name;
-  std::vector<std::string> modelTypes;
-  std::vector<StringRef> tensorMarks;
-};
-} // namespace
-
-static const LaterFamily kLaterFamilies[] = {
-    {"gemma3n", {"gemma3n", "gemma3n_text"}, {}}};
+    &motFamily,  &modeFamily, &modGptFamily,  &modFamily,
+    &olmoFamily, &vitFamily,  &gemma3nFamily, &llamaFamily};
 
 /// The first tensor with one of the marks in its name.
 static const TensorInfo *findMark(const Checkpoint &checkpoint,
@@ -76,14 +63,6 @@ Expected<std::string> nestc::modelTypeOf(const Config &config) {
   return std::string();
 }
 
-static Error notYet(const std::string &place, const std::string &family) {
-  std::vector<std::string> names;
-  for (const Family *known : llvm::reverse(kFamilies))
-    names.push_back(known->name);
-  return Error(place, "the family " + family + " is not supported yet",
-               "supported: " + llvm::join(names, ", "));
-}
-
 /// What nest.json says and the family does not have.
 static Status checkNestJson(const ImportInput &input, const Family &family) {
   if (input.nest.hasRoutes() && !(family.reads & Family::Routes))
@@ -106,11 +85,6 @@ Expected<const Family *> nestc::findFamily(const ImportInput &input) {
     std::vector<std::string> names;
     for (const Family *family : llvm::reverse(kFamilies))
       names.push_back(family->name);
-    for (const LaterFamily &family : kLaterFamilies) {
-      if (stated == family.name)
-        return notYet(input.nest.familyPlace(), stated);
-      names.push_back(family.name);
-    }
     if (!statedFamily)
       return Error(input.nest.familyPlace(),
                    "there is no family \"" + stated + "\"",
@@ -137,13 +111,6 @@ Expected<const Family *> nestc::findFamily(const ImportInput &input) {
       NEST_RT_TRY(checkNestJson(input, *family));
       return family;
     }
-  for (const LaterFamily &family : kLaterFamilies)
-    if (fits(family))
-      return notYet(family.tensorMarks.empty()
-                        ? input.config.error("model_type", "").place
-                        : input.checkpoint.placeOf(
-                              *findMark(input.checkpoint, family.tensorMarks)),
-                    family.name);
   if (type.empty())
     return input.config.error("model_type", "is missing",
                               legalNames("", allModelTypes()));
@@ -152,17 +119,17 @@ Expected<const Family *> nestc::findFamily(const ImportInput &input) {
 }
 
 Expected<std::vector<int64_t>>
-nestc::readEndTokens(const ImportInput &input, std::optional<int64_t> otherwise,
-                     int64_t vocabSize) {
+nestc::readEndTokens(const ImportInput &input, const Config &config,
+                     std::optional<int64_t> otherwise, int64_t vocabSize) {
   std::vector<int64_t> dropped;
-  NEST_RT_ASSIGN(auto tokens, input.config.tokenIds("eos_token_id", otherwise,
-                                                    vocabSize, dropped));
+  NEST_RT_ASSIGN(auto tokens, config.tokenIds("eos_token_id", otherwise,
+                                              vocabSize, dropped));
   if (!dropped.empty())
     input.warn(
-        input.config.error("eos_token_id",
-                           std::to_string(dropped.front()) +
-                               " is no token of the model, and is ignored",
-                           "tokens are 0 to " + std::to_string(vocabSize - 1)));
+        config.error("eos_token_id",
+                     std::to_string(dropped.front()) +
+                         " is no token of the model, and is ignored",
+                     "tokens are 0 to " + std::to_string(vocabSize - 1)));
   return tokens;
 }
 

@@ -67,7 +67,7 @@ struct Family {
 };
 
 extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily,
-    olmoFamily, vitFamily;
+    olmoFamily, vitFamily, gemma3nFamily;
 
 /// The family of a checkpoint: what nest.json says, else what model_type,
 /// architectures and tensor names say.
@@ -79,8 +79,8 @@ rt::Expected<std::string> modelTypeOf(const Config &config);
 
 /// The token ids that end a text, without those that the vocabulary lacks.
 rt::Expected<std::vector<int64_t>>
-readEndTokens(const ImportInput &input, std::optional<int64_t> otherwise,
-              int64_t vocabSize);
+readEndTokens(const ImportInput &input, const Config &config,
+              std::optional<int64_t> otherwise, int64_t vocabSize);
 /// Refuses more layers than tensors, before anything is allocated for each.
 rt::Status checkDepth(const ImportInput &input, const char *key,
                       int64_t numLayers);

@@ -43,19 +43,24 @@ RankedTensorType Graph::stream(ArrayRef<int64_t> rows, RankedTensorType weight,
       OnAttr::getOrNull(builder.getContext(), axes, inner));
 }
 
-Value Graph::embedIds(StringRef table, Value ids) {
+Value Graph::embedIds(StringRef table, Value ids, double scale,
+                      std::optional<int64_t> unknown) {
   Value rows = get(table);
   return EmbedOp::create(
       builder, at(table),
       stream(cast<RankedTensorType>(ids.getType()).getShape(),
              weights.type(table), 1),
-      ids, rows, builder.getF32FloatAttr(1.0f));
+      ids, rows, builder.getF32FloatAttr(static_cast<float>(scale)),
+      unknown ? builder.getI64IntegerAttr(*unknown) : IntegerAttr());
 }
 
-Value Graph::embed(StringRef table) { return embedIds(table, tokens); }
+Value Graph::embed(StringRef table, double scale,
+                   std::optional<int64_t> unknown) {
+  return embedIds(table, tokens, scale, unknown);
+}
 
 Value Graph::embedPositions(StringRef table) {
-  return embedIds(table, positions);
+  return embedIds(table, positions, /*scale=*/1, /*unknown=*/{});
 }
 
 Value Graph::linear(Value x, StringRef weight, StringRef bias) {
@@ -107,8 +112,30 @@ Value Graph::sub(Value a, Value b) {
   return arith::SubFOp::create(builder, location, a, b);
 }
 
-Value Graph::scale(Value x, Value weights) {
-  return ScaleOp::create(builder, location, x.getType(), x, weights);
+Value Graph::scale(Value x, Value weights) { return scale(x, weights, 0); }
+
+Value Graph::scale(Value x, Value weights, int64_t column) {
+  return ScaleOp::create(builder, location, x.getType(), x, weights,
+                         builder.getI64IntegerAttr(column));
+}
+
+Value Graph::times(Value x, double factor) {
+  return TimesOp::create(builder, location, x.getType(), x,
+                         APFloat(static_cast<float>(factor)));
+}
+
+Value Graph::gain(Value x, StringRef weight) {
+  return GainOp::create(builder, at(weight), x.getType(), x, get(weight));
+}
+
+Value Graph::rescale(Value x, Value like, double epsilon) {
+  return RescaleOp::create(builder, location, x.getType(), x, like,
+                           APFloat(static_cast<float>(epsilon)));
+}
+
+Value Graph::cutoff(Value x, double factor) {
+  return CutoffOp::create(builder, location, x.getType(), x,
+                          APFloat(static_cast<float>(factor)));
 }
 
 Value Graph::softmax(Value x, Value rows) {
@@ -202,29 +229,29 @@ static SmallVector<Value> carried(const LayerCaches &caches) {
   return values;
 }
 
-Value Graph::layer(int64_t index, Value x,
-                   llvm::function_ref<Value(Graph &, int64_t, Value)> build) {
+Streams
+Graph::layer(int64_t index, ValueRange streams,
+             llvm::function_ref<Streams(Graph &, int64_t, ValueRange)> build) {
   Location loc = NameLoc::get(builder.getStringAttr("layers." + Twine(index)));
   SmallVector<Value> before = carried(caches);
-  SmallVector<Type> types{x.getType()};
+  SmallVector<Type> types(streams.getTypes());
   llvm::append_range(types, ValueRange(before).getTypes());
-  auto layer =
-      LayerOp::create(builder, loc, types, index, ValueRange(x), before);
+  auto layer = LayerOp::create(builder, loc, types, index, streams, before);
   OpBuilder::InsertionGuard guard(builder);
   builder.createBlock(&layer.getBody());
   llvm::StringMap<Value> outside;
   std::swap(outside, gets);
   location = loc;
-  SmallVector<Value> yielded{build(*this, index, x)};
+  Streams yielded = build(*this, index, streams);
   llvm::append_range(yielded, carried(caches));
   YieldOp::create(builder, loc, yielded);
   std::swap(outside, gets);
-  unsigned next = 0;
+  unsigned next = streams.size();
   for (Value *value :
        {&caches.keys, &caches.values, &caches.length, &caches.positions})
     if (*value)
-      *value = layer.getResult(++next);
-  return layer.getResult(0);
+      *value = layer.getResult(next++);
+  return Streams(layer.getResults().take_front(streams.size()));
 }
 
 //===----------------------------------------------------------------------===//
@@ -271,20 +298,26 @@ public:
     graph.lengths = argument();
     if (decoder.takesModality)
       graph.modality = argument();
-    Value x = decoder.embed(graph);
+    Streams streams = decoder.embed(graph);
     SmallVector<Value> results(1);
     for (const auto &[layer, cache] : llvm::enumerate(decoder.caches)) {
-      graph.caches = {argument(), argument(), {}, {}};
-      if (cache.ownLength)
+      graph.caches = {};
+      if (cache)
+        graph.caches = {argument(), argument(), {}, {}};
+      if (cache && cache->ownLength)
         graph.caches.length = argument();
-      if (cache.ownPositions)
+      if (cache && cache->ownPositions)
         graph.caches.positions = argument();
-      x = graph.layer(static_cast<int64_t>(layer), x, decoder.layer);
+      streams =
+          graph.layer(static_cast<int64_t>(layer), streams, decoder.layer);
       llvm::append_range(results, carried(graph.caches));
+      graph.earlier.push_back(graph.caches);
     }
     if (decoder.finish)
-      x = decoder.finish(graph, x);
-    if (!kind.allLogits && !kind.oneRow) {
+      streams = decoder.finish(graph, streams);
+    for (Value &x : streams) {
+      if (kind.allLogits || kind.oneRow)
+        break;
       auto type = cast<RankedTensorType>(x.getType());
       x = LastOp::create(
           builder, entry.getLoc(),
@@ -292,7 +325,7 @@ public:
                                 type.getElementType()),
           x, /*rows=*/Value());
     }
-    results[0] = decoder.head(graph, x);
+    results[0] = decoder.head(graph, streams);
     func::ReturnOp::create(builder, entry.getLoc(), results);
 
     // The head says how wide the logits are.
@@ -318,7 +351,9 @@ private:
     SmallVector<Type> caches;
     SmallVector<StringAttr> cacheNames;
     for (size_t layer = 0; layer < decoder.caches.size(); ++layer) {
-      const Decoder::Cache &cache = decoder.caches[layer];
+      if (!decoder.caches[layer])
+        continue;
+      const Decoder::Cache &cache = *decoder.caches[layer];
       auto add = [&](const char *part, Type type) {
         caches.push_back(type);
         cacheNames.push_back(

@@ -15,9 +15,13 @@
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
+#include <optional>
 #include <vector>
 
 namespace nestc {
+
+/// What goes from layer to layer: mostly one value, the residual stream.
+using Streams = llvm::SmallVector<mlir::Value, 4>;
 
 /// Caches of a layer. `length` and `positions` (of its rows) are null where the
 /// caches hold every row, as `lengths` of the entry says.
@@ -36,13 +40,18 @@ public:
 
   /// What the entry was given; `modality` is null where the model has none.
   mlir::Value tokens, positions, lengths, modality;
-  /// Of the layer that is built, as they are at this point.
+  /// Of the layer that is built, as they are at this point; all null where it
+  /// has none.
   LayerCaches caches;
+  /// Of the layers before, as they are after the call.
+  std::vector<LayerCaches> earlier;
   /// Whether rows are chosen as in a decode; whether a call has a single row.
   bool decodes = false, oneRow = false;
 
-  /// Rows of a table for the tokens of the entry, or for its positions.
-  mlir::Value embed(llvm::StringRef table);
+  /// Rows of a table for the tokens of the entry, or for its positions. Tokens
+  /// that the table has no row for read row `unknown`.
+  mlir::Value embed(llvm::StringRef table, double scale = 1,
+                    std::optional<int64_t> unknown = {});
   mlir::Value embedPositions(llvm::StringRef table);
   /// x w^T, and a bias unless its name is empty.
   mlir::Value linear(mlir::Value x, llvm::StringRef weight,
@@ -62,6 +71,15 @@ public:
   mlir::Value sub(mlir::Value a, mlir::Value b);
   /// Row by row times a weight.
   mlir::Value scale(mlir::Value x, mlir::Value weights);
+  mlir::Value times(mlir::Value x, double factor);
+  /// Row by row times column `column` of weights.
+  mlir::Value scale(mlir::Value x, mlir::Value weights, int64_t column);
+  /// Column by column times a weight.
+  mlir::Value gain(mlir::Value x, llvm::StringRef weight);
+  /// x with the root mean square of another stream, row by row.
+  mlir::Value rescale(mlir::Value x, mlir::Value like, double epsilon);
+  /// What of each row lies above its mean and `factor` deviations.
+  mlir::Value cutoff(mlir::Value x, double factor);
   /// Over the last dimension, or with `rows` over those rows of a sequence.
   mlir::Value softmax(mlir::Value x, mlir::Value rows = {});
 
@@ -89,9 +107,9 @@ public:
 
   /// A nest.layer around what `build` emits; on return the caches are the
   /// layer's results.
-  mlir::Value
-  layer(int64_t index, mlir::Value x,
-        llvm::function_ref<mlir::Value(Graph &, int64_t, mlir::Value)> build);
+  Streams
+  layer(int64_t index, mlir::ValueRange streams,
+        llvm::function_ref<Streams(Graph &, int64_t, mlir::ValueRange)> build);
 
   /// A nest.on with `bodies` bodies. `build` emits a body on packed rows and
   /// gives what it yields; the first body says what is assembled.
@@ -110,7 +128,8 @@ private:
   mlir::Value get(llvm::StringRef weight);
   mlir::RankedTensorType stream(llvm::ArrayRef<int64_t> rows,
                                 mlir::RankedTensorType weight, unsigned dim);
-  mlir::Value embedIds(llvm::StringRef table, mlir::Value ids);
+  mlir::Value embedIds(llvm::StringRef table, mlir::Value ids, double scale,
+                       std::optional<int64_t> unknown);
   mlir::Value norm(nest::NormKind kind, mlir::Value x, llvm::StringRef weight,
                    llvm::StringRef bias, double epsilon, int64_t group);
   mlir::Location at(llvm::StringRef name) const {
@@ -132,21 +151,22 @@ struct Decoder {
     bool ownLength = false, ownPositions = false;
     bool nested = false; ///< heads lie on the layer's axis of heads
   };
-  std::vector<Cache> caches; ///< one for each layer
-  int64_t maxLength = 0;     ///< rows that a cache holds
+  /// One for each layer; none for one that attends over another's.
+  std::vector<std::optional<Cache>> caches;
+  int64_t maxLength = 0; ///< rows that a cache holds
   bool takesModality = false;
   /// Whether rows are chosen in a decode otherwise than in a prefill: there are
   /// `prefill_causal` and `verify_causal` too then.
   bool decodesApart = false;
 
-  /// Tokens to the residual stream, which all layers have the type of.
-  llvm::function_ref<mlir::Value(Graph &)> embed;
-  /// The residual stream after layer N. Updates Graph::caches.
-  llvm::function_ref<mlir::Value(Graph &, int64_t layer, mlir::Value x)> layer;
+  /// Tokens to the streams, which all layers take and give.
+  llvm::function_ref<Streams(Graph &)> embed;
+  /// The streams after layer N. Updates Graph::caches.
+  llvm::function_ref<Streams(Graph &, int64_t layer, mlir::ValueRange)> layer;
   /// What is done to all rows behind the layers (optional).
-  llvm::function_ref<mlir::Value(Graph &, mlir::Value x)> finish;
-  /// The residual stream (last rows only, but for `verify`) to logits.
-  llvm::function_ref<mlir::Value(Graph &, mlir::Value x)> head;
+  llvm::function_ref<Streams(Graph &, mlir::ValueRange)> finish;
+  /// The streams (last rows only, but for `verify`) to logits.
+  llvm::function_ref<mlir::Value(Graph &, mlir::ValueRange)> head;
 };
 
 /// Adds the functions `prefill`, `decode` and `verify`, and those that

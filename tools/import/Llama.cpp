@@ -272,7 +272,8 @@ Expected<Llama> nestc::readLlama(const ImportInput &input) {
                  "is not 1, which " + name + " does not have",
                  "1, or no such key");
 
-  NEST_RT_ASSIGN(model.eos, readEndTokens(input, type.eos, model.vocab));
+  NEST_RT_ASSIGN(model.eos,
+                 readEndTokens(input, input.config, type.eos, model.vocab));
   NEST_RT_TRY(readTying(input, model));
   for (int64_t layer = 0; layer < model.numLayers; ++layer)
     model.prefixes.push_back("model.layers." + std::to_string(layer) + ".");
@@ -414,15 +415,18 @@ Status nestc::buildLlama(const ImportInput &input, const Llama &model,
     parts.push_back(layerParts(model, rope, layer));
     decoder.caches.push_back(
         cacheOf(model.kvHeads, model.headDim, model.windows[layer], route));
-    decoder.caches.back().nested = true;
+    decoder.caches.back()->nested = true;
     decoder.decodesApart |= route && route->decodesApart();
   }
-  auto embed = [&](Graph &graph) { return graph.embed(model.table); };
-  auto layer = [&](Graph &graph, int64_t index, Value x) {
-    return buildLayer(graph, parts[index], routeOf(index), model.routers[index],
-                      x);
+  auto embed = [&](Graph &graph) -> Streams {
+    return {graph.embed(model.table)};
   };
-  auto head = [&](Graph &graph, Value x) {
+  auto layer = [&](Graph &graph, int64_t index, ValueRange x) -> Streams {
+    return {buildLayer(graph, parts[index], routeOf(index),
+                       model.routers[index], x.front())};
+  };
+  auto head = [&](Graph &graph, ValueRange streams) {
+    Value x = streams.front();
     Value normed = graph.rmsNorm(x, "model.norm.weight", model.epsilon);
     return graph.linear(normed, model.head);
   };

@@ -83,7 +83,8 @@ static Expected<Gpt> readConfig(const ImportInput &input) {
   NEST_RT_ASSIGN(bool scales, config.flag("scale_attn_weights", true));
   if (scales)
     model.scale = 1.0 / std::sqrt(model.hidden / model.heads);
-  NEST_RT_ASSIGN(model.eos, readEndTokens(input, 50256, model.vocab));
+  NEST_RT_ASSIGN(model.eos,
+                 readEndTokens(input, input.config, 50256, model.vocab));
 
   for (int64_t layer = 0; layer < model.numLayers; ++layer)
     model.prefixes.push_back("transformer.h." + std::to_string(layer) + ".");
@@ -218,16 +219,17 @@ static Status build(const ImportInput &input, ModuleOp module) {
                                      /*window=*/0, route));
     decoder.decodesApart |= route && route->decodesApart();
   }
-  auto embed = [&](Graph &graph) {
-    return graph.add(graph.embed("transformer.wte.weight"),
-                     graph.embedPositions("transformer.wpe.weight"));
+  auto embed = [&](Graph &graph) -> Streams {
+    return {graph.add(graph.embed("transformer.wte.weight"),
+                      graph.embedPositions("transformer.wpe.weight"))};
   };
-  auto layer = [&](Graph &graph, int64_t index, Value x) {
-    return buildLayer(graph, parts[index], routeOf(index), model.routers[index],
-                      x);
+  auto layer = [&](Graph &graph, int64_t index, ValueRange x) -> Streams {
+    return {buildLayer(graph, parts[index], routeOf(index),
+                       model.routers[index], x.front())};
   };
   bool ownHead = input.checkpoint.find("lm_head.weight");
-  auto head = [&](Graph &graph, Value x) {
+  auto head = [&](Graph &graph, ValueRange streams) {
+    Value x = streams.front();
     Value normed =
         graph.layerNorm(x, "transformer.ln_f.weight",
                         biasOf(input, "transformer.ln_f"), model.epsilon);

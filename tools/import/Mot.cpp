@@ -127,7 +127,8 @@ static Expected<Mot> readConfig(const ImportInput &input) {
   NEST_RT_ASSIGN(model.rope, readRope(config, model.maxLength));
   if (model.rope.partial != 1)
     return Error(model.rope.partialPlace, "is not 1", "1, or no such key");
-  NEST_RT_ASSIGN(model.eos, readEndTokens(input, std::nullopt, model.vocab));
+  NEST_RT_ASSIGN(model.eos,
+                 readEndTokens(input, input.config, std::nullopt, model.vocab));
   return model;
 }
 
@@ -298,17 +299,22 @@ static Status build(const ImportInput &input, ModuleOp module) {
                                   table.frequencies, table.magnitude);
   TowerBuilder emit(model, rope);
   Decoder decoder;
-  decoder.caches.assign(model.numLayers,
-                        {model.kvHeads, model.headDim, /*ownLength=*/false,
-                         /*ownPositions=*/false, /*nested=*/true});
+  decoder.caches.assign(
+      model.numLayers,
+      Decoder::Cache{model.kvHeads, model.headDim, /*ownLength=*/false,
+                     /*ownPositions=*/false, /*nested=*/true});
   decoder.maxLength = model.maxLength;
   decoder.takesModality = true;
-  auto embed = [&](Graph &graph) { return emit.embed(graph); };
-  auto layer = [&](Graph &graph, int64_t index, Value x) {
-    return emit.layer(graph, index, x);
+  auto embed = [&](Graph &graph) -> Streams { return {emit.embed(graph)}; };
+  auto layer = [&](Graph &graph, int64_t index, ValueRange x) -> Streams {
+    return {emit.layer(graph, index, x.front())};
   };
-  auto finish = [&](Graph &graph, Value x) { return emit.finish(graph, x); };
-  auto head = [&](Graph &graph, Value x) { return emit.head(graph, x); };
+  auto finish = [&](Graph &graph, ValueRange x) -> Streams {
+    return {emit.finish(graph, x.front())};
+  };
+  auto head = [&](Graph &graph, ValueRange x) {
+    return emit.head(graph, x.front());
+  };
   decoder.embed = embed;
   decoder.layer = layer;
   if (model.isUntied("final_norm"))

@@ -201,7 +201,8 @@ static Expected<Olmo> readConfig(const ImportInput &input) {
   NEST_RT_TRY(readNorms(config, model));
   NEST_RT_TRY(readHeads(config, model));
   NEST_RT_TRY(readFfn(config, model));
-  NEST_RT_ASSIGN(model.eos, readEndTokens(input, 50256, model.vocab));
+  NEST_RT_ASSIGN(model.eos,
+                 readEndTokens(input, input.config, 50256, model.vocab));
   return model;
 }
 
@@ -361,14 +362,16 @@ static Status build(const ImportInput &input, ModuleOp module) {
     decoder.caches.push_back(cacheOf(model.kvHeads, model.headDim(),
                                      /*window=*/0, /*route=*/nullptr));
   }
-  auto embed = [&](Graph &graph) {
+  auto embed = [&](Graph &graph) -> Streams {
     Value x = graph.embed(kWte);
-    return model.hasPositions() ? graph.add(x, graph.embedPositions(kWpe)) : x;
+    return {model.hasPositions() ? graph.add(x, graph.embedPositions(kWpe))
+                                 : x};
   };
-  auto layer = [&](Graph &graph, int64_t index, Value x) {
-    return buildLayer(graph, parts[index], nullptr, {}, x);
+  auto layer = [&](Graph &graph, int64_t index, ValueRange x) -> Streams {
+    return {buildLayer(graph, parts[index], nullptr, {}, x.front())};
   };
-  auto head = [&](Graph &graph, Value x) {
+  auto head = [&](Graph &graph, ValueRange streams) {
+    Value x = streams.front();
     Value normed = normOf(graph, model, x, "transformer.ln_f", model.affine);
     if (model.tied)
       return graph.linear(normed, kWte);

@@ -80,11 +80,18 @@ Expected<RopeConfig> nestc::readRope(const Config &config, int64_t maxLength) {
                               " by itself; one rotary embedding for each "
                               "layer type is not supported",
                           "one description for all layers");
+  NEST_RT_ASSIGN(double theta, config.positive("rope_theta", 10000.0));
+  return readRope(config, reader, theta, maxLength);
+}
 
+Expected<RopeConfig> nestc::readRope(const Config &config,
+                                     const JsonReader &reader, double theta,
+                                     int64_t maxLength) {
+  JsonReader root = config.root();
   RopeConfig rope;
   rope.place = reader.place();
   NEST_RT_ASSIGN(rope.type, readType(reader));
-  NEST_RT_ASSIGN(rope.theta, config.positive("rope_theta", 10000.0));
+  rope.theta = theta;
   if (reader.hasValue("rope_theta")) {
     NEST_RT_ASSIGN(rope.theta, required(reader, "rope_theta"));
   }

@@ -41,6 +41,12 @@ struct RopeConfig {
 /// stands in for an original length that is not given.
 rt::Expected<RopeConfig> readRope(const Config &config, int64_t maxLength);
 
+/// Reads one description, an object; `theta` and `maxLength` stand in for what
+/// it does not say.
+rt::Expected<RopeConfig> readRope(const Config &config,
+                                  const rt::JsonReader &description,
+                                  double theta, int64_t maxLength);
+
 /// Frequencies of the pairs of a head, and what sine and cosine are multiplied
 /// by.
 struct RopeTable {

@@ -273,9 +273,12 @@ static Status build(const ImportInput &input, ModuleOp module) {
   auto encode = [&](Graph &graph, Value pixels) {
     Value x = embed(graph, model, pixels);
     for (int64_t index = 0; index < model.numLayers; ++index)
-      x = graph.layer(index, x, [&](Graph &graph, int64_t index, Value x) {
-        return layer(graph, model, index, x);
-      });
+      x = graph
+              .layer(index, x,
+                     [&](Graph &graph, int64_t index, ValueRange x) -> Streams {
+                       return {layer(graph, model, index, x.front())};
+                     })
+              .front();
     x = graph.layerNorm(x, model.prefix + "layernorm.weight",
                         model.prefix + "layernorm.bias", model.epsilon);
     std::vector<std::pair<StringRef, Value>> outputs{{"last_hidden_state", x}};

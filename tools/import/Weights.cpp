@@ -50,20 +50,22 @@ Status WeightTable::declare(StringRef name, StringRef letters,
   std::vector<int64_t> shape;
   SmallVector<StringAttr> axes;
   SmallVector<int64_t> inner;
-  std::string meaning = use.meaning;
+  std::string meaning;
+  unsigned cut = use.columns ? 1 : 0; // the dimension with the part
   for (char letter : letters) {
     const SizeTable::Size &size = sizes[letter];
     shape.push_back(size.value);
     axes.push_back(builder.getStringAttr(size.axis));
     inner.push_back(size.inner);
-    if (shape.size() > 1 || !use.rows)
-      meaning += (meaning.empty() ? "" : ", ") + size.meaning;
+    bool isPart = use.rows && shape.size() == cut + 1;
+    meaning +=
+        (meaning.empty() ? "" : ", ") + (isPart ? use.meaning : size.meaning);
   }
   std::vector<int64_t> box = shape;
   SmallVector<int64_t> offsets(shape.size(), 0);
   if (use.rows) {
-    offsets[0] = use.first;
-    shape[0] = use.rows;
+    offsets[cut] = use.first;
+    shape[cut] = use.rows;
   }
 
   const TensorInfo *tensor = checkpoint.find(name.str());

@@ -36,12 +36,13 @@ struct TensorRule {
 struct TensorUse {
   /// A router's: multiplied in f32, whatever the others are multiplied in.
   bool exact = false;
-  /// Of a tensor with `rows` rows the shape is those from `first` on; 0: it has
-  /// no others. `meaning` is that of `rows`; the weight's name has `suffix`
-  /// behind the tensor's.
+  /// Of a tensor with `rows` rows (or, with `columns`, as many columns) the
+  /// shape is those from `first` on; 0: it has no others. `meaning` is that of
+  /// `rows`; the weight's name has `suffix` behind the tensor's.
   int64_t first = 0, rows = 0;
   std::string meaning = {};
-  llvm::StringRef suffix = "";
+  std::string suffix = {};
+  bool columns = false;
   /// The dimensions behind the first one are one: a convolution as a matrix.
   bool joined = false;
 };

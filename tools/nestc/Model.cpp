@@ -411,7 +411,8 @@ int Model::checkModel(bool complete) {
   bool covered = true;
   module().walk([&](nest::EmbedOp embed) {
     auto table = cast<ShapedType>(embed.getTable().getType());
-    covered &= nest::isOfPositions(embed) || table.getDimSize(0) >= vocabulary;
+    covered &= nest::isOfPositions(embed) || embed.getUnknown() ||
+               table.getDimSize(0) >= vocabulary;
   });
   if (!covered)
     return refuse("an embedding has fewer rows than the vocab_size " +
