@@ -378,6 +378,16 @@ private:
 
 } // namespace
 
+/// Whether a map reads one column of a stream's rows.
+static bool isColumnOf(AffineMap map, Value stream) {
+  if (map.getNumResults() != 2 ||
+      map.getResult(0) != getAffineDimExpr(0, map.getContext()))
+    return false;
+  auto column = dyn_cast<AffineConstantExpr>(map.getResult(1));
+  return column && column.getValue() >= 0 &&
+         column.getValue() < columnsOf(stream);
+}
+
 LogicalResult EmbedOp::verify() {
   Checker check(*this);
   Value table = getTable();
@@ -513,8 +523,8 @@ LogicalResult MatmulOp::verify() {
         mayEqual(shapeOf(operand).drop_back(), shapeOf(getOut()).drop_back());
     if (results == ArrayRef({row, column}))
       return map.getNumDims() == 2 && isStream && columnsOf(operand) == n;
-    if (results == ArrayRef({row, getAffineConstantExpr(0, context)}))
-      return map.getNumDims() == 2 && isStream && columnsOf(operand) == 1;
+    if (isColumnOf(map, operand))
+      return map.getNumDims() == 2 && isStream;
     bool isVector = shapeOf(operand) == Shape({n});
     return isVector &&
            ((map.getNumDims() == 2 && results == ArrayRef({column})) ||
@@ -738,13 +748,8 @@ LogicalResult RowwiseOp::verify() {
               shapeOf(input) == Shape({group}));
     if (map.getNumDims() != 3)
       return false;
-    auto constant = results.size() == 2
-                        ? dyn_cast<AffineConstantExpr>(results[1])
-                        : AffineConstantExpr();
-    if (constant && results[0] == row) {
-      bool isWeight = rankOf(input) == rankOf(getOut()) &&
-                      constant.getValue() >= 0 &&
-                      constant.getValue() < columnsOf(input);
+    if (isColumnOf(map, input)) {
+      bool isWeight = rankOf(input) == rankOf(getOut());
       rowsDiffer |= isWeight && !mayEqual(shapeOf(input).drop_back(),
                                           shapeOf(getOut()).drop_back());
       return isWeight;

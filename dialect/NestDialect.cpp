@@ -51,7 +51,7 @@ struct NestVersion : DialectVersion {
 /// number grows when a reader of the number before would misread a module.
 struct NestBytecode : BytecodeDialectInterface {
   explicit NestBytecode(Dialect *dialect) : BytecodeDialectInterface(dialect) {}
-  static constexpr uint64_t kCurrent = 1;
+  static constexpr uint64_t kCurrent = 2;
   static constexpr llvm::StringLiteral kProducer = "nestc " NESTC_VERSION;
 
   void writeVersion(DialectBytecodeWriter &writer) const final {
@@ -76,7 +76,42 @@ struct NestBytecode : BytecodeDialectInterface {
     return std::make_unique<NestVersion>(number);
   }
 };
+
+/// Whether the module that is read was written with this version or later.
+bool isSince(DialectBytecodeReader &reader, uint64_t number) {
+  FailureOr<const DialectVersion *> version =
+      reader.getDialectVersion<NestDialect>();
+  return succeeded(version) &&
+         static_cast<const NestVersion *>(*version)->number >= number;
+}
 } // namespace
+
+// Properties that version 1 did not have.
+
+LogicalResult EmbedOp::readProperties(DialectBytecodeReader &reader,
+                                      OperationState &state) {
+  auto &properties = state.getOrAddProperties<Properties>();
+  if (failed(reader.readOptionalAttribute(properties.scale)))
+    return failure();
+  return isSince(reader, 2) ? reader.readOptionalAttribute(properties.unknown)
+                            : success();
+}
+
+void EmbedOp::writeProperties(DialectBytecodeWriter &writer) {
+  writer.writeOptionalAttribute(getProperties().scale);
+  writer.writeOptionalAttribute(getProperties().unknown);
+}
+
+LogicalResult ScaleOp::readProperties(DialectBytecodeReader &reader,
+                                      OperationState &state) {
+  auto &properties = state.getOrAddProperties<Properties>();
+  return isSince(reader, 2) ? reader.readOptionalAttribute(properties.column)
+                            : success();
+}
+
+void ScaleOp::writeProperties(DialectBytecodeWriter &writer) {
+  writer.writeOptionalAttribute(getProperties().column);
+}
 
 void NestDialect::initialize() {
   registerAttributes();

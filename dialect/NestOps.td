@@ -122,6 +122,7 @@ def Nest_EmbedOp : Nest_GraphOp<"embed"> {
   let assemblyFormat = [{
     $ids `,` $table (`unknown` $unknown^)? attr-dict `:` functional-type(operands, results)
   }];
+  let useCustomPropertiesEncoding = 1; // NestDialect.cpp: what version 1 had
 }
 
 def Nest_LinearOp : Nest_GraphOp<"linear"> {

@@ -377,11 +377,12 @@ LogicalResult PerSetOp::verify() {
             .Case<LinearOp, NormOp>([&](auto op) {
               return use.get() == op.getW() || use.get() == op.getBias();
             })
+            .Case([&](GainOp op) { return use.get() == op.getW(); })
             .Default(false);
     if (!legal || use.getOperandNumber() == 0)
       return emitOpError("[C88] is used by '")
              << use.getOwner()->getName()
-             << "'; legal as weight or bias of nest.linear and nest.norm";
+             << "'; legal as weight or bias of nest.linear, nest.norm and nest.gain";
   }
   return success();
 }

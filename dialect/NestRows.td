@@ -144,6 +144,7 @@ def Nest_ScaleOp : Nest_GraphOp<"scale"> {
   let assemblyFormat = [{
     $x `by` $weights (`column` $column^)? attr-dict `:` functional-type(operands, results)
   }];
+  let useCustomPropertiesEncoding = 1; // NestDialect.cpp: what version 1 had
 }
 
 def Nest_ChosenOp : Nest_GraphOp<"chosen"> {

@@ -444,6 +444,14 @@ AxisTable AxisTable::get(mlir::ModuleOp module) {
   // A module written by hand may say nothing of its depth.
   module.walk([&](nest::LayerOp layer) {
     table.numLayers = std::max<int64_t>(table.numLayers, layer.getIndex() + 1);
+    for (mlir::Value carried :
+         layer.getResults().drop_front(layer.getStreams().size()))
+      for (mlir::Operation *user : carried.getUsers())
+        if (auto reader = user->getParentOfType<nest::LayerOp>()) {
+          auto &readers = table.readers[layer.getIndex()];
+          if (!llvm::is_contained(readers, reader.getIndex()))
+            readers.push_back(reader.getIndex());
+        }
   });
   return table;
 }
@@ -546,6 +554,28 @@ static void warnOfWidths(StringRef kind, const AxisTable &table,
   }
 }
 
+/// Whether no layer is left without the keys and values that it reads.
+static bool checkDonors(const AxisTable &table, const Binding &binding,
+                        SubmodelError &error) {
+  for (const auto &[donor, readers] : table.readers) {
+    if (!binding.skipped[donor])
+      continue;
+    SmallVector<int64_t> left;
+    for (int64_t reader : readers)
+      if (!binding.skipped[reader])
+        left.push_back(reader);
+    if (left.empty())
+      continue;
+    fail(error, Illegal, "submodel entry 'skip'",
+         "layer " + Twine(donor) + " is skipped, and layers " +
+             LayerSelector::text(left, table.numLayers) +
+             " attend over its keys and values",
+         "keep layer " + Twine(donor) + ", or skip these layers too");
+    return false;
+  }
+  return true;
+}
+
 std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
                                        const AxisTable &table,
                                        SubmodelError &error) {
@@ -609,6 +639,8 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
     }
   }
 
+  if (!checkDonors(table, binding, error))
+    return std::nullopt;
   for (StringRef kind : kAxisKinds)
     warnOfWidths(kind, table, binding);
   return binding;

@@ -119,6 +119,8 @@ struct AxisTable {
   llvm::StringMap<Axis> axes;
   std::map<int64_t, Route> routes;
   std::vector<std::string> modalities;
+  /// Layers whose keys and values others read, and these.
+  std::map<int64_t, std::vector<int64_t>> readers;
 
   /// Reads `nest.axis` operations and `nest.model` of a universal module.
   static AxisTable get(mlir::ModuleOp module);

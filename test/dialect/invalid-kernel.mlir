@@ -290,6 +290,15 @@ func.func @k13(%i: tensor<?x?xi32>, %w: tensor<8x8xf32>, %t: tensor<?x?x4xf32>) 
 
 // -----
 
+// K13: and a row for other ids.
+func.func @k13_unknown(%i: tensor<?x?xi32>, %w: tensor<8x4xf32>, %t: tensor<?x?x4xf32>) {
+  // expected-error @below {{[K13] other ids read row 8 of 'tensor<8x4xf32>', which it has not}}
+  %0 = kernel.embed ins(%i, %w : tensor<?x?xi32>, tensor<8x4xf32>) scale 1.0 unknown 8 outs(%t : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
 // K14: a table has a cosine and a sine.
 func.func @k14(%i: tensor<?x?xi32>, %x: tensor<?x?x8xf32>) {
   // expected-error @below {{[K14] the output has 8 columns; the rope has 2 frequencies, a cosine and a sine each}}

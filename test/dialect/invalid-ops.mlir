@@ -690,3 +690,66 @@ func.func @c71_argument(%x: tensor<?x?x8xf32>) {
   }
   return
 }
+
+// -----
+
+// C101: a token without a row reads one that is there.
+func.func @c101(%ids: tensor<?x?xi32>, %t: tensor<12x8xf32>) {
+  // expected-error @below {{[C101] ids outside of the table read row 12 of 'tensor<12x8xf32>'; it has no such row}}
+  %0 = nest.embed %ids, %t unknown 12 : (tensor<?x?xi32>, tensor<12x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C102: a factor is a number.
+func.func @c102(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C102] the factor is a finite number}}
+  %0 = nest.times %x by 0x7F800000 : tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C103: a weight lies along the columns.
+func.func @c103(%x: tensor<?x?x8xf32>, %w: tensor<4xf32>) {
+  // expected-error @below {{[C103] takes x and a weight along its last dimension, and gives x's type; got 'tensor<?x?x8xf32>' and 'tensor<4xf32>'}}
+  %0 = nest.gain %x, %w : (tensor<?x?x8xf32>, tensor<4xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C104: magnitudes are those of the same rows.
+func.func @c104(%x: tensor<?x?x8xf32>, %r: tensor<?x4x8xf32>) {
+  // expected-error @below {{[C104] takes two streams of the same rows, with a last dimension that is not empty, and gives the type of the first; got 'tensor<?x?x8xf32>' and 'tensor<?x4x8xf32>'}}
+  %0 = nest.rescale %x like %r epsilon 1.0e-5 : (tensor<?x?x8xf32>, tensor<?x4x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C105: a row of zeros is divided by a number.
+func.func @c105(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C105] epsilon is a positive finite number}}
+  %0 = nest.rescale %x like %x epsilon 0.0 : (tensor<?x?x8xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C106: a row has a mean.
+func.func @c106(%x: tensor<?x?x0xf32>) {
+  // expected-error @below {{[C106] takes x with a last dimension that is not empty and gives the same type; got 'tensor<?x?x0xf32>'}}
+  %0 = nest.cutoff %x factor 1.0 : (tensor<?x?x0xf32>) -> tensor<?x?x0xf32>
+  return
+}
+
+// -----
+
+// C107: deviations are counted by a number.
+func.func @c107(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C107] the factor is a finite number}}
+  %0 = nest.cutoff %x factor 0x7FC00000 : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}

@@ -351,10 +351,19 @@ func.func @c88_1(%r: !nest.rows<1>, %w: tensor<8x8xf32>) {
 
 // -----
 
-// C89: a row has one weight.
-func.func @c89(%x: tensor<?x?x8xf32>, %l: tensor<?x?x3xf32>) {
-  // expected-error @below {{[C89] takes a stream and weights [batch, rows, 1] of its rows, and gives the stream's type; got 'tensor<?x?x8xf32>' and 'tensor<?x?x3xf32>'}}
-  %0 = nest.scale %x by %l : (tensor<?x?x8xf32>, tensor<?x?x3xf32>) -> tensor<?x?x8xf32>
+// C89: a row has its weights.
+func.func @c89(%x: tensor<?x?x8xf32>, %l: tensor<?x3xf32>) {
+  // expected-error @below {{[C89] takes a stream and weights [batch, rows, n] of its rows, and gives the stream's type; got 'tensor<?x?x8xf32>' and 'tensor<?x3xf32>'}}
+  %0 = nest.scale %x by %l : (tensor<?x?x8xf32>, tensor<?x3xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C89: and takes one of them.
+func.func @c89_column(%x: tensor<?x?x8xf32>, %l: tensor<?x?x3xf32>) {
+  // expected-error @below {{[C89] takes column 3 of weights with 3}}
+  %0 = nest.scale %x by %l column 3 : (tensor<?x?x8xf32>, tensor<?x?x3xf32>) -> tensor<?x?x8xf32>
   return
 }
 
