@@ -394,13 +394,12 @@ namespace {
 class Gemma3nBuilder {
 public:
   Gemma3nBuilder(const Gemma3n &model, nest::RopeAttr fullRope,
-                 nest::RopeAttr localRope, Type element)
-      : model(model), fullRope(fullRope), localRope(localRope),
-        element(element) {}
+                 nest::RopeAttr localRope)
+      : model(model), fullRope(fullRope), localRope(localRope) {}
 
   Streams embed(Graph &graph) {
     base = graph.embed(model.prefix + "embed_tokens.weight",
-                       rounded(std::sqrt(model.hidden)));
+                       std::sqrt(model.hidden));
     Streams streams{base};
     for (int64_t stream = 1; stream < model.streams; ++stream)
       streams.push_back(
@@ -477,30 +476,19 @@ private:
     return model.prefix + name + std::to_string(stream - 1) + ".weight";
   }
 
-  /// A constant that the model keeps in the type of its weights.
-  double rounded(double value) const {
-    APFloat number(value);
-    bool inexact;
-    number.convert(cast<FloatType>(element).getFloatSemantics(),
-                   APFloat::rmNearestTiesToEven, &inexact);
-    number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
-                   &inexact);
-    return number.convertToDouble();
-  }
-
   /// What the layer gets of the tokens.
   Value ownInput(Graph &graph, int64_t index) const {
     std::string suffix = "." + std::to_string(index);
     Value projected =
         graph.times(graph.linear(base, model.prefix + kPleProjection + suffix),
-                    rounded(1 / std::sqrt(model.hidden)));
+                    1 / std::sqrt(model.hidden));
     projected = graph.rmsNorm(projected,
                               model.prefix + "per_layer_projection_norm.weight",
                               model.epsilon);
-    Value embedded = graph.embed(model.prefix + kPleTable + suffix,
-                                 rounded(std::sqrt(model.ple)),
-                                 /*unknown=*/0);
-    return graph.times(graph.add(projected, embedded), rounded(std::sqrt(0.5)));
+    Value embedded =
+        graph.embed(model.prefix + kPleTable + suffix, std::sqrt(model.ple),
+                    /*unknown=*/0);
+    return graph.times(graph.add(projected, embedded), std::sqrt(0.5));
   }
 
   /// The coefficients that x chooses, as columns.
@@ -578,7 +566,6 @@ private:
 
   const Gemma3n &model;
   nest::RopeAttr fullRope, localRope;
-  Type element;
   Value base; ///< the embedding of the entry's tokens
 };
 } // namespace
@@ -627,7 +614,7 @@ static Status build(const ImportInput &input, const Config &config,
   NEST_RT_ASSIGN(auto fullRope, ropeOf(context, model.fullRope, model.headDim));
   NEST_RT_ASSIGN(auto localRope,
                  ropeOf(context, model.localRope, model.headDim));
-  Gemma3nBuilder emit(model, fullRope, localRope, weights.multiplyType());
+  Gemma3nBuilder emit(model, fullRope, localRope);
   Decoder decoder;
   decoder.maxLength = model.maxLength;
   for (int64_t donor : model.donors)
