@@ -83,5 +83,14 @@ nestc::ModelCost nestc::computeCost(ModuleOp module) {
     if (!tables.contains(weight.getSymName()))
       cost.effectiveParameters += elements;
   }
+  // What is stored and never read.
+  auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+  if (auto unread =
+          model ? model.getAs<DictionaryAttr>("unread") : DictionaryAttr())
+    for (NamedAttribute entry : unread)
+      if (auto parameters = dyn_cast<IntegerAttr>(entry.getValue())) {
+        cost.totalParameters += parameters.getInt();
+        cost.effectiveParameters += parameters.getInt();
+      }
   return cost;
 }

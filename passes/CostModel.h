@@ -18,6 +18,7 @@ namespace nestc {
 /// Sizes of a module: of the full model, or of a submodel after
 /// nest-specialize.
 struct ModelCost {
+  /// With those that are stored and that nothing reads.
   int64_t totalParameters = 0;
   /// Without tables that are only looked up or tied to the head: what other
   /// tools call effective parameters.

@@ -348,6 +348,7 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
     prune(module, *binding);
     recordModalities(module, *binding);
     recordRoutes(module, *binding);
+    recordUnread(module, *binding);
   }
 
   /// A modality that is gone has the set -1 in `nest.model`.
@@ -363,6 +364,24 @@ struct NestSpecialize : impl::NestSpecializeBase<NestSpecialize> {
         "modality_sets",
         DenseI64ArrayAttr::get(&getContext(),
                                keepSets(sets, binding.modalities, renumbered)));
+    module->setAttr(kModelAttr, attributes.getDictionary(&getContext()));
+  }
+
+  /// `nest.model` has what nothing reads in the layers that are left.
+  void recordUnread(ModuleOp module, const Binding &binding) {
+    auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+    auto unread =
+        model ? model.getAs<DictionaryAttr>("unread") : DictionaryAttr();
+    if (!unread)
+      return;
+    NamedAttrList left, attributes(model);
+    for (NamedAttribute entry : unread) {
+      uint64_t layer;
+      if (entry.getName().strref().getAsInteger(10, layer) ||
+          layer >= binding.skipped.size() || !binding.skipped[layer])
+        left.push_back(entry);
+    }
+    attributes.set("unread", left.getDictionary(&getContext()));
     module->setAttr(kModelAttr, attributes.getDictionary(&getContext()));
   }
 

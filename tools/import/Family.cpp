@@ -221,6 +221,15 @@ void nestc::recordModel(const ImportInput &input, const ModelFacts &facts,
   DictionaryAttr routes = describeRoutes(module.getContext(), facts.routes);
   if (!routes.empty())
     model.append("routes", routes);
+  NamedAttrList unread;
+  for (auto [layer, parameters] : llvm::enumerate(facts.unread))
+    if (parameters)
+      unread.append(std::to_string(layer),
+                    builder.getI64IntegerAttr(parameters));
+  if (!unread.empty())
+    model.append("unread", unread.getDictionary(module.getContext()));
+  if (!facts.leftOut.empty())
+    model.append("left_out", builder.getStringAttr(facts.leftOut));
   if (const std::optional<Modalities> &list = input.nest.modalities()) {
     SmallVector<StringRef> names(list->names.begin(), list->names.end());
     model.append("modalities", builder.getStrArrayAttr(names));

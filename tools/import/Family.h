@@ -41,6 +41,10 @@ struct ModelFacts {
   std::vector<int64_t> eosTokenIds;
   std::vector<std::optional<Route>> routes; ///< one for each layer, or none
   int64_t headDim = 0; ///< columns of a head, where heads are an axis
+  /// Parameters that are stored and that nothing reads, one for each layer, or
+  /// none; what else the checkpoint holds that is no part of the model.
+  std::vector<int64_t> unread = {};
+  std::string leftOut = {};
 };
 
 /// One family: a file beside this one, most of it a table. A checkpoint is of

@@ -22,6 +22,7 @@
 #include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace nestc;
@@ -99,7 +100,7 @@ constexpr double kLeastMagnitude = 1e-5;
 
 /// A config, read and checked as far as it can be without the tensors.
 struct Gemma3n {
-  std::string modelType, prefix; ///< what tensors' names begin with
+  std::string prefix; ///< what tensors' names begin with
   unsigned features = 0;
   int64_t numLayers = 0, vocab = 0, pleVocab = 0, hidden = 0, ple = 0,
           heads = 0, kvHeads = 0, headDim = 0, maxLength = 0, rank = 0,
@@ -260,7 +261,6 @@ static Expected<Gemma3n> readConfig(const ImportInput &input,
     return config.error("quantization_config",
                         "quantised checkpoints are not supported",
                         "tensors of F32, BF16 or F16 and no such key");
-  model.modelType = "gemma3n_text";
   NEST_RT_ASSIGN(model.vocab, config.sizeOr("vocab_size", 262400));
   NEST_RT_ASSIGN(model.pleVocab,
                  config.sizeOr("vocab_size_per_layer_input", 262144));
@@ -319,6 +319,21 @@ static TensorUse partOf(const Gemma3n &model, int64_t layer, bool columns) {
   return use;
 }
 
+/// Whether a tensor of a layer that attends over another's caches belongs to
+/// caches of its own; published files have some. Its layer is `layer`.
+static bool isUnread(const Gemma3n &model, StringRef name, int64_t &layer) {
+  return name.consume_front(model.prefix + "layers.") &&
+         !name.consumeInteger(10, layer) && layer < model.numLayers &&
+         model.donors[layer] >= 0 &&
+         (name.starts_with(".self_attn.k_") ||
+          name.starts_with(".self_attn.v_"));
+}
+
+static bool isOtherPart(StringRef name) {
+  return llvm::any_of(kOtherParts,
+                      [&](StringRef part) { return name.starts_with(part); });
+}
+
 static Status declareWeights(const Gemma3n &model, WeightTable &weights) {
   SizeTable sizes;
   sizes.set('V', model.vocab, "vocab_size");
@@ -356,22 +371,15 @@ static Status declareWeights(const Gemma3n &model, WeightTable &weights) {
         weights.declare(kLayerTensors, model.features | own, sizes, prefix));
     NEST_RT_TRY(weights.declare(kRouterTensors, 0, sizes, prefix, exact));
   }
-  // Published files have keys and values where nothing reads them.
   return weights.checkNothingElse([&](StringRef name) {
-    if (llvm::any_of(kOtherParts,
-                     [&](StringRef part) { return name.starts_with(part); }))
+    if (isOtherPart(name))
       return true;
     if (name == kHead)
       return (model.features & OwnHead) == 0;
     if (name.ends_with(".altup.correct_output_scale"))
       return (model.features & OutputScale) == 0;
     int64_t layer = 0;
-    StringRef rest = name;
-    return rest.consume_front(model.prefix + "layers.") &&
-           !rest.consumeInteger(10, layer) && layer < model.numLayers &&
-           model.donors[layer] >= 0 &&
-           (rest.starts_with(".self_attn.k_") ||
-            rest.starts_with(".self_attn.v_"));
+    return isUnread(model, name, layer);
   });
 }
 
@@ -599,16 +607,29 @@ static Status build(const ImportInput &input, const Config &config,
   NEST_RT_TRY(declareAxes(input, {{kFfnAxis, model.ffn}}, module, builder));
   WeightTable weights(input.checkpoint, builder);
   NEST_RT_TRY(declareWeights(model, weights));
-  recordModel(input,
-              {"gemma3n",
-               model.modelType,
-               model.numLayers,
-               model.vocab,
-               model.hidden,
-               model.maxLength,
-               model.eos,
-               {}},
-              weights, module);
+  ModelFacts facts;
+  facts.family = "gemma3n";
+  facts.modelType = "gemma3n_text";
+  facts.numLayers = model.numLayers;
+  facts.vocabSize = model.vocab;
+  facts.hiddenSize = model.hidden;
+  facts.maxLength = model.maxLength;
+  facts.eosTokenIds = model.eos;
+  facts.unread.resize(model.numLayers);
+  int64_t others = 0;
+  for (const TensorInfo *tensor : input.checkpoint.tensors()) {
+    int64_t layer = 0;
+    others += isOtherPart(tensor->name);
+    if (isUnread(model, tensor->name, layer))
+      facts.unread[layer] +=
+          std::accumulate(tensor->shape.begin(), tensor->shape.end(),
+                          int64_t(1), std::multiplies<int64_t>());
+  }
+  if (others)
+    facts.leftOut = std::to_string(others) +
+                    " tensors of the vision and audio parts; the text decoder "
+                    "is what is imported";
+  recordModel(input, facts, weights, module);
 
   MLIRContext *context = module.getContext();
   NEST_RT_ASSIGN(auto fullRope, ropeOf(context, model.fullRope, model.headDim));

@@ -308,7 +308,9 @@ int Compilation::checkLinks() {
   for (auto weight : model.module().getOps<nest::WeightOp>()) {
     RankedTensorType type = weight.getTensorType(),
                      stored = weight.getStoredType();
-    if (type.getRank() > 1 && type.getElementType() != stored.getElementType())
+    // What is multiplied exactly is small, and converted into the package.
+    if (type.getRank() > 1 && !weight.getExact() &&
+        type.getElementType() != stored.getElementType())
       return reporter.fail(
           ExitInput,
           {"--weights",

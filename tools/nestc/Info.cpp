@@ -260,6 +260,9 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   rt::Json json = rt::Json::object();
   json.set("kind", "model");
   json.set("model", modelJson(manifest.model));
+  auto facts = model.module()->getAttrOfType<DictionaryAttr>(nest::kModelAttr);
+  if (auto leftOut = facts ? facts.getAs<StringAttr>("left_out") : StringAttr())
+    json.set("left_out", leftOut.str());
   rt::Json submodel = rt::Json::object();
   submodel.set("name", model.submodelName);
   submodel.set("spec", model.submodelText);

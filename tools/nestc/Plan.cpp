@@ -158,8 +158,12 @@ private:
   int computeFrontier();
   /// The rows of --slices, by what they cost.
   int readSlices();
+  /// A table counts parameters without what is only looked up.
   int64_t figureOf(const ModelCost &cost) const {
-    return budget.figure->of(cost);
+    return arguments.has("--slices") &&
+                   StringRef(budget.figure->key) == "params"
+               ? cost.effectiveParameters
+               : budget.figure->of(cost);
   }
   void printText() const;
   void printJson() const;
