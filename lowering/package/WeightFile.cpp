@@ -21,6 +21,15 @@ namespace nestc {
 static rt::Status
 forEachRun(const PackagedWeight &weight,
            llvm::function_ref<rt::Status(int64_t, int64_t)> visit) {
+  if (!weight.pieces.empty()) {
+    int64_t rows = weight.storedShape[0], columns = weight.storedShape[1];
+    int64_t times = weight.cut == 0 ? 1 : rows;
+    int64_t step = weight.cut == 0 ? columns : 1;
+    for (int64_t row = 0; row < times; ++row)
+      for (auto [first, count] : weight.pieces)
+        NEST_RT_TRY(visit(row * columns + first * step, count * step));
+    return rt::Status::success();
+  }
   // Trailing dimensions that are taken whole join one run.
   size_t rank = weight.storedShape.size();
   size_t split = rank;

@@ -17,6 +17,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nestc {
@@ -27,6 +28,10 @@ struct PackagedWeight {
   std::string name, key;
   rt::DType storedType, type;
   std::vector<int64_t> storedShape, offsets, sizes, shape;
+  /// Of a matrix, instead of a box: parts (first, count) of dimension `cut`,
+  /// one behind the other.
+  std::vector<std::pair<int64_t, int64_t>> pieces;
+  unsigned cut = 0;
   /// The weight whose tensor in the package this one is a prefix of, and the
   /// shape of that: `name` and `shape` where it has one to itself.
   bool linked = false; ///< read where it is stored; `room` is all of that

@@ -193,7 +193,11 @@ std::optional<std::string> Exporter::rename(StringRef name) const {
     renamed += std::to_string(fresh);
     return fresh >= 0;
   };
-  StringRef rest = name;
+  std::string own = name.str();
+  StringRef outer = request.family->outerPrefix;
+  if (!outer.empty() && name.starts_with(outer))
+    own = "model." + name.drop_front(outer.size()).str();
+  StringRef rest = own;
   if (rest.consume_front(request.family->basePrefix))
     renamed = request.family->basePrefix;
   if (rest.consume_front(request.family->layerPrefix)) {
@@ -218,11 +222,32 @@ std::optional<std::string> Exporter::rename(StringRef name) const {
   return renamed;
 }
 
+/// Makes of a tensor the parts that are left, which lie side by side.
+static void joinParts(PackagedWeight &tensor,
+                      ArrayRef<const PackagedWeight *> parts) {
+  tensor.cut = parts.front()->sizes[0] == tensor.storedShape[0] ? 1 : 0;
+  int64_t &size = tensor.sizes[tensor.cut];
+  size = 0;
+  for (const PackagedWeight *part : parts) {
+    int64_t first = part->offsets[tensor.cut];
+    int64_t count = part->sizes[tensor.cut];
+    size += count;
+    auto &pieces = tensor.pieces;
+    if (!pieces.empty() && pieces.back().first + pieces.back().second == first)
+      pieces.back().second += count;
+    else
+      pieces.emplace_back(first, count);
+  }
+}
+
 std::vector<PackagedWeight> Exporter::makeTensors() const {
   llvm::StringMap<const PackagedWeight *> boxes;
   llvm::StringMap<int64_t> parts;
-  for (const PackagedWeight &weight : request.kept)
+  llvm::StringMap<SmallVector<const PackagedWeight *>> partsLeft;
+  for (const PackagedWeight &weight : request.kept) {
     boxes[weight.name] = &weight;
+    partsLeft[weight.key].push_back(&weight);
+  }
   for (const PackagedWeight &weight : request.all)
     ++parts[weight.key];
   std::vector<PackagedWeight> tensors;
@@ -241,6 +266,10 @@ std::vector<PackagedWeight> Exporter::makeTensors() const {
     if (left > 1) {
       tensor.offsets.assign(tensor.storedShape.size(), 0);
       tensor.sizes = tensor.storedShape;
+      // Some of them may be of layers that are gone.
+      ArrayRef<const PackagedWeight *> some = partsLeft[weight.key];
+      if (!some.empty() && static_cast<int64_t>(some.size()) < left)
+        joinParts(tensor, some);
     }
     left = 0;
     tensor.name = std::move(*name);
@@ -339,6 +368,8 @@ Json Exporter::makeConfig() const {
   setDepth(json);
   setWidths(json);
   setHeads(json);
+  if (request.family->keepLayers)
+    request.family->keepLayers(json, layers.kept, request.table.numLayers);
   // Rows that pad the embedding are not part of the model.
   if (request.family == &olmoFamily && config.find("embedding_size"))
     json.set("embedding_size", *config.find("vocab_size"));
@@ -682,6 +713,8 @@ Status nestc::exportCheckpoint(const ExportRequest &request) {
     NEST_RT_ASSIGN(nestJson, readJsonFile(nestPath));
   }
   NEST_RT_ASSIGN(NestJson nest, NestJson::read(request.directory));
+  if (request.family->ownConfig)
+    config = request.family->ownConfig(config);
   Exporter exporter(request, std::move(config), std::move(nestJson),
                     std::move(nest));
   NEST_RT_TRY(exporter.check());

@@ -68,6 +68,15 @@ struct Family {
   const char *kvHeadsKey = "num_key_value_heads";
   /// What may stand in front of that, and of other names.
   const char *basePrefix = "";
+  /// What stands in the place of "model." where the checkpoint holds other
+  /// models too; an export has this one alone.
+  const char *outerPrefix = "";
+  /// Of a config the part that an export has (null: all of it).
+  rt::Json (*ownConfig)(const rt::Json &config) = nullptr;
+  /// What an exported config says of the layers besides depth and widths, where
+  /// `kept` of `numLayers` are left (null: nothing).
+  void (*keepLayers)(rt::Json &config, llvm::ArrayRef<int64_t> kept,
+                     int64_t numLayers) = nullptr;
 };
 
 extern const Family llamaFamily, modFamily, modGptFamily, modeFamily, motFamily,

@@ -663,5 +663,84 @@ static Status build(const ImportInput &input, ModuleOp module) {
   return build(input, text, module);
 }
 
-const Family nestc::gemma3nFamily = {
-    "gemma3n", {"gemma3n", "gemma3n_text"}, {}, 0, build};
+//===----------------------------------------------------------------------===//
+// Export
+//===----------------------------------------------------------------------===//
+
+/// The config of the text decoder by itself.
+static Json ownConfig(const Json &config) {
+  const Json *text = config.find("text_config");
+  if (!text)
+    return config;
+  Json own = Json::object();
+  own.set("architectures",
+          Json::arrayOf(std::vector<std::string>{"Gemma3nForCausalLM"}));
+  for (const auto &[key, value] : text->members())
+    own.set(key, value);
+  own.set("model_type", "gemma3n_text");
+  // What the outer config says of generation and storage goes for the text.
+  for (const char *key : {"eos_token_id", "torch_dtype", "dtype"})
+    if (const Json *value = config.find(key))
+      own.set(key, *value);
+  return own;
+}
+
+/// The value of `key` for every layer: those of a list, or of the defaults.
+template <typename Default>
+static Json keptValues(const Json &config, const char *key,
+                       ArrayRef<int64_t> kept, Default otherwise) {
+  const Json *list = config.find(key);
+  Json left = Json::array();
+  for (int64_t layer : kept)
+    left.push(list && list->isArray() ? list->elements()[layer]
+                                      : Json(otherwise(layer)));
+  return left;
+}
+
+/// Types, sparsity and the number of layers that share, of those that are left.
+static void keepLayers(Json &config, ArrayRef<int64_t> kept,
+                       int64_t numLayers) {
+  const char *ffn = "intermediate_size";
+  // transformers writes a list, whatever it read.
+  if (const Json *width = config.find(ffn); width && width->isInt())
+    config.set(
+        ffn, Json::arrayOf(std::vector<int64_t>(kept.size(), width->asInt())));
+  if (static_cast<int64_t>(kept.size()) == numLayers)
+    return;
+  const char *types = "layer_types";
+  // Types that the import had already, the depth being set, are left alone.
+  const Json *list = config.find(types);
+  if (!list || !list->isArray() ||
+      list->size() >= static_cast<size_t>(numLayers))
+    config.set(types, keptValues(config, types, kept, [](int64_t layer) {
+                 return std::string((layer + 1) % 5 == 0 ? "full_attention"
+                                                         : "sliding_attention");
+               }));
+  const char *sparsity = "activation_sparsity_pattern";
+  const Json *one = config.find(sparsity);
+  if (!one || !one->isNumber())
+    config.set(sparsity, keptValues(config, sparsity, kept, [&](int64_t layer) {
+                 return numLayers > 10 && layer < 10 ? 0.95 : 0.0;
+               }));
+  const char *shared = "num_kv_shared_layers";
+  const Json *count = config.find(shared);
+  int64_t before = count && count->isInt() ? count->asInt() : 15;
+  config.set(shared, llvm::count_if(kept, [&](int64_t layer) {
+               return layer >= numLayers - before;
+             }));
+}
+
+const Family nestc::gemma3nFamily = {"gemma3n",
+                                     {"gemma3n", "gemma3n_text"},
+                                     {},
+                                     0,
+                                     build,
+                                     "num_hidden_layers",
+                                     "intermediate_size",
+                                     "model.layers.",
+                                     "num_attention_heads",
+                                     "num_key_value_heads",
+                                     "",
+                                     "model.language_model.",
+                                     ownConfig,
+                                     keepLayers};
