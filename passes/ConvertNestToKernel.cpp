@@ -971,6 +971,11 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
     weights = repeated;
   }
   unsigned numVectors = maps.size();
+  for (auto [value, at] : group.factors) {
+    maps.push_back(AffineMap::get(2, 0, {row, b.getAffineConstantExpr(at)},
+                                  b.getContext()));
+    operands.push_back(value);
+  }
   SmallVector<Value> streams;
   for (Value stream : group.streams) {
     if (stream == group.old && !group.spread)
@@ -978,11 +983,6 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
     maps.push_back(AffineMap::get(2, 0, {row, column}, b.getContext()));
     operands.push_back(stream);
     streams.push_back(stream);
-  }
-  for (auto [value, at] : group.factors) {
-    maps.push_back(AffineMap::get(2, 0, {row, b.getAffineConstantExpr(at)},
-                                  b.getContext()));
-    operands.push_back(value);
   }
   Value a = group.gather ? group.gather.getX() : group.linears.front().getX();
   bool indexed = group.gather || group.spread;
@@ -1008,10 +1008,10 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   for (auto [index, gain] : llvm::enumerate(group.gains))
     scalars.values.map(gain, body->getArgument(products + firstGain + index));
   unsigned next = products + numVectors;
-  for (Value stream : streams)
-    scalars.values.map(stream, body->getArgument(next++));
   for (const auto &factor : group.factors)
     scalars.factors[factor] = body->getArgument(next++);
+  for (Value stream : streams)
+    scalars.values.map(stream, body->getArgument(next++));
   unsigned bias = products;
   Value result;
   for (auto [index, linear] : llvm::enumerate(group.linears)) {

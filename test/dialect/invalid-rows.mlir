@@ -333,7 +333,7 @@ func.func @c87_1(%f: !nest.rows<2, cover>, %w: tensor<8x8xf32>, %p: tensor<?x8xf
 
 // C88: weights of each set go to products and norms.
 func.func @c88(%r: !nest.rows<1>, %w: tensor<8x8xf32>) {
-  // expected-error @below {{[C88] is used by 'nest.act'; legal as weight or bias of nest.linear and nest.norm}}
+  // expected-error @below {{[C88] is used by 'nest.act'; legal as weight or bias of nest.linear, nest.norm and nest.gain}}
   %0 = nest.per_set %r (%w) : (!nest.rows<1>, tensor<8x8xf32>) -> tensor<8x8xf32>
   %1 = nest.act relu %0 : tensor<8x8xf32>
   return

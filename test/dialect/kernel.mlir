@@ -19,7 +19,7 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
                  %t: tensor<?x?x4xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %p: tensor<?x32xi32>, %l: tensor<?x1x8xf32>,
                  %na: tensor<?x?x8xbf16>, %no: tensor<?x?x8xf16>, %nk: tensor<?x2x32x4xbf16>, %hn: tensor<4xf32>) {
   // CHECK: kernel.embed {{.*}} scale 1.000000e+00 unknown 31 outs(
-  %other = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 1.0 unknown 31 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  %known = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 1.0 unknown 31 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.embed ins(%{{.*}}, %{{.*}} : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.000000e+00 outs(%{{.*}} : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   %0 = kernel.embed ins(%ids, %table : tensor<?x?xi32>, tensor<32x8xbf16>) scale 2.0 outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.matmul ins(%{{.*}} : tensor<?x?x8xf32>) weights(%{{.*}} : tensor<8x8xbf16>) by [] outs(%{{.*}} : tensor<?x?x8xf32>) {

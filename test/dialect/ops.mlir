@@ -69,18 +69,8 @@ module attributes {
     %w8 = nest.get @head_norm : tensor<8xf32>
     // CHECK: nest.norm rms %{{.*}} weight(%{{.*}}) epsilon 9.99999974E-6 group 8 : (tensor<?x?x16xf32>, tensor<8xf32>) -> tensor<?x?x16xf32>
     %n2 = nest.norm rms %n1 weight(%w8) epsilon 1.0e-5 group 8 : (tensor<?x?x16xf32>, tensor<8xf32>) -> tensor<?x?x16xf32>
-    // CHECK: nest.embed %{{.*}}, %[[TABLE]] unknown 3 : (tensor<?x?xi32>, tensor<12x16xbf16>) -> tensor<?x?x16xf32>
-    %x1 = nest.embed %tokens, %table unknown 3 : (tensor<?x?xi32>, tensor<12x16xbf16>) -> tensor<?x?x16xf32>
-    // CHECK: nest.times %{{.*}} by 5.000000e-01 : tensor<?x?x16xf32>
-    %n3 = nest.times %x1 by 0.5 : tensor<?x?x16xf32>
-    // CHECK: nest.gain %{{.*}}, %{{.*}} : (tensor<?x?x16xf32>, tensor<16xf32>) -> tensor<?x?x16xf32>
-    %n4 = nest.gain %n3, %w : (tensor<?x?x16xf32>, tensor<16xf32>) -> tensor<?x?x16xf32>
-    // CHECK: nest.rescale %{{.*}} like %{{.*}} epsilon 9.99999974E-6 : (tensor<?x?x16xf32>, tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
-    %n5 = nest.rescale %n4 like %n2 epsilon 1.0e-5 : (tensor<?x?x16xf32>, tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
-    // CHECK: nest.cutoff %{{.*}} factor 1.500000e+00 : (tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
-    %n6 = nest.cutoff %n5 factor 1.5 : (tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
     // CHECK: nest.rope %{{.*}}, %{{.*}} by #[[$ROPE]] : (tensor<?x?x16xf32>, tensor<?x?xi32>) -> tensor<?x?x16xf32>
-    %r = nest.rope %n6, %positions by #rope : (tensor<?x?x16xf32>, tensor<?x?xi32>) -> tensor<?x?x16xf32>
+    %r = nest.rope %n2, %positions by #rope : (tensor<?x?x16xf32>, tensor<?x?xi32>) -> tensor<?x?x16xf32>
     // CHECK: nest.last %{{.*}} : (tensor<?x?x16xf32>) -> tensor<?x1x16xf32>
     %l = nest.last %r : (tensor<?x?x16xf32>) -> tensor<?x1x16xf32>
     return %l : tensor<?x1x16xf32>

@@ -445,13 +445,10 @@ TEST_F(ImportTest, ConfigValues) {
        "is not 1, which llama does not have; 1, or no such key"},
       {"model_type", "\"lama\"",
        "\"lama\" is not supported; did you mean llama? legal: llama, qwen2, "
-       "qwen3, mistral, olmo2, vit, mode, mot"},
-      {"model_type", "\"gemma3n\"",
-       "the family gemma3n is not supported yet; supported: llama, vit, olmo, "
-       "mod, mod-gpt, mode, mot"},
+       "qwen3, mistral, olmo2, gemma3n, gemma3n_text, vit, mode, mot"},
       {"model_type", "null",
-       "is missing; legal: llama, qwen2, qwen3, mistral, olmo2, vit, mode, "
-       "mot"},
+       "is missing; legal: llama, qwen2, qwen3, mistral, olmo2, gemma3n, "
+       "gemma3n_text, vit, mode, mot"},
   };
   for (const Case &test : cases) {
     SCOPED_TRACE(test.key + std::string(" ") + test.value);
@@ -554,8 +551,8 @@ TEST_F(ImportTest, WhatLlamaDoesNotHave) {
 TEST_F(ImportTest, StatedFamily) {
   write("nest.json", R"({"format": 1, "family": "lama"})");
   EXPECT_EQ(error(), "DIR/nest.json: family: there is no family \"lama\"; did "
-                     "you mean llama? legal: llama, vit, olmo, mod, mod-gpt, "
-                     "mode, mot, gemma3n");
+                     "you mean llama? legal: llama, gemma3n, vit, olmo, mod, "
+                     "mod-gpt, mode, mot");
   write("nest.json", R"({"format": 1, "family": "mot"})");
   EXPECT_EQ(error(),
             "DIR/nest.json: family: is mot, but config.json's model_type llama "
