@@ -720,7 +720,17 @@ LogicalResult RowwiseOp::verify() {
       failed(check.stream("the output", getOut(),
                           {builder.getBF16Type(), builder.getF16Type()})))
     return failure();
+  for (Value further : getFurther())
+    if (failed(check.stream("a further output", further,
+                            {builder.getBF16Type(), builder.getF16Type()})))
+      return failure();
   int64_t columns = columnsOf(getOut()), group = getGroup();
+  for (Value further : getFurther())
+    if (!mayEqual(shapeOf(further), shapeOf(getOut())) || getScatters())
+      return check.refuse(6)
+             << "a further output is " << further.getType()
+             << "; legal is one like the output, " << getOut().getType()
+             << ", of a kernel that does not scatter";
   if (group < 1 || columns % group != 0)
     return check.refuse(12) << "cuts " << columns << " columns into groups of "
                             << group << "; legal are divisors of " << columns;
@@ -748,6 +758,17 @@ LogicalResult RowwiseOp::verify() {
               shapeOf(input) == Shape({group}));
     if (map.getNumDims() != 3)
       return false;
+    // A row or an element of a matrix.
+    auto first = results.size() == 2 ? dyn_cast<AffineConstantExpr>(results[0])
+                                     : AffineConstantExpr();
+    if (first) {
+      auto second = dyn_cast<AffineConstantExpr>(results[1]);
+      return rankOf(input) == 2 && first.getValue() >= 0 &&
+             first.getValue() < shapeOf(input)[0] &&
+             (second ? second.getValue() >= 0 &&
+                           second.getValue() < columnsOf(input)
+                     : results[1] == column && columnsOf(input) == columns);
+    }
     if (isColumnOf(map, input)) {
       bool isWeight = rankOf(input) == rankOf(getOut());
       rowsDiffer |= isWeight && !mayEqual(shapeOf(input).drop_back(),
@@ -764,13 +785,14 @@ LogicalResult RowwiseOp::verify() {
             shapeOf(input) == Shape({columns})) ||
            (results == ArrayRef({inGroup}) && shapeOf(input) == Shape({group}));
   };
-  if (failed(check.maps(
-          getInputs(), getMaps(), fits,
-          "streams like the output by (r, c, g) -> (r, c), "
-          "a column k of theirs by (r, k), vectors of its columns by "
-          "(c), of a group by (g), one a set by (r, c, g, s) -> "
-          "(s, c) or (s, g)",
-          /*perSet=*/4, getGroups(), &inputs)))
+  if (failed(
+          check.maps(getInputs(), getMaps(), fits,
+                     "streams like the output by (r, c, g) -> (r, c), "
+                     "a column k of theirs by (r, k), a row or an element of a "
+                     "matrix by (k, c) or (k, j), vectors of its columns by "
+                     "(c), of a group by (g), one a set by (r, c, g, s) -> "
+                     "(s, c) or (s, g)",
+                     /*perSet=*/4, getGroups(), &inputs)))
     return failure();
   if (rowsDiffer)
     return check.refuse(6) << "a stream has other rows than the output, "
@@ -779,9 +801,9 @@ LogicalResult RowwiseOp::verify() {
   unsigned last = getBodies().size() - 1;
   for (auto [index, body] : llvm::enumerate(getBodies())) {
     bool isLast = index == last;
-    if (failed(check.region(body, inputs + sums + isLast, isLast ? 1 : 0,
-                            isLast ? Twine("the last region")
-                                   : "round " + Twine(index))))
+    if (failed(check.region(
+            body, inputs + sums + isLast, isLast ? 1 + getFurther().size() : 0,
+            isLast ? Twine("the last region") : "round " + Twine(index))))
       return failure();
     sums += body.front().getTerminator()->getNumOperands();
   }
@@ -1092,6 +1114,18 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
         bool isShared = llvm::is_contained(project.getWeights(), value) ||
                         value == project.getWorkspace();
         return isShared || rank == 1 ? 0 : rank - 1;
+      })
+      .Case([&](RowwiseOp rowwise) {
+        // A matrix is no stream.
+        unsigned next = rowwise.getInputs().getBeginOperandIndex();
+        for (AffineMap map :
+             rowwise.getMaps().getAsValueRange<AffineMapAttr>()) {
+          if (next == operand.getOperandNumber() && map.getNumResults() == 2 &&
+              isa<AffineConstantExpr>(map.getResult(0)))
+            return 0U;
+          next += map.getNumDims() == 4 ? rowwise.getGroups() : 1;
+        }
+        return rank == 1 ? 0 : rank - 1;
       })
       .Case([&](AttentionOp attention) {
         if (value == attention.getWorkspace())

@@ -241,8 +241,10 @@ def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock, AttrSizedOperandSeg
     of sums: from one f32 for each input (read through its map of (row, column,
     column in the group)) and all sums of earlier rounds, it yields values that
     are summed over the group. The last region sees inputs, all sums and the
-    output's old value, and yields out[row, column]. Regions hold elementwise
-    scalar operations and constants only.
+    output's old value, and yields out[row, column]. The elements
+    of `further` outputs come behind that. Regions hold elementwise scalar
+    operations and constants only. An input may be a matrix, of which all rows
+    of the output read one row, or one element.
 
     `rows`, `gathers` (every input read by row), `scatters` and `groups` are
     those of kernel.matmul; the map of an input with one vector a set is
@@ -250,7 +252,8 @@ def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock, AttrSizedOperandSeg
   }];
   let arguments = (ins Variadic<Kernel_Shaped>:$inputs,
                        Optional<Kernel_Shaped>:$offsets, Optional<Kernel_Shaped>:$indices,
-                       Kernel_Shaped:$out, AffineMapArrayAttr:$maps, I64Attr:$group,
+                       Kernel_Shaped:$out, Variadic<Kernel_Shaped>:$further,
+                       AffineMapArrayAttr:$maps, I64Attr:$group,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
                        UnitAttr:$gathers, UnitAttr:$scatters);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
@@ -258,9 +261,16 @@ def Kernel_RowwiseOp : Kernel_DpsOp<"rowwise", [SingleBlock, AttrSizedOperandSeg
     `ins` `(` ($inputs^ `:` type($inputs))? `by` $maps `)` `group` $group
     (`rows` `(` $offsets^ (`,` $indices^ `:` type($indices))? `:` type($offsets) `)` `sets` $sets)?
     (`gathers` $gathers^)? (`scatters` $scatters^)?
-    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $bodies (`->` type($results)^)?
+    `outs` `(` $out `:` type($out) `)` (`further` `(` $further^ `:` type($further) `)`)?
+    attr-dict-with-keyword $bodies (`->` type($results)^)?
   }];
-  let extraClassDeclaration = dpsInits # [{
+  let extraClassDeclaration = [{
+    /// The output and the further ones, of which no old value is read.
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return ::mlir::MutableOperandRange(
+          getOperation(), getOutMutable().getOperandNumber(),
+          1 + getFurther().size());
+    }
     ::mlir::BlockArgument getOldValue() {
       return getBodies().back().front().getArguments().back();
     }

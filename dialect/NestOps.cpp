@@ -709,6 +709,46 @@ LogicalResult LayerOp::verify() {
   return success();
 }
 
+LogicalResult FusedOp::verify() {
+  Type type = getNumResults() ? getResult(0).getType() : Type();
+  auto stream = dyn_cast_or_null<RankedTensorType>(type);
+  if (!stream || stream.getRank() != 3 || getOn(stream) ||
+      !llvm::all_equal(getResultTypes()))
+    return emitOpError("[C108] gives streams of one type, [batch, rows, width] "
+                       "on no axis");
+  return success();
+}
+
+LogicalResult FusedOp::verifyRegions() {
+  Block &body = getBlock();
+  auto yield = body.empty() ? YieldOp() : dyn_cast<YieldOp>(body.back());
+  if (body.getArgumentTypes() != getInputs().getTypes() || !yield ||
+      yield.getOperandTypes() != getResultTypes())
+    return emitOpError("[C108] the body takes the inputs and ends in a "
+                       "nest.yield of the results' types");
+  for (Operation &op : body.without_terminator()) {
+    auto norm = dyn_cast<NormOp>(op);
+    auto linear = dyn_cast<LinearOp>(op);
+    bool legal =
+        isa<ActOp, GluOp, ScaleOp, GainOp, TimesOp, RescaleOp, CutoffOp,
+            arith::ConstantOp>(op) ||
+        (norm && !norm.getGroup()) ||
+        (linear && !linear.getBias() &&
+         linear.getW().getType().hasStaticShape() &&
+         linear.getW().getType().getDimSize(0) <= mostRows &&
+         linear.getW().getType().getElementType().isF32()) ||
+        (op.getNumRegions() == 0 && OpTrait::hasElementwiseMappableTraits(&op));
+    if (!legal)
+      return emitOpError("[C109] the body holds '")
+             << op.getName()
+             << "', which is no code of a row; legal are elementwise "
+                "operations, norms of whole rows, nest.rescale, nest.cutoff "
+                "and products with at most "
+             << mostRows << " rows of an f32 matrix";
+  }
+  return success();
+}
+
 LogicalResult LayerOp::verifyRegions() {
   Block &body = getBlock();
   auto yield = body.empty() ? YieldOp() : dyn_cast<YieldOp>(body.back());

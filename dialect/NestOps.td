@@ -289,7 +289,28 @@ def Nest_LayerOp : Nest_Op<"layer", [RecursiveMemoryEffects, SingleBlock, AttrSi
   }];
 }
 
-def Nest_YieldOp : Op<Nest_Dialect, "yield", [Pure, Terminator, ParentOneOf<["LayerOp", "OnOp"]>]> {
+def Nest_FusedOp : Nest_Op<"fused", [IsolatedFromAbove, SingleBlock, RecursiveMemoryEffects]> {
+  let summary = "Operations row by row that become one kernel";
+  let description = [{
+    What `nest-fuse-rows` forms. The arguments of the body are the inputs:
+    streams, weights, and values with a few numbers a row. Results are streams
+    of one type.
+  }];
+  let arguments = (ins Variadic<Nest_MatrixType>:$inputs);
+  let results = (outs Variadic<Nest_StreamType>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    `(` $inputs `)` attr-dict-with-keyword `:` functional-type($inputs, $results) $body
+  }];
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::Block &getBlock() { return getBody().front(); }
+    /// The rows of a weight that a nest.linear in the body may have.
+    static constexpr int64_t mostRows = 16;
+  }];
+}
+
+def Nest_YieldOp : Op<Nest_Dialect, "yield", [Pure, Terminator, ParentOneOf<["LayerOp", "OnOp", "FusedOp"]>]> {
   let summary = "Ends the body of a layer";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";

@@ -25,8 +25,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/FusedRows.h"
 #include "passes/OpenWidths.h"
 #include "passes/Passes.h"
+#include "passes/RowCode.h"
 
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -56,19 +58,6 @@ RankedTensorType tensorType(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
-/// An arith or math operation that means the same on scalars.
-bool isElementwise(Operation *op) {
-  return isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) &&
-         OpTrait::hasElementwiseMappableTraits(op) && op->getNumResults() == 1;
-}
-
-bool isFusable(Operation *op) {
-  return isa<ActOp, GluOp, ScaleOp, GainOp, TimesOp>(op) || isElementwise(op);
-}
-
-/// Whether `op` computes sums over columns, then elementwise code.
-bool isStatistic(Operation *op) { return isa<NormOp, RescaleOp, CutoffOp>(op); }
-
 /// One value for each set of a family, or the value.
 ValueRange perSet(Value &value) {
   if (auto sets = value.getDefiningOp<PerSetOp>())
@@ -78,82 +67,6 @@ ValueRange perSet(Value &value) {
 bool isPerSet(Value value) {
   return value && static_cast<bool>(value.getDefiningOp<PerSetOp>());
 }
-
-/// The number that every element of a constant tensor has.
-std::optional<FloatAttr> getSplat(Value value) {
-  auto constant = value.getDefiningOp<arith::ConstantOp>();
-  auto dense = constant ? dyn_cast<DenseFPElementsAttr>(constant.getValue())
-                        : DenseFPElementsAttr();
-  if (!dense || !dense.isSplat() || !dense.getElementType().isF32())
-    return std::nullopt;
-  return FloatAttr::get(dense.getElementType(),
-                        dense.getSplatValue<llvm::APFloat>());
-}
-
-//===----------------------------------------------------------------------===//
-// Scalar code
-//===----------------------------------------------------------------------===//
-
-/// Builds the f32 code of a kernel's region.
-class Scalar {
-public:
-  Scalar(OpBuilder &b, Location loc) : b(b), loc(loc) {}
-
-  Value constant(double value) {
-    return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
-  }
-  Value constant(FloatAttr value) {
-    return arith::ConstantOp::create(b, loc, value);
-  }
-  Value add(Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
-  Value sub(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
-  Value mul(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
-  Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
-  Value sqrt(Value x) { return math::SqrtOp::create(b, loc, x); }
-  Value rsqrt(Value x) { return math::RsqrtOp::create(b, loc, x); }
-  Value maximum(Value x, Value y) {
-    return arith::MaximumFOp::create(b, loc, x, y);
-  }
-
-  Value activate(Activation kind, Value x) {
-    switch (kind) {
-    case Activation::silu: { // x / (1 + e^-x)
-      Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
-      return div(x, add(constant(1.0), e));
-    }
-    case Activation::gelu: { // x / 2 * (1 + erf(x / sqrt 2))
-      Value e =
-          math::ErfOp::create(b, loc, mul(x, constant(0.70710678118654752)));
-      return mul(mul(x, constant(0.5)), add(e, constant(1.0)));
-    }
-    case Activation::gelu_tanh: {
-      // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
-      Value cube = mul(mul(x, x), mul(x, constant(0.044715)));
-      Value t = math::TanhOp::create(
-          b, loc, mul(constant(0.79788456080286536), add(x, cube)));
-      return mul(mul(x, constant(0.5)), add(t, constant(1.0)));
-    }
-    case Activation::relu: // a NaN stays one
-      return arith::MaximumFOp::create(b, loc, x, constant(0.0));
-    case Activation::relu2: {
-      Value r = arith::MaximumFOp::create(b, loc, x, constant(0.0));
-      return mul(r, r);
-    }
-    case Activation::tanh:
-      return math::TanhOp::create(b, loc, x);
-    case Activation::sigmoid: { // 1 / (1 + e^-x)
-      Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
-      return div(constant(1.0), add(constant(1.0), e));
-    }
-    }
-    llvm_unreachable("the enum has no other value");
-  }
-
-  void yield(ValueRange values) { kernel::YieldOp::create(b, loc, values); }
-
-  OpBuilder &b;
-  Location loc;
-};
 
 //===----------------------------------------------------------------------===//
 // One function
@@ -186,6 +99,8 @@ struct Group {
 struct Scalars {
   IRMapping values;
   DenseMap<std::pair<Value, int64_t>, Value> factors;
+
+  Value operator()(Value value) const { return values.lookup(value); }
 };
 
 /// A family of row sets, as tables; see kernel-operations.
@@ -222,6 +137,7 @@ private:
   LogicalResult build(Operation *op);
   LogicalResult buildMatmul(Operation *root, Group &group);
   LogicalResult buildRowwise(Operation *root, Group &group);
+  LogicalResult buildFused(FusedOp op);
   LogicalResult buildRope(RopeOp op);
   LogicalResult buildRemap(RemapOp op);
   LogicalResult buildCacheAppend(CacheAppendOp op);
@@ -236,7 +152,6 @@ private:
   FailureOr<Value> copy(Operation *op, Value from, Value to,
                         const Family &family = {}, bool gathers = false);
   FailureOr<Value> written(Operation *root, Group &group);
-  Value scalarOf(Operation *op, Scalars &scalars, Scalar &s);
   void update(Group &group);
   void finish(Group &group, Block *body, Scalars &scalars, Value result,
               Scalar &s);
@@ -313,7 +228,7 @@ LogicalResult checkOperation(Operation &op) {
   if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
           CacheAppendOp, AttentionOp, SelectOp, PartitionOp, AssignOp, PickOp,
           GatherOp, SpreadOp, PerSetOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp,
-          RankOp, RemapOp, TimesOp, GainOp, RescaleOp, CutoffOp>(op))
+          RankOp, RemapOp, TimesOp, GainOp, RescaleOp, CutoffOp, FusedOp>(op))
     return success();
   if (isa<func::ReturnOp>(op))
     return success();
@@ -616,7 +531,7 @@ Group Converter::collect(Operation *root, bool fuseCode,
         group.norm = op;
       return fits;
     }
-    if (!isFusable(op) || (op != root && !fuseCode) ||
+    if (!isRowCode(op) || (op != root && !fuseCode) ||
         group.code.size() == kMaxFused)
       return false;
     expand(op);
@@ -755,7 +670,7 @@ Value writtenInPlace(Operation *op) {
 void Converter::plan(Operation *op) {
   if (rootOf.count(op))
     return;
-  if (isFusable(op) || isStatistic(op) || isa<LinearOp, SpreadOp>(op))
+  if (isRowCode(op) || isStatistic(op) || isa<LinearOp, SpreadOp>(op))
     return planFused(op);
   if (auto gather = dyn_cast<GatherOp>(op); gather && planGather(gather))
     return;
@@ -800,7 +715,7 @@ LogicalResult Converter::planDestinations() {
         break;
       start = nullptr;
     }
-    if (start && !isa<arith::ConstantOp>(start))
+    if (start && !isa<arith::ConstantOp, FusedOp>(start))
       outputOf.try_emplace(start, outputs[index]);
   }
   return success();
@@ -856,42 +771,6 @@ void Converter::done(Operation *op, Value result) {
   op->getResult(0).replaceAllUsesWith(result);
 }
 
-/// The scalar that `op`, elementwise, computes.
-Value Converter::scalarOf(Operation *op, Scalars &scalars, Scalar &s) {
-  auto operand = [&](unsigned i) {
-    Value value = op->getOperand(i);
-    if (std::optional<FloatAttr> splat = getSplat(value))
-      return s.constant(*splat);
-    return scalars.values.lookup(value);
-  };
-  if (auto scale = dyn_cast<ScaleOp>(op))
-    return s.mul(operand(0), scalars.factors.lookup(
-                                 {scale.getWeights(), scale.getColumn()}));
-  if (auto act = dyn_cast<ActOp>(op))
-    return s.activate(act.getKind(), operand(0));
-  if (isa<GainOp>(op))
-    return s.mul(operand(0), operand(1));
-  if (auto times = dyn_cast<TimesOp>(op))
-    return s.mul(operand(0), s.constant(times.getFactorAttr()));
-  if (auto glu = dyn_cast<GluOp>(op)) {
-    Value gate = s.activate(glu.getKind(), operand(0));
-    return s.mul(gate, operand(1));
-  }
-  SmallVector<Value> operands;
-  for (unsigned i = 0; i < op->getNumOperands(); ++i)
-    operands.push_back(operand(i));
-  OperationState state(s.loc, op->getName(), operands, s.b.getF32Type(),
-                       op->getAttrs());
-  return s.b.create(state)->getResult(0);
-}
-
-/// A block of f32 arguments.
-Block *addBlock(Region &region, unsigned count, Location loc, OpBuilder &b) {
-  return b.createBlock(&region, region.end(),
-                       SmallVector<Type>(count, b.getF32Type()),
-                       SmallVector<Location>(count, loc));
-}
-
 /// Ends the last region of a kernel: the group's elementwise operations on
 /// `result` and what `scalars` holds, the output's old value among them.
 void Converter::finish(Group &group, Block *body, Scalars &scalars,
@@ -903,7 +782,11 @@ void Converter::finish(Group &group, Block *body, Scalars &scalars,
   if (!result && group.code.empty())
     result = scalars.values.lookup(group.spread.getX());
   for (Operation *op : group.code) {
-    result = scalarOf(op, scalars, s);
+    auto scale = dyn_cast<ScaleOp>(op);
+    result = s.compute(
+        op, scalars,
+        scale ? scalars.factors.lookup({scale.getWeights(), scale.getColumn()})
+              : Value());
     scalars.values.map(op->getResult(0), result);
   }
   s.yield(result);
@@ -1002,7 +885,7 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   OpBuilder::InsertionGuard guard(b);
   unsigned products = group.linears.size();
   Block *body =
-      addBlock(matmul.getRegion(), products + maps.size() + 1, loc, b);
+      addScalarBlock(matmul.getRegion(), products + maps.size() + 1, loc, b);
   Scalar s(b, loc);
   Scalars scalars;
   for (auto [index, gain] : llvm::enumerate(group.gains))
@@ -1024,71 +907,6 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
   done(root, matmul.getResult(0));
   return success();
 }
-
-/// What a statistic of rows is made of: rounds of sums over `size` columns,
-/// and the number that they and an element give.
-class Statistic {
-public:
-  /// `x`: what the statistic is of.
-  Statistic(Operation *op, int64_t size, Scalar &s)
-      : op(op), size(size), s(s) {}
-
-  unsigned rounds() const { return isCentred() ? 2 : 1; }
-
-  /// What is summed in a round, of the sums before.
-  SmallVector<Value> round(unsigned index, Scalars &scalars,
-                           ValueRange sums) const {
-    Value x = scalars.values.lookup(op->getOperand(0));
-    if (isCentred() && index == 0)
-      return {x};
-    // Two passes for the variance: the one-pass formula cancels.
-    if (isCentred())
-      x = s.sub(x, mean(sums[0]));
-    SmallVector<Value> summed{s.mul(x, x)};
-    if (auto rescale = dyn_cast<RescaleOp>(op)) {
-      Value like = scalars.values.lookup(rescale.getLike());
-      summed.push_back(s.mul(like, like));
-    }
-    return summed;
-  }
-
-  /// The result.
-  Value finish(Scalars &scalars, ValueRange sums) const {
-    Value x = scalars.values.lookup(op->getOperand(0));
-    if (isCentred())
-      x = s.sub(x, mean(sums[0]));
-    if (auto rescale = dyn_cast<RescaleOp>(op)) {
-      Value least =
-          s.maximum(mean(sums[0]), s.constant(rescale.getEpsilonAttr()));
-      return s.mul(x, s.mul(s.sqrt(mean(sums[1])), s.rsqrt(least)));
-    }
-    if (auto cutoff = dyn_cast<CutoffOp>(op)) {
-      Value deviation = s.sqrt(mean(sums[1]));
-      return s.maximum(
-          s.sub(x, s.mul(deviation, s.constant(cutoff.getFactorAttr()))),
-          s.constant(0.0));
-    }
-    auto norm = cast<NormOp>(op);
-    Value epsilon = s.constant(norm.getEpsilonAttr());
-    x = s.mul(x, s.rsqrt(s.add(mean(sums.back()), epsilon)));
-    if (norm.getW())
-      x = s.mul(x, scalars.values.lookup(norm.getW()));
-    if (norm.getBias())
-      x = s.add(x, scalars.values.lookup(norm.getBias()));
-    return x;
-  }
-
-private:
-  bool isCentred() const {
-    auto norm = dyn_cast<NormOp>(op);
-    return isa<CutoffOp>(op) || (norm && norm.getKind() == NormKind::layer);
-  }
-  Value mean(Value sum) const { return s.div(sum, s.constant(size)); }
-
-  Operation *op;
-  int64_t size;
-  Scalar &s;
-};
 
 LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   Operation *statistic = group.norm;
@@ -1156,9 +974,10 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   unsigned rounds = sums ? sums->rounds() : 0;
   auto rowwise = kernel::RowwiseOp::create(
       b, loc, TypeRange{(*out).getType()}, operands, family.offsets,
-      indexed ? family.indices : Value(), *out, b.getAffineMapArrayAttr(maps),
-      size, setsOf(family), groups, static_cast<bool>(group.gather),
-      static_cast<bool>(group.spread), rounds + 1);
+      indexed ? family.indices : Value(), *out, /*further=*/ValueRange(),
+      b.getAffineMapArrayAttr(maps), size, setsOf(family), groups,
+      static_cast<bool>(group.gather), static_cast<bool>(group.spread),
+      rounds + 1);
 
   OpBuilder::InsertionGuard guard(b);
   unsigned count = maps.size();
@@ -1177,7 +996,8 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   };
   unsigned earlier = 0;
   for (unsigned round = 0; round < rounds; ++round) {
-    Block *body = addBlock(rowwise.getBodies()[round], count + earlier, loc, b);
+    Block *body =
+        addScalarBlock(rowwise.getBodies()[round], count + earlier, loc, b);
     Scalars scalars = scalarsOf(body);
     SmallVector<Value> summed =
         sums->round(round, scalars, body->getArguments().slice(count, earlier));
@@ -1186,7 +1006,7 @@ LogicalResult Converter::buildRowwise(Operation *root, Group &group) {
   }
 
   Block *body =
-      addBlock(rowwise.getBodies()[rounds], count + earlier + 1, loc, b);
+      addScalarBlock(rowwise.getBodies()[rounds], count + earlier + 1, loc, b);
   Scalars scalars = scalarsOf(body);
   Value result;
   if (sums) {
@@ -1220,12 +1040,30 @@ FailureOr<Value> Converter::copy(Operation *op, Value from, Value to,
   int64_t columns = tensorType(from).getShape().back();
   auto rowwise = kernel::RowwiseOp::create(
       b, op->getLoc(), TypeRange{to.getType()}, from, family.offsets,
-      gathers ? family.indices : Value(), to, b.getAffineMapArrayAttr(element),
-      columns, setsOf(family), /*groups=*/1, gathers, /*scatters=*/false, 1);
+      gathers ? family.indices : Value(), to, /*further=*/ValueRange(),
+      b.getAffineMapArrayAttr(element), columns, setsOf(family), /*groups=*/1,
+      gathers, /*scatters=*/false, 1);
   OpBuilder::InsertionGuard guard(b);
-  Block *body = addBlock(rowwise.getBodies()[0], 2, op->getLoc(), b);
+  Block *body = addScalarBlock(rowwise.getBodies()[0], 2, op->getLoc(), b);
   Scalar(b, op->getLoc()).yield(body->getArgument(0));
   return rowwise.getResult(0);
+}
+
+LogicalResult Converter::buildFused(FusedOp op) {
+  SmallVector<Value> outs;
+  for (Value result : op.getResults()) {
+    FailureOr<Value> fresh = empty(op, tensorType(result));
+    if (failed(fresh))
+      return failure();
+    outs.push_back(*fresh);
+  }
+  kernel::RowwiseOp rowwise = buildFusedRows(b, op, outs);
+  for (auto [result, built] :
+       llvm::zip(op.getResults(), rowwise->getResults())) {
+    current[result] = built;
+    result.replaceAllUsesWith(built);
+  }
+  return success();
 }
 
 LogicalResult Converter::buildRope(RopeOp op) {
@@ -1433,6 +1271,8 @@ LogicalResult Converter::build(Operation *op) {
   }
   if (rootOf.lookup(op) != op || isa<arith::ConstantOp>(op))
     return success();
+  if (auto fused = dyn_cast<FusedOp>(op))
+    return buildFused(fused);
   if (auto rope = dyn_cast<RopeOp>(op))
     return buildRope(rope);
   if (auto remap = dyn_cast<RemapOp>(op))

@@ -64,7 +64,8 @@ std::optional<Norm> matchNorm(RowwiseOp op) {
   int64_t columns =
       cast<RankedTensorType>(op.getOut().getType()).getShape().back();
   auto maps = llvm::to_vector(op.getMaps().getAsValueRange<AffineMapAttr>());
-  if (op.readsOutput() || op.getBodies().size() != 2 ||
+  if (op.readsOutput() || !op.getFurther().empty() ||
+      op.getBodies().size() != 2 ||
       static_cast<int64_t>(op.getGroup()) != columns || maps.empty() ||
       maps.size() > 2)
     return std::nullopt;

@@ -86,6 +86,17 @@ def NestKeepGrouped : Pass<"nest-keep-grouped", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestFuseRows : Pass<"nest-fuse-rows", "::mlir::ModuleOp"> {
+  let summary = "Gather operations row by row into nest.fused, one kernel each";
+  let description = [{
+    Norms, elementwise code and products with a few rows of a matrix that have
+    no other operation between them, where more than one kernel would be made of
+    them. What chooses numbers for a row, as a router does, is computed in every
+    kernel that reads them. Elementwise code behind a product stays there.
+    Functions with row sets are left as they are. Axes must be gone.
+  }];
+}
+
 def NestConfigure : Pass<"nest-configure", "::mlir::ModuleOp"> {
   let summary = "Choose the type in which matrices are multiplied, and the length of caches";
   let description = [{

@@ -20,6 +20,7 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
                                 const KernelPipelineOptions &options) {
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
+  manager.addPass(createNestFuseRows());
   manager.addPass(createConvertNestToKernel());
   if (options.roundAttention)
     manager.addPass(createKernelRoundAttention());

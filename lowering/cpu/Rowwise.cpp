@@ -22,8 +22,10 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
   if (group <= 0 || columns % group != 0)
     return op.emitOpError("cuts ")
            << columns << " columns into groups of " << group;
-  if (!isFloatType(outType.getElementType()))
-    return op.emitOpError("writes ") << outType.getElementType();
+  for (Value out : op.getDpsInits())
+    if (Type element = cast<MemRefType>(out.getType()).getElementType();
+        !isFloatType(element))
+      return op.emitOpError("writes ") << element;
   auto inputs = regionInputs(op, op.getInputs(), op.getMaps(),
                              /*perSetDims=*/4, op.getGroups());
   if (failed(inputs) ||
@@ -51,7 +53,9 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
   Value grain = grainFor(outer, outer.i64(columns * 4 * op.getBodies().size()));
   kernel.parallel(rows.count, grain, extras, [&](Kernel::Piece &piece) {
     Code &code = piece.code;
-    Buffer out = piece.buffers[kernel.indexOf(op.getOut())];
+    SmallVector<Buffer> outs{piece.buffers[kernel.indexOf(op.getOut())]};
+    for (Value further : op.getFurther())
+      outs.push_back(piece.buffers[kernel.indexOf(further)]);
     // Rows of inputs and output.
     Value from = piece.item, into = piece.item;
     Value packed;
@@ -76,14 +80,26 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
               code.load(code.ptrType(),
                         code.at(piece.extras[table++], code.i64Type(), set));
     }
+    // What is one number for all columns is read once: a store might change it
+    // for all that the compiler knows.
+    SmallVector<Value> scalars;
+    for (auto [buffer, input] : llvm::zip(buffers, *inputs))
+      scalars.push_back(
+          isa<AffineConstantExpr>(input.map.getResults().back())
+              ? loadOperand(code, buffer, input.map, {from, from, from}, 1)
+              : Value());
     code.loop(code.i64(0), code.i64(columns), group, [&](Value first) {
       // Inputs at a column of the group.
       auto load = [&](Value inGroup, int64_t width) {
         SmallVector<Value> arguments;
         Value column = code.add(first, inGroup);
-        for (auto [buffer, input] : llvm::zip(buffers, *inputs))
-          arguments.push_back(loadOperand(code, buffer, input.map,
-                                          {from, column, inGroup}, width));
+        for (auto [buffer, input, scalar] :
+             llvm::zip(buffers, *inputs, scalars))
+          arguments.push_back(
+              scalar ? code.broadcast(
+                           vector::ExtractOp::create(code, scalar, 0), width)
+                     : loadOperand(code, buffer, input.map,
+                                   {from, column, inGroup}, width));
         return arguments;
       };
       SmallVector<Value> sums;
@@ -105,14 +121,18 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::RowwiseOp op) {
       code.columns(code.i64(group), [&](Value inGroup, int64_t width) {
         SmallVector<Value> arguments = load(inGroup, width);
         addSums(arguments, width);
-        Value to = code.at(out.row(code, into), out.element(),
-                           code.add(first, inGroup));
-        arguments.push_back(op.readsOutput()
-                                ? code.loadVector(out.element(), to, width)
-                                : Value(code.splat(0, width)));
-        SmallVector<Value> result = cloneOnVectors(
+        Value column = code.add(first, inGroup);
+        auto at = [&](const Buffer &out) {
+          return code.at(out.row(code, into), out.element(), column);
+        };
+        arguments.push_back(
+            op.readsOutput()
+                ? code.loadVector(outs[0].element(), at(outs[0]), width)
+                : Value(code.splat(0, width)));
+        SmallVector<Value> results = cloneOnVectors(
             code, op.getBodies().back().front(), arguments, width);
-        code.storeVector(out.element(), result[0], to);
+        for (auto [out, result] : llvm::zip(outs, results))
+          code.storeVector(out.element(), result, at(out));
       });
     });
   });

@@ -45,6 +45,7 @@ private:
   void accumulate(Block &block, ValueRange arguments, Value valid,
                   SmallVectorImpl<Value> &sums);
   void store(ValueRange loaded, Value old, Value column);
+  Place placeOf(Value out);
   void bodyInRegisters();
   void bodyInLoops();
 
@@ -62,7 +63,7 @@ private:
   Value from, into; ///< rows of the inputs and of the output
   Value set;        ///< of the row, i64
   SmallVector<Place> places;
-  Place out;
+  SmallVector<Place> outs;
   SmallVector<Value> sums;
 };
 } // namespace
@@ -98,11 +99,16 @@ void Rowwise::findRows() {
     set = setOf(code, in[op.getOffsets()], *op.getSets(), code.widen(packed));
   for (const RegionInput &input : inputs)
     places.push_back(place(input));
-  Type stored = in[op.getOut()].element();
+  for (Value out : op.getDpsInits())
+    outs.push_back(placeOf(out));
+}
+
+Place Rowwise::placeOf(Value out) {
+  Type stored = in[out].element();
   int64_t bytes = stored.getIntOrFloatBitWidth() / 8;
-  Value to = code.atRow(in[op.getOut()].pointer, into, cut.columns * bytes);
-  out = {stored, code.atByte(to, code.mul(part.column, code.i32(bytes))),
-         false};
+  Value to = code.atRow(in[out].pointer, into, cut.columns * bytes);
+  return {stored, code.atByte(to, code.mul(part.column, code.i32(bytes))),
+          false};
 }
 
 Value Rowwise::pointerOf(const RegionInput &input) {
@@ -119,8 +125,12 @@ Place Rowwise::place(const RegionInput &input) {
   Type stored = buffer.element();
   int64_t bytes = stored.getIntOrFloatBitWidth() / 8;
   Value pointer = pointerOf(input);
-  if (input.map.getNumResults() == 2)
-    pointer = code.atRow(pointer, from, buffer.type.getShape().back() * bytes);
+  if (input.map.getNumResults() == 2) {
+    // Of a matrix one row for all.
+    auto row = dyn_cast<AffineConstantExpr>(input.map.getResult(0));
+    pointer = code.atRow(pointer, row ? code.i32(row.getValue()) : from,
+                         buffer.type.getShape().back() * bytes);
+  }
   AffineExpr last = input.map.getResults().back();
   if (auto constant = dyn_cast<AffineConstantExpr>(last))
     return {stored, code.at(pointer, stored, constant.getValue()), true};
@@ -184,12 +194,15 @@ void Rowwise::store(ValueRange loaded, Value old, Value column) {
   SmallVector<Value> arguments = withSums(loaded);
   arguments.push_back(old);
   Block &block = op.getBodies().back().front();
-  Value result = code.byElement(arguments, 1, [&](ValueRange elements) {
-    return cloneOnVectors(code, block, elements, 1);
-  })[0];
-  int64_t bytes = out.stored.getIntOrFloatBitWidth() / 8;
-  code.storeWide(out.stored, result,
-                 code.atByte(out.pointer, code.mul(column, code.i32(bytes))));
+  SmallVector<Value> results =
+      code.byElement(arguments, outs.size(), [&](ValueRange elements) {
+        return cloneOnVectors(code, block, elements, 1);
+      });
+  for (auto [out, result] : llvm::zip(outs, results)) {
+    int64_t bytes = out.stored.getIntOrFloatBitWidth() / 8;
+    code.storeWide(out.stored, result,
+                   code.atByte(out.pointer, code.mul(column, code.i32(bytes))));
+  }
 }
 
 // Everything is loaded before the first sum is made.
@@ -198,7 +211,7 @@ void Rowwise::bodyInRegisters() {
   Value zero = code.splat(0, team.width);
   SmallVector<Place> all = places;
   if (readsOld)
-    all.push_back(out);
+    all.push_back(outs[0]);
   SmallVector<SmallVector<Value>> loaded(team.vectors);
   SmallVector<Value> valids(team.vectors);
   auto column = [&](unsigned j) { return code.i32(j * team.step()); };
@@ -267,7 +280,7 @@ void Rowwise::bodyInLoops() {
   each({}, [&](Value column, ValueRange) {
     Value old = zero;
     if (!op.getOldValue().use_empty())
-      old = load(column, out)[0];
+      old = load(column, outs[0])[0];
     store(load(column, places), old, column);
     return SmallVector<Value>();
   });
@@ -282,8 +295,10 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::RowwiseOp op) {
   if (group <= 0 || columns % group != 0)
     return op.emitOpError("cuts ")
            << columns << " columns into groups of " << group;
-  if (!isFloatType(outType.getElementType()))
-    return op.emitOpError("writes ") << outType.getElementType();
+  for (Value out : op.getDpsInits())
+    if (Type element = cast<MemRefType>(out.getType()).getElementType();
+        !isFloatType(element))
+      return op.emitOpError("writes ") << element;
   auto inputs = regionInputs(op, op.getInputs(), op.getMaps(),
                              /*perSetDims=*/4, op.getGroups());
   if (failed(inputs) ||
