@@ -378,6 +378,12 @@ private:
 
 } // namespace
 
+/// Whether these are ids of one row for every sequence.
+static bool isColumnOfIds(Value ids) {
+  return elementOf(ids).isSignlessInteger(32) && rankOf(ids) == 2 &&
+         shapeOf(ids)[1] == 1;
+}
+
 /// Whether a map reads one column of a stream's rows.
 static bool isColumnOf(AffineMap map, Value stream) {
   if (map.getNumResults() != 2 ||
@@ -889,7 +895,8 @@ LogicalResult AttentionOp::verify() {
                           getSets())) ||
       failed(check.stream("the output", getOut(),
                           {builder.getBF16Type(), builder.getF16Type()})) ||
-      (getLengths() && failed(check.integers("lengths", getLengths(), 1))))
+      (getLengths() && !isColumnOfIds(getLengths()) &&
+       failed(check.integers("lengths", getLengths(), 1))))
     return failure();
   Type cached = elementOf(getK());
   if (getRounds() && !cached.isBF16() && !cached.isF16())
@@ -1044,6 +1051,16 @@ LogicalResult RankOp::verify() {
 
 LogicalResult LastRowsOp::verify() {
   Checker check(*this);
+  Value from = getX();
+  if (elementOf(from).isSignlessInteger(32) && isColumnOfIds(getOut())) {
+    if (failed(check.operands()) || failed(check.integers("x", from, 2)))
+      return failure();
+    if (getOrder() || !mayEqual(shapeOf(from)[0], shapeOf(getOut())[0]))
+      return check.refuse(18)
+             << "x is " << from.getType() << " and the output "
+             << getOut().getType() << "; ids have no order, and one batch";
+    return success();
+  }
   if (failed(check.operands()) || failed(check.table("order", getOrder(), 2)) ||
       failed(check.stream("x", getX())) ||
       failed(check.stream("the output", getOut())))
@@ -1090,6 +1107,12 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
     auto attention = dyn_cast<AttentionOp>(op);
     if ((append && value == append.getOut()) ||
         (attention && value == attention.getPositions()))
+      return 1;
+    // One number for each sequence, of the last row.
+    auto last = dyn_cast<LastRowsOp>(op);
+    if (((last && value == last.getOut()) ||
+         (attention && value == attention.getLengths())) &&
+        isColumnOfIds(value))
       return 1;
     return rank == 1 && !ShapedType::isDynamic(shapeOf(value)[0]) ? 0 : rank;
   }

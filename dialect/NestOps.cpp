@@ -427,13 +427,19 @@ LogicalResult LastOp::verify() {
     return emitOpError("[C93] takes rows packed by ")
            << getRows().getType() << "; legal is a family that covers";
   SmallVector<Dim> dims = getDims(getX());
-  if (dims.size() != 3 || dims[1].size == 0 || !dims[1].axis.empty())
+  bool areIds = getX().getType().getElementType().isInteger(32);
+  if (dims.size() != (areIds ? 2 : 3) || dims[1].size == 0 ||
+      !dims[1].axis.empty() ||
+      (areIds && (getRows() || getOn(getX().getType()))))
     return emitOpError(
-               "[C55] takes x [batch, rows, width] with 1 or more rows, "
-               "on no axis; got ")
+               "[C55] takes x [batch, rows, width] with 1 or more rows, on no "
+               "axis, or ids [batch, rows] that are not packed; got ")
            << getX().getType();
   dims[1] = Dim();
-  RankedTensorType expected = getStream(dims, getContext());
+  RankedTensorType expected =
+      areIds ? RankedTensorType::get({dims[0].size, 1},
+                                     getX().getType().getElementType())
+             : getStream(dims, getContext());
   if (getType() != expected)
     return emitOpError("[C56] the result is one row of every sequence, ")
            << expected << "; got " << getType();
@@ -556,7 +562,8 @@ LogicalResult AttentionOp::verify() {
   bool isBatched = q.size() == 3 && q[0] == k[0];
   if (getLengths()) {
     SmallVector<Dim> lengths = getDims(getLengths());
-    isBatched &= lengths.size() == 1 && lengths[0] == k[0];
+    bool isColumn = lengths.size() == 2 && lengths[1] == Dim();
+    isBatched &= (lengths.size() == 1 || isColumn) && lengths[0] == k[0];
   }
   if (!isBatched) {
     InFlightDiagnostic diag =

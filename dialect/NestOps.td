@@ -206,9 +206,11 @@ def Nest_RopeOp : Nest_GraphOp<"rope"> {
 
 def Nest_LastOp : Nest_GraphOp<"last"> {
   let summary = "The last row of every sequence";
-  let description = [{ With `by`, x is packed by that family, which covers. }];
-  let arguments = (ins Nest_StreamType:$x, Optional<Nest_RowsType>:$rows);
-  let results = (outs Nest_StreamType:$result);
+  let description = [{
+    Of a stream, or of ids. With `by`, x is packed by that family, which covers.
+  }];
+  let arguments = (ins Nest_AnyRows:$x, Optional<Nest_RowsType>:$rows);
+  let results = (outs Nest_AnyRows:$result);
   let assemblyFormat = "$x (`by` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 

@@ -382,7 +382,8 @@ LogicalResult PerSetOp::verify() {
     if (!legal || use.getOperandNumber() == 0)
       return emitOpError("[C88] is used by '")
              << use.getOwner()->getName()
-             << "'; legal as weight or bias of nest.linear, nest.norm and nest.gain";
+             << "'; legal as weight or bias of nest.linear, nest.norm and "
+                "nest.gain";
   }
   return success();
 }

@@ -86,6 +86,17 @@ def NestKeepGrouped : Pass<"nest-keep-grouped", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestKeepLast : Pass<"nest-keep-last", "::mlir::ModuleOp"> {
+  let summary = "Compute for the last row alone what only its last row is asked for of";
+  let description = [{
+    Moves `nest.last` up through everything that computes rows by themselves,
+    and through the queries of attention, where that leaves whole layers with
+    one row: behind the last layer that writes keys and values, a prefill runs
+    for its last position only. Otherwise nothing changes. Functions with row sets
+    are left as they are. Axes must be gone.
+  }];
+}
+
 def NestFuseRows : Pass<"nest-fuse-rows", "::mlir::ModuleOp"> {
   let summary = "Gather operations row by row into nest.fused, one kernel each";
   let description = [{

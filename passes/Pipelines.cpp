@@ -18,6 +18,7 @@ using namespace mlir;
 // up, and merged empty tensors would have to be taken apart again.
 void nestc::buildKernelPipeline(OpPassManager &manager,
                                 const KernelPipelineOptions &options) {
+  manager.addPass(createNestKeepLast());
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createNestFuseRows());

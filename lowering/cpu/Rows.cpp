@@ -63,6 +63,17 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::EmbedOp op) {
 }
 
 LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
+  if (cast<MemRefType>(op.getX().getType()).getElementType().isInteger(32)) {
+    if (failed(checkI32(op, {op.getX(), op.getOut()})))
+      return failure();
+    Code &code = kernel.code;
+    const Buffer &ids = kernel[op.getX()], &out = kernel[op.getOut()];
+    code.loop(out.sizes[0], [&](Value b) {
+      Value last = code.sub(code.mul(code.add(b, 1), ids.sizes[1]), 1);
+      out.setEntry(code, b, ids.entry(code, last));
+    });
+    return success();
+  }
   if (failed(checkFloat(op, op.getX())) ||
       failed(checkFloat(op, op.getOut())) ||
       failed(checkI32(op, {op.getOrder()})))

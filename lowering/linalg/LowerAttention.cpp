@@ -174,6 +174,8 @@ Value nestc::linalg_lowering::lower(AttentionOp op, Emitter &e) {
 
   // Without lengths every query sees every key.
   Value lengths = op.getLengths();
+  if (lengths && op.getLengths().getType().getRank() == 2)
+    lengths = e.joinRows(lengths); // [B, 1]
   auto takeLengths = [&](SmallVector<Value> values, SmallVector<AffineMap> maps,
                          unsigned dims) {
     if (lengths) {

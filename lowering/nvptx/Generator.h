@@ -140,6 +140,8 @@ mlir::LogicalResult generate(Kernel &kernel, kernel::ChosenOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::SoftmaxOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::AdvanceOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RankOp op);
+/// kernel.last_rows of ids.
+mlir::LogicalResult generateLastIds(Kernel &kernel, kernel::LastRowsOp op);
 
 } // namespace nestc::nvptx
 

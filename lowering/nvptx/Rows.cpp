@@ -167,6 +167,8 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::EmbedOp op) {
 }
 
 LogicalResult nvptx::generate(Kernel &kernel, kernel::LastRowsOp op) {
+  if (cast<MemRefType>(op.getX().getType()).getElementType().isInteger(32))
+    return generateLastIds(kernel, op);
   if (failed(checkFloat(op, op.getX())) ||
       failed(checkFloat(op, op.getOut())) ||
       failed(checkI32(op, {op.getOrder()})))

@@ -47,6 +47,20 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::GatherOp op) {
   return success();
 }
 
+LogicalResult nvptx::generateLastIds(Kernel &kernel, kernel::LastRowsOp op) {
+  if (failed(checkI32(op, {op.getX(), op.getOut()})))
+    return failure();
+  numbersOf(kernel, op.getOut(), [&](Kernel::Inside &in, Value b) {
+    Device &code = in.code;
+    const Buffer &ids = in[op.getX()], &out = in[op.getOut()];
+    code.when(code.less(b, out.sizes[0]), [&] {
+      Value last = code.sub(code.mul(code.add(b, 1), ids.sizes[1]), 1);
+      out.setEntry(code, b, ids.entry(code, last));
+    });
+  });
+  return success();
+}
+
 LogicalResult nvptx::generate(Kernel &kernel, kernel::ChosenOp op) {
   if (failed(checkI32(op, {op.getOffsets(), op.getIndices()})))
     return failure();
