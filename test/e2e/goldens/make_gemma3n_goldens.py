@@ -330,7 +330,7 @@ def featuresOf(config):
     consumers = "|".join(str(i) for i in range(LAYERS - full.num_kv_shared_layers, LAYERS))
     layer = r"layers\.\d+\."
     features = {
-        "window": ({"sliding_window": 64}, None, None),
+        "window": ({"sliding_window": full.max_position_embeddings}, None, None),
         "window one less": ({"sliding_window": full.sliding_window - 1}, None, None),
         "one theta (full)": (oneTheta(0), None, None),
         "one theta (sliding)": (oneTheta(1), None, None),
