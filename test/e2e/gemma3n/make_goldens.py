@@ -125,7 +125,8 @@ CASES = {
     ),
     # Rows of embeddings and projections of streams that are zero or nearly so.
     "zero": case(
-        batch=3, dtype="bfloat16", zeros=True, vocab_size=92, vocab_size_per_layer_input=72, skipped=(0, 6),
+        batch=3, dtype="bfloat16", zeros=True, skipped=(0, 6),
+        vocab_size=92, vocab_size_per_layer_input=72,
         intermediate_size=32, activation_sparsity_pattern=[0.8, 0.5] + [0.0] * 8,
         rope_parameters=ropes(1000000.0, 10000.0),
     ),
@@ -210,7 +211,7 @@ def textConfig(keys):
 
 
 def build(config, state):
-    """The model of a config and all its tensors; one without its own lm_head."""
+    """The model of a config and of all its tensors; the head is tied."""
     config = textConfig(config)
     config._attn_implementation = "eager"
     model = Gemma3nForCausalLM(config)
@@ -322,27 +323,27 @@ def firstRow(state):
     state["model.embed_tokens_per_layer.weight"][0] += 1
 
 
-def consumersOf(config):
-    first = LAYERS - config["num_kv_shared_layers"]
-    return "|".join(str(i) for i in range(first, LAYERS))
-
-
 def featuresOf(config):
     """name -> (config keys, change of the tensors, change of the model)."""
     full = textConfig(config)
     thetas = [full.rope_parameters[t]["rope_theta"] for t in (FULL, SLIDING)]
     plain = {k: v for k, v in config.items() if not k.startswith("rope_")}
+
+    def oneTheta(i):
+        return {**plain, "rope_parameters": ropes(thetas[i], thetas[i])}
+
+    consumers = "|".join(str(i) for i in range(LAYERS - full.num_kv_shared_layers, LAYERS))
     layer = r"layers\.\d+\."
     features = {
-        "window": ({"sliding_window": 64}, None, None),
+        "window": ({"sliding_window": full.max_position_embeddings}, None, None),
         "window one less": ({"sliding_window": full.sliding_window - 1}, None, None),
-        "one theta (full)": ({**plain, "rope_parameters": ropes(thetas[0], thetas[0])}, None, None),
-        "one theta (sliding)": ({**plain, "rope_parameters": ropes(thetas[1], thetas[1])}, None, None),
+        "one theta (full)": (oneTheta(0), None, None),
+        "one theta (sliding)": (oneTheta(1), None, None),
         "q_norm, k_norm": ({}, zeroed(r"(q|k)_norm", 1.0), None),
         "v_norm": ({}, None, unnormedValues),
         "scale of scores": ({}, None, scaledScores),
         "donor": ({}, None, earlierDonor),
-        "attention of consumers": ({}, zeroed(rf"layers\.({consumersOf(config)})\.self_attn.o_proj"), None),
+        "attention of consumers": ({}, zeroed(rf"layers\.({consumers})\.self_attn.o_proj"), None),
         "laurel": ({}, zeroed(layer + r"laurel\.linear_right"), None),
         "prediction": ({}, zeroed("prediction_coefs"), None),
         "correction": ({}, zeroed("correction_coefs"), None),
@@ -521,8 +522,8 @@ def makeCase(name, what, entries):
     print(f"  float32 against float64 {difference(logits[''], exact):.1e}")
     effects = effectsOf(text, state, tokens, logits[""], FLOORS if what["zeros"] else {})
     if any(textConfig(text).activation_sparsity_pattern):
-        widths = specs["half"][1]
-        effects["mask for slice"] = difference(maskedLogits(text, state, widths, tokens), logits["half"])
+        masked = maskedLogits(text, state, specs["half"][1], tokens)
+        effects["mask for slice"] = difference(masked, logits["half"])
     print("  without", ", ".join(f"{n} {e:.3g}" for n, e in effects.items()), flush=True)
     weak = {n: e for n, e in effects.items() if not e > WEAK.get(n, 1e-2)}
     assert not weak, (name, weak)
