@@ -9,6 +9,7 @@
 #include "lowering/runtime/Json.h"
 #include "lowering/runtime/Npy.h"
 #include "passes/Submodel.h"
+#include "tools/nestc/Chat.h"
 #include "tools/nestc/Commands.h"
 #include "tools/nestc/Package.h"
 #include "tools/nestc/Profile.h"
@@ -49,7 +50,7 @@ static const CommandSpec kSpec = {
      {"--submodel", "NAME", "a submodel of the package (default: the first)"},
      {"--bind", "SPEC", "widths that are open: layers.all.ffn=1/4",
       /*repeated=*/true},
-     {"--chat", "", "", false, false, /*notYet=*/true},
+     {"--chat", "", "--prompt is what a user says to a chat model"},
      {"--prefill", "RULE",
       "how a prefill is routed: select (default) or decode"},
      {"--modality", "NAME", "of the new tokens (default: the prompt's last)"},
@@ -88,6 +89,8 @@ private:
   SessionPtr makeBoundSession(const Tokens &tokens, int &code);
   /// Checks --submodel against what the package holds.
   int checkSubmodel();
+  /// Makes of what a user says the text that the model is given.
+  int applyChat(std::string &text);
   int readTokens(Tokens &tokens);
   /// Checks that the tokens are in the vocabulary and fit into the cache.
   int checkTokens(const Tokens &tokens, const std::string &place);
@@ -186,12 +189,34 @@ int Runner::readTokenFile(const std::string &path, Tokens &tokens) {
   return ExitDone;
 }
 
+int Runner::applyChat(std::string &text) {
+  auto isToken = [&](const std::string &mark) {
+    int32_t *ids = nullptr;
+    size_t size = 0;
+    bool known = nest_tokenize(package.get(), mark.data(), mark.size(), 0, &ids,
+                               &size) == NEST_OK;
+    nest_free(ids);
+    return known && size == 1;
+  };
+  const rt::Json *model = info.find("model");
+  const rt::Json *family = model ? model->find("family") : nullptr;
+  rt::Expected<std::string> prompt = chatPrompt(
+      family && family->isString() ? family->asString() : "", text, isToken);
+  if (!prompt)
+    return reporter.fail(ExitInput, prompt.error());
+  text = std::move(*prompt);
+  return ExitDone;
+}
+
 int Runner::readTokens(Tokens &tokens) {
   int code = ExitDone;
   std::string place = "--tokens";
   if (arguments.has("--prompt")) {
     place = "--prompt";
     std::string text = arguments.get("--prompt");
+    if (arguments.has("--chat"))
+      if (int failed = applyChat(text))
+        return failed;
     int32_t *ids = nullptr;
     size_t size = 0;
     if (nest_status status = nest_tokenize(package.get(), text.data(),
@@ -666,6 +691,8 @@ int Runner::run() {
                  : tokens ? "--tokens and --prompt are both given"
                           : "there is no input",
                  "give --tokens, --prompt, or --entry with --in");
+  if (arguments.has("--chat") && !prompt)
+    return usage("--chat goes with --prompt", "give what the user says");
   if (!entry && arguments.has("--out"))
     return usage("--out goes with --entry", "name an entry");
   if (entry)
