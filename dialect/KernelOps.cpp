@@ -84,6 +84,10 @@ void AttentionOp::getEffects(Effects &effects) {
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
 }
+void ArgmaxOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
+}
 void RemapOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
 }
@@ -1019,6 +1023,15 @@ LogicalResult LastRowsOp::verify() {
   return success();
 }
 
+LogicalResult ArgmaxOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("x", getX())) ||
+      failed(check.integers("the output", getOut(), 2)) ||
+      failed(check.rows("x", getX(), shapeOf(getOut()))))
+    return failure();
+  return check.workspace(getWorkspace(), getTickets());
+}
+
 LogicalResult RemapOp::verify() {
   Checker check(*this);
   if (failed(check.operands()))
@@ -1076,6 +1089,9 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
         bool isShared = llvm::is_contained(project.getWeights(), value) ||
                         value == project.getWorkspace();
         return isShared || rank == 1 ? 0 : rank - 1;
+      })
+      .Case([&](ArgmaxOp argmax) {
+        return value == argmax.getWorkspace() ? 0U : rank - 1;
       })
       .Case([&](AttentionOp attention) {
         if (value == attention.getWorkspace())

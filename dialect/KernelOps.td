@@ -354,6 +354,20 @@ def Kernel_LastRowsOp : Kernel_DpsOp<"last_rows"> {
   }];
 }
 
+def Kernel_ArgmaxOp : Kernel_DpsOp<"argmax", [AttrSizedOperandSegments]> {
+  let summary = "out[r] = the column of the largest number of x[r, :]";
+  let description = [{
+    As nest.argmax. With `workspace`, blocks may take parts of a row's columns.
+  }];
+  let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$workspace,
+                       Optional<Kernel_Shaped>:$tickets, Kernel_Shaped:$out);
+  let assemblyFormat = [{
+    `ins` `(` $x `:` type($x) `)`
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
 def Kernel_RemapOp : Kernel_DpsOp<"remap"> {
   let summary = "out[i] = x[map(i)], 0 where x has none; or added to the old value";
   let arguments = (ins Kernel_Shaped:$x, AffineMapAttr:$map, UnitAttr:$adds, Kernel_Shaped:$out);

@@ -37,6 +37,16 @@ def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestChooseTokens : Pass<"nest-choose-tokens", "::mlir::ModuleOp"> {
+  let summary = "Entries give the most likely token beside the logits of a row";
+  let description = [{
+    An entry whose result `logits` has one row of every sequence gets the result
+    `token`, their `nest.argmax`: what generates greedily then takes that from a
+    GPU, and leaves the logits there.
+  }];
+  let dependentDialects = ["::nestc::nest::NestDialect"];
+}
+
 def NestMaskToSlice : Pass<"nest-mask-to-slice", "::mlir::ModuleOp"> {
   let summary = "Compute only the columns that a constant mask leaves";
   let description = [{

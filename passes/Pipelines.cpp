@@ -18,6 +18,8 @@ using namespace mlir;
 // up, and merged empty tensors would have to be taken apart again.
 void nestc::buildKernelPipeline(OpPassManager &manager,
                                 const KernelPipelineOptions &options) {
+  if (options.chooseTokens)
+    manager.addPass(createNestChooseTokens());
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
   manager.addPass(createConvertNestToKernel());

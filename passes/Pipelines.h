@@ -14,6 +14,8 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
+  /// Runs nest-choose-tokens, for devices whose memory is not the host's.
+  bool chooseTokens = false;
   /// Runs kernel-absorb-gathers and kernel-fuse-projections, for generators
   /// that have what they form.
   bool fuseProjections = false;

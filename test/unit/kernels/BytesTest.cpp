@@ -278,6 +278,13 @@ vector<Case> cases() {
       "last_rows",
       {floats(stream(2048), 4 * 2048), zeros("memref<?x1x2048xf32>", 2048 * 4)},
       1, "", 4, 2048 * 4, 2048 * 4));
+  // The partial results of 8 blocks besides.
+  all.push_back(simple("argmax",
+                       {floats(stream(32768), 32768),
+                        zeros("memref<8x16x2xf32>", 8 * 16 * 2 * 4),
+                        zeros("memref<16xi32>", 16 * 4), zeros(table2, 4)},
+                       1, "", 1, 32768 * 4, 8 * 8 + 4, "workspace", 2)
+                    .allow(1.05, 9));
   const string heads = "by affine_map<(b, h, t, c) -> (b, t, h * 32 + c)>";
   all.push_back(simple("remap",
                        {floats("memref<?x32x64xf32>", 32 * 64),
