@@ -96,7 +96,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     An RMS norm of the output is in two parts. The kernel that makes the output
     writes `scaled`, what the region yields times `gains` (one vector, one a
     group, or none), and `squares`, its squares summed over every `normSlice`
-    columns of a row. The kernel that takes `scaled` as its a has these sums as
+    columns of a row; for several norms of it, `scaled` and gains of each. With
+    `scatters` they are scattered as the output is. The kernel that takes `scaled` as its a has these sums as
     `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
     their mean over the columns of a plus `epsilon`.
 
@@ -112,7 +113,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        Optional<Kernel_Shaped>:$columnBound, Optional<Kernel_Shaped>:$depthBound,
                        Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
-                       Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
+                       Variadic<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
                        AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
                        UnitAttr:$gathers, UnitAttr:$scatters,
@@ -137,7 +138,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     ::mlir::MutableOperandRange getDpsInitsMutable() {
       return ::mlir::MutableOperandRange(
           getOperation(), getOutMutable().getOperandNumber(),
-          1 + (getScaled() ? 1 : 0) + (getSquares() ? 1 : 0));
+          1 + getScaled().size() + (getSquares() ? 1 : 0));
     }
     /// The block argument that holds the output's old value.
     ::mlir::BlockArgument getOldValue() {
@@ -147,6 +148,11 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
     /// Products: weights of each set.
     unsigned getNumProducts() { return getWeights().size() / getGroups(); }
+    /// The gains of the i-th `scaled`: none, one, or one a group.
+    ::mlir::OperandRange getGainsOf(unsigned i) {
+      size_t each = getGains().size() / getScaled().size();
+      return getGains().slice(i * each, each);
+    }
   }];
 }
 

@@ -951,9 +951,9 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       operands, family.offsets, indexed ? family.indices : Value(),
       /*workspace=*/Value(), /*tickets=*/Value(), columnBound, depthBound,
       /*gains=*/ValueRange(), *out,
-      /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
-      setsOf(family), groups, static_cast<bool>(group.gather),
-      static_cast<bool>(group.spread),
+      /*scaled=*/ValueRange(), /*squares=*/Value(),
+      b.getAffineMapArrayAttr(maps), setsOf(family), groups,
+      static_cast<bool>(group.gather), static_cast<bool>(group.spread),
       /*indexed=*/ArrayRef<int64_t>(), /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);

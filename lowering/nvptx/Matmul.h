@@ -172,8 +172,8 @@ class NormedRows {
 public:
   NormedRows(Kernel::Inside &in, const Matmul &matmul, const Place &place,
              Value column, int64_t width);
-  /// Stores `scaled` of the output's elements from `index` (i64) on. Returns
-  /// the sum of their squares.
+  /// Stores all `scaled` of the output's elements from `index` (i64) on.
+  /// Returns the sum of their squares.
   Value write(Value index, Value value);
   /// Adds sums of the lanes that share a slice, and stores them for row `row`
   /// (i32) of the tile where `valid` (null: everywhere) holds. For whole warps.
@@ -185,7 +185,9 @@ private:
   const Place &place;
   Value column;
   int64_t width;
-  Value scaledTo, squaresTo, gain;
+  Value squaresTo;
+  /// Of each `scaled`; gains are null where there are none.
+  llvm::SmallVector<Value> scaledTo, gains;
 };
 
 /// Visits rows first, first + step, ... below `count`, all i32, `batch` at a

@@ -33,7 +33,7 @@ MODELS = pathlib.Path(__file__).parents[1] / "models"
 LAUNCHES = {
     "matlm": {"prefill": (5, 7), "decode": (5, 5)},
     "mod-dense": {"prefill": (5, 7), "decode": (5, 5)},
-    "mod": {"prefill": (13, 9), "decode": (13, 8)},
+    "mod": {"prefill": (12, 10), "decode": (12, 8)},
     "mot-dense": {"prefill": (5, 7), "decode": (5, 5)},
     "mot": {"prefill": (5, 11), "decode": (5, 9)},
 }
