@@ -134,6 +134,16 @@ def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }
 
+def KernelBoundRows : Pass<"kernel-bound-rows", "::mlir::ModuleOp"> {
+  let summary = "Products of selected rows know how many there are at most";
+  let description = [{
+    Sets `kernel.capacity` of products whose rows a `kernel.select` with a capacity
+    chose: of T rows of a sequence their sets have at most so many. Buffers have
+    room for T; tiles, and how many, are chosen by what can be there.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
 def KernelAbsorbGathers : Pass<"kernel-absorb-gathers", "::mlir::ModuleOp"> {
   let summary = "Gathered rows are read where they lie, where all kernels that read them can";
   let description = [{

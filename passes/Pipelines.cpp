@@ -33,6 +33,8 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
     manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
+  if (options.boundRows)
+    manager.addPass(createKernelBoundRows());
   manager.addPass(createKernelBufferize());
   KernelShareWeightsOptions share;
   share.linked = options.linkWeights;

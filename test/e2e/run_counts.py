@@ -42,12 +42,15 @@ LAYERS = {"matlm": 6, "mod-dense": 4, "mod": 3, "mot-dense": 4, "mot": 4}
 # Of a layer of `mod` that takes an eighth of the rows: bytes stored and loaded, over
 # those of a dense layer, by class of kernels. Weights are loaded in full, tables of
 # rows besides, and products whose rows come from all of them load the factors of norms.
+# Tiles of few rows have few columns, and each loads its rows.
 ROWS = {
-    "matmul": (0.125, 0.17),
+    "matmul": (0.125, 0.185),
     "project": (0.125, 0.15),
     "attention": (0.125, 0.125),
     "rowwise": (0.125, 0.125),
 }
+# And of what tensor cores multiply, in whole tiles.
+FLOPS = {"matmul": 0.125, "project": 0.125}
 # What three towers load of which one has rows, over one tower.
 MIXED = 1.05
 
@@ -118,6 +121,10 @@ def loads(launches):
 
 def stores(launches):
     return 32 * sum(launch["stores"]["global_sectors"] for launch in launches)
+
+
+def flops(launches):
+    return sum(launch["mma_flops"] for launch in launches)
 
 
 def count_launches(work):
@@ -211,6 +218,9 @@ def count_rows(work):
         stored, loaded = stores(packed) / stores(dense), loads(packed) / loads(dense)
         check(stored <= most_stored and loaded <= most_loaded,
               f"{kind}: an eighth of the rows stores {stored:.4f} (allowed {most_stored}) and loads {loaded:.4f} (allowed {most_loaded}) of a dense layer's")
+        if kind in FLOPS:
+            multiplied = flops(packed) / flops(dense)
+            check(multiplied <= FLOPS[kind], f"{kind}: an eighth of the rows multiplies {multiplied:.4f} (allowed {FLOPS[kind]}) of a dense layer's")
 
 
 def count_towers(work):

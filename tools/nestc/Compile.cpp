@@ -366,7 +366,8 @@ int Compilation::lowerAndPackage() {
         manager.addPass(createNestDropAxes());
         KernelPipelineOptions options;
         options.chooseTokens = options.fuseProjections = options.foldNorms =
-            options.narrowStreams = options.split = gpu.has_value();
+            options.narrowStreams = options.boundRows = options.split =
+                gpu.has_value();
         options.roundAttention =
             gpu.has_value() && !arguments.has("--exact-attention");
         options.linkWeights = weights == "link";

@@ -35,6 +35,7 @@ struct Problem {
   string scaled = "";   ///< not empty: writes this type for norms
   int64_t norms = 1;    ///< then so many
   bool indexed = false; ///< the scale of a row
+  string capacity = ""; ///< of the rows of a sequence, if not empty
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -116,18 +117,22 @@ protected:
           addOperands(types, vector<string>(p.norms, stream(p.n, p.scaled))) +
           ") squares(" + addOperands(types, {stream(slicesOf(p.n), "f32")}) +
           ") ";
-    text += string("attributes {") +
-            (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
-            (p.perSet && !p.tile.empty() ? ", " : "") +
-            (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
-            "} {\n^bb0(%x: f32, " + (p.products > 1 ? "%z: f32, " : "") +
-            "%b: f32, %s: f32, %o: f32):\n" +
-            (p.products > 1 ? "%y = arith.mulf %x, %z : f32\n"
-                            : "%y = arith.addf %x, %x : f32\n") +
-            "%q = arith.addf %y, %b : f32\n%t = arith.mulf %q, %s : f32\n" +
-            (p.residual ? "%r = arith.addf %t, %o : f32\n"
-                        : "%r = arith.negf %t : f32\n") +
-            "kernel.yield %r : f32\n}";
+    text +=
+        string("attributes {") +
+        (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
+        (p.perSet && !p.tile.empty() ? ", " : "") +
+        (p.capacity.empty() ? ""
+                            : "kernel.capacity = #nest.capacity<" + p.capacity +
+                                  ">" + (p.tile.empty() ? "" : ", ")) +
+        (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
+        "} {\n^bb0(%x: f32, " + (p.products > 1 ? "%z: f32, " : "") +
+        "%b: f32, %s: f32, %o: f32):\n" +
+        (p.products > 1 ? "%y = arith.mulf %x, %z : f32\n"
+                        : "%y = arith.addf %x, %x : f32\n") +
+        "%q = arith.addf %y, %b : f32\n%t = arith.mulf %q, %s : f32\n" +
+        (p.residual ? "%r = arith.addf %t, %o : f32\n"
+                    : "%r = arith.negf %t : f32\n") +
+        "kernel.yield %r : f32\n}";
     string module = oneKernel(types, text);
     if (shift) {
       string list, names, all;
@@ -530,6 +535,34 @@ TEST_F(GpuMatmul, Norms) {
         {1, 300});
   // The generator's choice.
   check({.n = 192, .k = 192, .normed = true, .scaled = "bf16"}, {1, 17, 300});
+}
+
+TEST_F(GpuMatmul, Capacity) {
+  // More rows could be there than are: of the last band of tiles some blocks
+  // have none.
+  for (string tile : {"decode", "tensor16", "tensor64", "plain64"})
+    check({.tile = tile,
+           .n = tile == "plain64" ? 137 : 392,
+           .k = 16,
+           .residual = true,
+           .sets = 1,
+           .scatters = true,
+           .capacity = "1/1"},
+          {1, 300, tile == "tensor64" ? 700 : 150});
+  check({.n = 192, .k = 64, .sets = 1, .gathers = true, .capacity = "1/1"},
+        {5, 300});
+  // What has no rows has no capacity.
+  EXPECT_NE(Compiled(oneKernel({"memref<?x?x8xbf16>", "memref<8x8xbf16>",
+                                "memref<?x?x8xf32>"},
+                               "kernel.matmul ins(%a0 : memref<?x?x8xbf16>) "
+                               "weights(%a1 : memref<8x8xbf16>) by [] outs(%a2 "
+                               ": memref<?x?x8xf32>) attributes "
+                               "{kernel.capacity = #nest.capacity<1/8>} {\n"
+                               "^bb0(%x: f32, %o: f32):\n"
+                               "kernel.yield %x : f32\n}"),
+                     "sm_80")
+                .error.find("legal is a #nest.capacity of sets of rows"),
+            string::npos);
 }
 
 TEST_F(GpuMatmul, Unaligned) {
