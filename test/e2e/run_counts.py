@@ -35,7 +35,7 @@ LAUNCHES = {
     "mod-dense": {"prefill": (5, 7), "decode": (5, 5)},
     "mod": {"prefill": (12, 10), "decode": (12, 8)},
     "mot-dense": {"prefill": (5, 7), "decode": (5, 5)},
-    "mot": {"prefill": (5, 11), "decode": (5, 9)},
+    "mot": {"prefill": (5, 10), "decode": (5, 8)},
 }
 LAYERS = {"matlm": 6, "mod-dense": 4, "mod": 3, "mot-dense": 4, "mot": 4}
 
