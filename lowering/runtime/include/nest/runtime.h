@@ -248,10 +248,10 @@ NEST_API nest_status nest_session_decode(nest_session *session,
                                          const int32_t *tokens, float *logits);
 
 /**
- * Appends `count` tokens to every sequence, by a decode where that is one behind
- * others, else by a prefill. `next` is [batch]: the most likely token that
- * follows, the lowest on ties. A GPU chooses it itself, and the logits stay
- * there.
+ * Appends `count` tokens to every sequence, by a decode where that is one
+ * behind others, else by a prefill. `next` is [batch]: the most likely token
+ * that follows, the lowest on ties. A GPU chooses it itself, and the logits
+ * stay there.
  */
 NEST_API nest_status nest_session_next(nest_session *session,
                                        const int32_t *tokens, int64_t count,
