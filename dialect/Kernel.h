@@ -23,6 +23,10 @@ namespace nestc::kernel {
 /// after every kernel. All of them are one region at the start of the arena.
 inline constexpr llvm::StringLiteral kTicketsAttr = "kernel.tickets";
 
+/// A #nest.capacity of a product: of T rows of a sequence, its sets have at
+/// most so many. For choices of a generator, nothing else.
+inline constexpr llvm::StringLiteral kCapacityAttr = "kernel.capacity";
+
 /// Columns of a row whose squares a kernel.matmul sums to one number: what
 /// every tile of a GPU has whole.
 inline constexpr int64_t normSlice = 32;

@@ -73,7 +73,7 @@ void attach(MLIRContext *context) {
 void nestc::kernel::registerBufferizationModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, KernelDialect *) {
     attach<EmbedOp, MatmulOp, ProjectOp, RowwiseOp, RopeTableOp, RopeOp,
-           CacheAppendOp, AttentionOp, LastRowsOp, RemapOp, SelectOp,
+           CacheAppendOp, AttentionOp, LastRowsOp, ArgmaxOp, RemapOp, SelectOp,
            PartitionOp, AssignOp, GatherOp, ChosenOp, SoftmaxOp, AdvanceOp,
            RankOp>(context);
   });

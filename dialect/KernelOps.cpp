@@ -31,8 +31,11 @@ static void addEffects(DestinationStyleOpInterface op, bool readsOutput,
     if (!isa<MemRefType>(operand.get().getType()))
       continue;
     bool isOut = op.isDpsInit(&operand);
-    // What kernel.matmul writes beside its output is not read.
-    bool isSecond = isa<MatmulOp>(op) && &operand != op.getDpsInitOperand(0);
+    // What kernel.matmul writes beside its output is not read, but rows stay
+    // that are not scattered to.
+    auto matmul = dyn_cast<MatmulOp>(*op);
+    bool isSecond =
+        matmul && !matmul.getScatters() && &operand != op.getDpsInitOperand(0);
     if (!isOut || (readsOutput && !isSecond))
       effects.emplace_back(MemoryEffects::Read::get(), &operand, 0,
                            /*effectOnFullRegion=*/true,
@@ -83,6 +86,10 @@ void AttentionOp::getEffects(Effects &effects) {
 }
 void LastRowsOp::getEffects(Effects &effects) {
   addEffects(*this, false, effects);
+}
+void ArgmaxOp::getEffects(Effects &effects) {
+  addEffects(*this, false, effects);
+  addWorkspace(*this, getWorkspace(), getTickets(), effects);
 }
 void RemapOp::getEffects(Effects &effects) {
   addEffects(*this, readsOutput(), effects);
@@ -449,35 +456,38 @@ static LogicalResult verifySquares(Checker &check, Value a, Value squares,
 /// [K28], [K29] The halves of an RMS norm: what is written for the products of
 /// the normalised stream, and what a product of one takes.
 static LogicalResult verifyNorms(Checker &check, MatmulOp op) {
-  Value out = op.getOut(), scaled = op.getScaled(), squares = op.getSquares();
-  if (!scaled != !squares || (!scaled && !op.getGains().empty()))
+  Value out = op.getOut(), squares = op.getSquares();
+  if (op.getScaled().empty() != !squares ||
+      (!squares && !op.getGains().empty()))
     return check.refuse(28)
            << "writes only one of scaled and squares, or has gains for neither";
-  if (scaled) {
-    if (op.getNumProducts() != 1 || op.getScatters() || !elementOf(out).isF32())
-      return check.refuse(28)
-             << "writes squares beside " << out.getType() << " of "
-             << op.getNumProducts()
-             << " products; legal is an output in f32 of one, not scattered";
-    Type element = elementOf(scaled);
-    if ((!element.isF32() && !element.isBF16()) ||
-        !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
-      return check.refuse(28)
-             << "writes scaled " << scaled.getType() << " and squares "
-             << squares.getType() << " beside " << out.getType()
-             << "; legal is its shape in f32 or bf16, and f32 with a column "
-                "for every "
-             << normSlice << " of it";
-    auto gains = static_cast<int64_t>(op.getGains().size());
+  if (squares) {
+    if (op.getNumProducts() != 1 || !elementOf(out).isF32())
+      return check.refuse(28) << "writes squares beside " << out.getType()
+                              << " of " << op.getNumProducts()
+                              << " products; legal is an output in f32 of one";
+    for (Value scaled : op.getScaled()) {
+      Type element = elementOf(scaled);
+      if ((!element.isF32() && !element.isBF16()) ||
+          !mayEqual(shapeOf(scaled), shapeOf(out)) || !isSquares(squares, out))
+        return check.refuse(28)
+               << "writes scaled " << scaled.getType() << " and squares "
+               << squares.getType() << " beside " << out.getType()
+               << "; legal is its shape in f32 or bf16, and f32 with a column "
+                  "for every "
+               << normSlice << " of it";
+    }
+    size_t gains = op.getGains().size(), many = op.getScaled().size();
     bool isVector = llvm::all_of(op.getGains(), [&](Value gain) {
       return elementOf(gain).isF32() &&
              shapeOf(gain) == Shape({columnsOf(out)});
     });
-    if (!isVector ||
-        (gains > 1 && gains != static_cast<int64_t>(op.getGroups())))
+    if (!isVector || (gains && gains != many &&
+                      gains != many * static_cast<size_t>(op.getGroups())))
       return check.refuse(28)
-             << "has " << gains << " gains; legal are none, one and one for "
-             << "each group, f32 of the output's columns";
+             << "has " << gains << " gains for " << many
+             << " scaled; legal are none, one and one for each group of each, "
+             << "f32 of the output's columns";
   }
   return verifySquares(check, op.getA(), op.getNormed(), op.getEpsilonAttr());
 }
@@ -563,10 +573,10 @@ LogicalResult MatmulOp::verify() {
         (!elementOf(bound).isInteger(32) || shapeOf(bound) != Shape({1})))
       return check.refuse(33) << "is bounded by " << bound.getType()
                               << "; a number of columns is i32 [1]";
-  if (getColumnBound() && (getScaled() || readsOutput()))
+  if (getColumnBound() && (getSquares() || readsOutput()))
     return check.refuse(33)
            << "has a bound of its columns beside "
-           << (getScaled() ? "parts of a norm" : "an output that it reads")
+           << (getSquares() ? "parts of a norm" : "an output that it reads")
            << "; what stands behind the bound has no meaning";
   unsigned arguments = getNumProducts() + slots + 1;
   return check.region(getRegion(), arguments, 1, "the epilogue");
@@ -1074,6 +1084,15 @@ LogicalResult LastRowsOp::verify() {
   return success();
 }
 
+LogicalResult ArgmaxOp::verify() {
+  Checker check(*this);
+  if (failed(check.operands()) || failed(check.stream("x", getX())) ||
+      failed(check.integers("the output", getOut(), 2)) ||
+      failed(check.rows("x", getX(), shapeOf(getOut()))))
+    return failure();
+  return check.workspace(getWorkspace(), getTickets());
+}
+
 LogicalResult RemapOp::verify() {
   Checker check(*this);
   if (failed(check.operands()))
@@ -1149,6 +1168,9 @@ unsigned nestc::kernel::getNumRowDims(OpOperand &operand) {
           next += map.getNumDims() == 4 ? rowwise.getGroups() : 1;
         }
         return rank == 1 ? 0 : rank - 1;
+      })
+      .Case([&](ArgmaxOp argmax) {
+        return value == argmax.getWorkspace() ? 0U : rank - 1;
       })
       .Case([&](AttentionOp attention) {
         if (value == attention.getWorkspace())

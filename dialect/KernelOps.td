@@ -100,7 +100,8 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     An RMS norm of the output is in two parts. The kernel that makes the output
     writes `scaled`, what the region yields times `gains` (one vector, one a
     group, or none), and `squares`, its squares summed over every `normSlice`
-    columns of a row. The kernel that takes `scaled` as its a has these sums as
+    columns of a row; for several norms of it, `scaled` and gains of each. With
+    `scatters` they are scattered as the output is. The kernel that takes `scaled` as its a has these sums as
     `normed`: every acc_i[m, n] is multiplied by the reciprocal square root of
     their mean over the columns of a plus `epsilon`.
 
@@ -116,7 +117,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
                        Optional<Kernel_Shaped>:$workspace, Optional<Kernel_Shaped>:$tickets,
                        Optional<Kernel_Shaped>:$columnBound, Optional<Kernel_Shaped>:$depthBound,
                        Variadic<Kernel_Shaped>:$gains, Kernel_Shaped:$out,
-                       Optional<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
+                       Variadic<Kernel_Shaped>:$scaled, Optional<Kernel_Shaped>:$squares,
                        AffineMapArrayAttr:$maps,
                        OptionalAttr<DenseI64ArrayAttr>:$sets, DefaultValuedAttr<I64Attr, "1">:$groups,
                        UnitAttr:$gathers, UnitAttr:$scatters,
@@ -141,7 +142,7 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     ::mlir::MutableOperandRange getDpsInitsMutable() {
       return ::mlir::MutableOperandRange(
           getOperation(), getOutMutable().getOperandNumber(),
-          1 + (getScaled() ? 1 : 0) + (getSquares() ? 1 : 0));
+          1 + getScaled().size() + (getSquares() ? 1 : 0));
     }
     /// The block argument that holds the output's old value.
     ::mlir::BlockArgument getOldValue() {
@@ -151,6 +152,11 @@ def Kernel_MatmulOp : Kernel_DpsOp<"matmul", [AttrSizedOperandSegments, SingleBl
     bool readsOutput() { return getScatters() || !getOldValue().use_empty(); }
     /// Products: weights of each set.
     unsigned getNumProducts() { return getWeights().size() / getGroups(); }
+    /// The gains of the i-th `scaled`: none, one, or one a group.
+    ::mlir::OperandRange getGainsOf(unsigned i) {
+      size_t each = getGains().size() / getScaled().size();
+      return getGains().slice(i * each, each);
+    }
   }];
 }
 
@@ -365,6 +371,20 @@ def Kernel_LastRowsOp : Kernel_DpsOp<"last_rows"> {
   let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$order, Kernel_Shaped:$out);
   let assemblyFormat = [{
     `ins` `(` $x `:` type($x) `)` (`order` `(` $order^ `:` type($order) `)`)? `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def Kernel_ArgmaxOp : Kernel_DpsOp<"argmax", [AttrSizedOperandSegments]> {
+  let summary = "out[r] = the column of the largest number of x[r, :]";
+  let description = [{
+    As nest.argmax. With `workspace`, blocks may take parts of a row's columns.
+  }];
+  let arguments = (ins Kernel_Shaped:$x, Optional<Kernel_Shaped>:$workspace,
+                       Optional<Kernel_Shaped>:$tickets, Kernel_Shaped:$out);
+  let assemblyFormat = [{
+    `ins` `(` $x `:` type($x) `)`
+    (`workspace` `(` $workspace^ `,` $tickets `:` type($workspace) `,` type($tickets) `)`)?
+    `outs` `(` $out `:` type($out) `)` attr-dict (`->` type($results)^)?
   }];
 }
 

@@ -44,6 +44,10 @@ inline constexpr llvm::StringLiteral kNameAttr = "nest.name";
 inline constexpr llvm::StringLiteral kCacheAttr = "nest.cache";
 inline constexpr llvm::StringLiteral kWeightAttr = "nest.weight";
 inline constexpr llvm::StringLiteral kAxisAttr = "nest.axis";
+/// Names of an entry's results: f32 [B, rows, vocabulary], and of the most
+/// likely token i32 [B, 1].
+inline constexpr llvm::StringLiteral kLogitsOutput = "logits",
+                                     kTokenOutput = "token";
 inline constexpr llvm::StringLiteral kOutputAttr = "nest.output";
 inline constexpr llvm::StringLiteral kSpecializedAttr = "nest.specialized";
 inline constexpr llvm::StringLiteral kGroupAttr = "nest.group";

@@ -446,6 +446,21 @@ LogicalResult LastOp::verify() {
   return success();
 }
 
+LogicalResult ArgmaxOp::verify() {
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.size() != 3 || dims[1].size == 0 || dims[2].size <= 0 ||
+      getX().getType().getEncoding())
+    return emitOpError("[C55] takes x [batch, rows, width] with 1 or more rows "
+                       "of a known width, on no axis; got ")
+           << getX().getType();
+  auto expected = RankedTensorType::get(getX().getType().getShape().drop_back(),
+                                        getType().getElementType());
+  if (getType() != expected)
+    return emitOpError("[C56] the result is a column of every row, ")
+           << expected << "; got " << getType();
+  return success();
+}
+
 bool nestc::nest::isRemap(AffineMap map, unsigned dims, unsigned results) {
   if (map.getNumDims() != dims || map.getNumSymbols() != 0 ||
       map.getNumResults() != results)

@@ -214,6 +214,16 @@ def Nest_LastOp : Nest_GraphOp<"last"> {
   let assemblyFormat = "$x (`by` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 
+def Nest_ArgmaxOp : Nest_GraphOp<"argmax"> {
+  let summary = "Of every row the column of its largest number, the lowest of equal ones";
+  let description = [{
+    -0 equals +0. A NaN is never the largest; of a row that has no number it is 0.
+  }];
+  let arguments = (ins Nest_StreamType:$x);
+  let results = (outs Nest_IdsType:$result);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+}
+
 def Nest_RemapOp : Nest_GraphOp<"remap"> {
   let summary = "Elements in other places: y[i] = x[map(i)], 0 where x has none";
   let description = [{

@@ -225,7 +225,7 @@ LogicalResult checkOperation(Operation &op) {
   }
   if (isa<OnOp>(op))
     return op.emitOpError("is not expanded; run nest-expand-rows first");
-  if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
+  if (isa<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp, ArgmaxOp,
           CacheAppendOp, AttentionOp, SelectOp, PartitionOp, AssignOp, PickOp,
           GatherOp, SpreadOp, PerSetOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp,
           RankOp, RemapOp, TimesOp, GainOp, RescaleOp, CutoffOp, FusedOp>(op))
@@ -343,11 +343,12 @@ LogicalResult Converter::findPacked() {
       rows = rank.getRows();
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       rows = attention.getRows();
-    } else if (isa<RemapOp>(op)) {
+    } else if (isa<RemapOp, ArgmaxOp>(op)) {
       if (llvm::any_of(op.getOperands(),
                        [&](Value operand) { return packed.lookup(operand); }))
-        return op.emitOpError("maps rows that are packed, whose places only "
-                              "the device knows; spread them first");
+        return op.emitOpError(
+            "works on rows that are packed, whose places only "
+            "the device knows; spread them first");
       continue;
     } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
       rowsOf[&op] = append.getFamily();
@@ -431,10 +432,13 @@ LogicalResult Converter::addArguments() {
     if (function.getResultAttr(index, kCacheAttr))
       continue;
     auto type = dyn_cast<RankedTensorType>(result.get().getType());
-    if (!type || !type.getElementType().isF32() || type.getRank() < 2)
+    bool isStream =
+        type && type.getElementType().isF32() && type.getRank() >= 2;
+    if (!isStream && !result.get().getDefiningOp<ArgmaxOp>())
       return end->emitOpError("gives result ")
              << index << " of type " << result.get().getType()
-             << "; an entry's results are f32 streams and caches";
+             << "; an entry's results are f32 streams, what nest.argmax gives, "
+                "and caches";
     SmallVector<NamedAttribute> list{
         b.getNamedAttr(kOutputAttr, b.getUnitAttr())};
     if (Attribute name = function.getResultAttr(index, kNameAttr))
@@ -877,9 +881,9 @@ LogicalResult Converter::buildMatmul(Operation *root, Group &group) {
       operands, family.offsets, indexed ? family.indices : Value(),
       /*workspace=*/Value(), /*tickets=*/Value(), columnBound, depthBound,
       /*gains=*/ValueRange(), *out,
-      /*scaled=*/Value(), /*squares=*/Value(), b.getAffineMapArrayAttr(maps),
-      setsOf(family), groups, static_cast<bool>(group.gather),
-      static_cast<bool>(group.spread),
+      /*scaled=*/ValueRange(), /*squares=*/Value(),
+      b.getAffineMapArrayAttr(maps), setsOf(family), groups,
+      static_cast<bool>(group.gather), static_cast<bool>(group.spread),
       /*indexed=*/ArrayRef<int64_t>(), /*epsilon=*/FloatAttr());
 
   OpBuilder::InsertionGuard guard(b);
@@ -1226,6 +1230,11 @@ Operation *Converter::buildOther(Operation *op, Value out) {
             last.getRows() ? families.lookup(last.getRows()).order : Value();
         return kernel::LastRowsOp::create(b, loc, types, last.getX(), order,
                                           out);
+      })
+      .Case([&](ArgmaxOp argmax) {
+        return kernel::ArgmaxOp::create(b, loc, types, argmax.getX(),
+                                        /*workspace=*/Value(),
+                                        /*tickets=*/Value(), out);
       })
       .Case([&](AttentionOp a) {
         return kernel::AttentionOp::create(

@@ -148,15 +148,67 @@ SmallVector<Operation *> productsOf(Value stream, Type &type) {
   return products;
 }
 
-/// Whether `op` can write what the products of its output's norm take, over the
-/// rows of `sets`.
-bool canWrite(MatmulOp op, size_t gains, Value offsets,
-              std::optional<ArrayRef<int64_t>> sets) {
-  return op && !op.getScaled() && op.getNumProducts() == 1 &&
-         !op.getScatters() && op.getOffsets() == offsets &&
-         op.getSets() == sets &&
+/// Norms that a product writes for: more are more streams, of which each takes
+/// as long to write as a norm of its own.
+constexpr size_t mostScaled = 2;
+
+/// Whether `op` can write what the products of its output's norm take, beside
+/// what it writes already.
+bool canWrite(MatmulOp op, size_t gains, Type type) {
+  size_t many = op.getScaled().size();
+  return op.getNumProducts() == 1 && many < mostScaled &&
          getElementTypeOrSelf(op.getOut().getType()).isF32() &&
-         (gains <= 1 || gains == op.getGroups());
+         (gains <= 1 || gains == static_cast<size_t>(op.getGroups())) &&
+         op.getGains().size() == many * gains &&
+         (!many ||
+          getElementTypeOrSelf(op.getScaled().front().getType()) == type);
+}
+
+/// The products that make `x`, over the rows of `sets`: the one that writes all
+/// of them, behind one, if there is such, that scatters rows over what it
+/// wrote. None if something else makes it.
+SmallVector<MatmulOp> producersOf(Value x, Value offsets,
+                                  std::optional<ArrayRef<int64_t>> sets) {
+  SmallVector<MatmulOp> producers;
+  for (auto op = x.getDefiningOp<MatmulOp>(); op;
+       op = op.getOut().getDefiningOp<MatmulOp>()) {
+    producers.push_back(op);
+    if (!op.getScatters()) {
+      bool isSame = op.getOffsets() == offsets && op.getSets() == sets;
+      return isSame ? producers : SmallVector<MatmulOp>();
+    }
+    // Over all rows of the output of another one.
+    Value below = op.getOut();
+    auto before = below.getDefiningOp<MatmulOp>();
+    if (offsets || producers.size() > 1 || !before ||
+        below != before.getResult(0))
+      break;
+  }
+  return {};
+}
+
+/// Whether squares that `first` writes already would be read, also by
+/// `products`, behind the product that scatters over them: one that does now,
+/// or `last`, if it is another than `first`.
+bool isOverwritten(MatmulOp first, ArrayRef<Operation *> products,
+                   MatmulOp last) {
+  Operation *scatters = last == first ? nullptr : last.getOperation();
+  SmallVector<Operation *> readers;
+  if (!scatters)
+    llvm::append_range(readers, products);
+  for (OpOperand &use : first.getResults().back().getUses()) {
+    auto user = dyn_cast<MatmulOp>(use.getOwner());
+    if (user && user.isDpsInit(&use)) {
+      if (scatters)
+        return true;
+      scatters = user;
+    } else {
+      readers.push_back(use.getOwner());
+    }
+  }
+  return scatters && llvm::any_of(readers, [&](Operation *reader) {
+           return !reader->isBeforeInBlock(scatters);
+         });
 }
 
 /// The kernel that makes a stream, if it does nothing but gather rows.
@@ -187,6 +239,35 @@ void drop(RowwiseOp op) {
     empty.erase();
 }
 
+/// The same product that writes `scaled` by `gains` too, and `squares` if it
+/// writes none yet; replaces it.
+MatmulOp addScaled(MatmulOp op, ValueRange gains, Value scaled, Value squares) {
+  OpBuilder b(op);
+  SmallVector<Value> allScaled(op.getScaled()), allGains(op.getGains());
+  allScaled.push_back(scaled);
+  llvm::append_range(allGains, gains);
+  if (op.getSquares())
+    squares = op.getSquares();
+  SmallVector<Type> types{op.getOut().getType()};
+  llvm::append_range(types, TypeRange(ValueRange(allScaled)));
+  types.push_back(squares.getType());
+  auto written = MatmulOp::create(
+      b, op.getLoc(), types, op.getA(), op.getNormed(), op.getWeights(),
+      op.getEpilogue(), op.getOffsets(), op.getIndices(), op.getWorkspace(),
+      op.getTickets(), op.getColumnBound(), op.getDepthBound(), allGains,
+      op.getOut(), allScaled, squares, op.getMapsAttr(), op.getSetsAttr(),
+      op.getGroupsAttr(), op.getGathersAttr(), op.getScattersAttr(),
+      op.getIndexedAttr(), op.getEpsilonAttr());
+  written.getRegion().takeBody(op.getRegion());
+  unsigned before = op.getScaled().size();
+  for (unsigned i = 0; i <= before; ++i)
+    op.getResult(i).replaceAllUsesWith(written.getResult(i));
+  if (before)
+    op.getResults().back().replaceAllUsesWith(written.getResults().back());
+  op.erase();
+  return written;
+}
+
 void fold(RowwiseOp rowwise) {
   std::optional<Norm> norm = matchNorm(rowwise);
   auto empty = rowwise.getOut().getDefiningOp<tensor::EmptyOp>();
@@ -210,40 +291,43 @@ void fold(RowwiseOp rowwise) {
                  !llvm::all_of(products, gathers)))
     return;
   Value x = gather ? gather.getInputs().front() : norm->x;
-  auto producer = x.getDefiningOp<MatmulOp>();
-  if (!canWrite(producer, norm->gains.size(),
-                gather ? Value() : rowwise.getOffsets(),
-                gather ? std::nullopt : rowwise.getSets()))
+  SmallVector<MatmulOp> producers =
+      producersOf(x, gather ? Value() : rowwise.getOffsets(),
+                  gather ? std::nullopt : rowwise.getSets());
+  if (producers.empty() || !llvm::all_of(producers, [&](MatmulOp producer) {
+        return canWrite(producer, norm->gains.size(), type);
+      }))
     return;
-  auto isLate = [&](Value size) {
-    Operation *definition = size.getDefiningOp();
-    return definition && !definition->isBeforeInBlock(producer);
+  MatmulOp first = producers.back();
+  auto isLate = [&](Value value) {
+    Operation *definition = value.getDefiningOp();
+    return definition && !definition->isBeforeInBlock(first);
   };
   if (llvm::any_of(empty.getDynamicSizes(), isLate))
     return;
 
-  OpBuilder b(producer);
-  Location loc = producer.getLoc();
+  if (first.getSquares() && isOverwritten(first, products, producers.front()))
+    return;
+
+  OpBuilder b(first);
   auto stream = cast<RankedTensorType>(x.getType());
   SmallVector<int64_t> shape(stream.getShape());
-  Value scaled =
-      tensor::EmptyOp::create(b, loc, shape, type, empty.getDynamicSizes());
+  Value scaled = tensor::EmptyOp::create(b, first.getLoc(), shape, type,
+                                         empty.getDynamicSizes());
   shape.back() = numNormSlices(shape.back());
-  Value squares = tensor::EmptyOp::create(b, loc, shape, b.getF32Type(),
-                                          empty.getDynamicSizes());
-  auto written = MatmulOp::create(
-      b, loc, TypeRange{stream, scaled.getType(), squares.getType()},
-      producer.getA(), producer.getNormed(), producer.getWeights(),
-      producer.getEpilogue(), producer.getOffsets(), producer.getIndices(),
-      producer.getWorkspace(), producer.getTickets(), producer.getColumnBound(),
-      producer.getDepthBound(), norm->gains, producer.getOut(), scaled, squares,
-      producer.getMapsAttr(), producer.getSetsAttr(), producer.getGroupsAttr(),
-      producer.getGathersAttr(), producer.getScattersAttr(),
-      producer.getIndexedAttr(), producer.getEpsilonAttr());
-  written.getRegion().takeBody(producer.getRegion());
+  // Squares are the same for all norms of a stream.
+  Value squares = first.getSquares();
+  if (!squares)
+    squares = tensor::EmptyOp::create(b, first.getLoc(), shape, b.getF32Type(),
+                                      empty.getDynamicSizes());
+  for (MatmulOp producer : llvm::reverse(producers)) {
+    MatmulOp written = addScaled(producer, norm->gains, scaled, squares);
+    scaled = written.getResult(written.getScaled().size());
+    squares = written.getResults().back();
+  }
   auto take = [&](auto product) {
-    product.getAMutable().set(written.getResult(1));
-    setSquares(product, written.getResult(2), norm->epsilon);
+    product.getAMutable().set(scaled);
+    setSquares(product, squares, norm->epsilon);
     if (!gather)
       return;
     product.getIndicesMutable().assign(gather.getIndices());
@@ -251,8 +335,6 @@ void fold(RowwiseOp rowwise) {
   };
   for (Operation *product : products)
     llvm::TypeSwitch<Operation *>(product).Case<MatmulOp, ProjectOp>(take);
-  producer.getResult(0).replaceAllUsesWith(written.getResult(0));
-  producer.erase();
   bool isOwn = gather == rowwise;
   drop(rowwise);
   if (gather && !isOwn && gather->use_empty())

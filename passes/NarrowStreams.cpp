@@ -63,7 +63,7 @@ Type typeOfUses(Value stream) {
 bool storesNarrow(Operation *op, unsigned result) {
   // What scatters leaves other rows as they were.
   return llvm::TypeSwitch<Operation *, bool>(op)
-      .Case([](MatmulOp op) { return !op.readsOutput() && !op.getScaled(); })
+      .Case([](MatmulOp op) { return !op.readsOutput() && !op.getSquares(); })
       .Case([](RowwiseOp op) { return !op.readsOutput(); })
       .Case([&](ProjectOp op) { return !op.isCache(result); })
       .Case([](AttentionOp) { return true; })

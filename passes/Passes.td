@@ -37,6 +37,16 @@ def NestDropAxes : Pass<"nest-drop-axes", "::mlir::ModuleOp"> {
   }];
 }
 
+def NestChooseTokens : Pass<"nest-choose-tokens", "::mlir::ModuleOp"> {
+  let summary = "Entries give the most likely token beside the logits of a row";
+  let description = [{
+    An entry whose result `logits` has one row of every sequence gets the result
+    `token`, their `nest.argmax`: what generates greedily then takes that from a
+    GPU, and leaves the logits there.
+  }];
+  let dependentDialects = ["::nestc::nest::NestDialect"];
+}
+
 def NestMaskToSlice : Pass<"nest-mask-to-slice", "::mlir::ModuleOp"> {
   let summary = "Compute only the columns that a constant mask leaves";
   let description = [{
@@ -142,6 +152,16 @@ def KernelRoundAttention : Pass<"kernel-round-attention", "::mlir::ModuleOp"> {
     Sets `rounds` where the caches are bf16 or f16. This changes the function: it
     is what implementations of attention in these types compute, with one product
     where the exact one takes two or three.
+  }];
+  let dependentDialects = ["::nestc::kernel::KernelDialect"];
+}
+
+def KernelBoundRows : Pass<"kernel-bound-rows", "::mlir::ModuleOp"> {
+  let summary = "Products of selected rows know how many there are at most";
+  let description = [{
+    Sets `kernel.capacity` of products whose rows a `kernel.select` with a capacity
+    chose: of T rows of a sequence their sets have at most so many. Buffers have
+    room for T; tiles, and how many, are chosen by what can be there.
   }];
   let dependentDialects = ["::nestc::kernel::KernelDialect"];
 }

@@ -18,6 +18,8 @@ using namespace mlir;
 // up, and merged empty tensors would have to be taken apart again.
 void nestc::buildKernelPipeline(OpPassManager &manager,
                                 const KernelPipelineOptions &options) {
+  if (options.chooseTokens)
+    manager.addPass(createNestChooseTokens());
   manager.addPass(createNestKeepLast());
   manager.addPass(createNestExpandRows());
   manager.addPass(createNestKeepGrouped());
@@ -33,6 +35,8 @@ void nestc::buildKernelPipeline(OpPassManager &manager,
     manager.addPass(createKernelFoldNorms());
   if (options.narrowStreams)
     manager.addPass(createKernelNarrowStreams());
+  if (options.boundRows)
+    manager.addPass(createKernelBoundRows());
   manager.addPass(createKernelBufferize());
   KernelShareWeightsOptions share;
   share.linked = options.linkWeights;

@@ -14,6 +14,8 @@
 namespace nestc {
 
 struct KernelPipelineOptions {
+  /// Runs nest-choose-tokens, for devices whose memory is not the host's.
+  bool chooseTokens = false;
   /// Runs kernel-absorb-gathers and kernel-fuse-projections, for generators
   /// that have what they form.
   bool fuseProjections = false;
@@ -23,6 +25,8 @@ struct KernelPipelineOptions {
   bool roundAttention = false;
   /// Runs kernel-split, for generators whose blocks share the work of a tile.
   bool split = false;
+  /// Runs kernel-bound-rows, for generators that choose by numbers of rows.
+  bool boundRows = false;
   /// Weights stay where they are stored, see kernel-share-weights.
   bool linkWeights = false;
   /// Runs kernel-fold-norms, for generators that take parts of norms.

@@ -131,13 +131,25 @@ void split(kernel::AttentionOp op) {
   giveWorkspace(op, {enoughBlocks, fewRows, headDim + 8}, enoughBlocks);
 }
 
+/// One row of many columns, the logits, is read by many blocks.
+void split(kernel::ArgmaxOp op) {
+  int64_t columns = cast<MemRefType>(op.getX().getType()).getShape().back();
+  int64_t parts =
+      std::min<int64_t>(llvm::divideCeil(columns, argmaxColumns), enoughBlocks);
+  if (op.getWorkspace() || parts == 1)
+    return;
+  // The largest number, and its column.
+  giveWorkspace(op, {parts, fewRows, 2}, fewRows);
+}
+
 struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
   using KernelSplitBase::KernelSplitBase;
 
   void runOnOperation() override {
     WalkResult result = getOperation().walk([](Operation *op) {
       // An outlined kernel has the operands that it has.
-      if (!isa<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp>(op) ||
+      if (!isa<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp,
+               kernel::ArgmaxOp>(op) ||
           isa<kernel::DefOp>(op->getParentOp()))
         return WalkResult::advance();
       if (cast<DestinationStyleOpInterface>(op).hasPureTensorSemantics()) {
@@ -145,8 +157,8 @@ struct KernelSplit : nestc::impl::KernelSplitBase<KernelSplit> {
         return WalkResult::interrupt();
       }
       llvm::TypeSwitch<Operation *>(op)
-          .Case<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp>(
-              [](auto op) { split(op); });
+          .Case<kernel::MatmulOp, kernel::ProjectOp, kernel::AttentionOp,
+                kernel::ArgmaxOp>([](auto op) { split(op); });
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

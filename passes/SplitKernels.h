@@ -24,6 +24,9 @@ inline constexpr int64_t fewRows = 16, fewRowsColumns = 128, fewRowsDepth = 128;
 /// Of attention: keys of a part, at least.
 inline constexpr int64_t leastKeys = 256;
 
+/// Of argmax: columns that a block takes at a time.
+inline constexpr int64_t argmaxColumns = 4096;
+
 } // namespace nestc
 
 #endif // NESTC_PASSES_SPLITKERNELS_H

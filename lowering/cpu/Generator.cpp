@@ -182,11 +182,11 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
                 nestc::kernel::RowwiseOp, nestc::kernel::RopeTableOp,
                 nestc::kernel::RopeOp, nestc::kernel::CacheAppendOp,
                 nestc::kernel::AttentionOp, nestc::kernel::LastRowsOp,
-                nestc::kernel::RemapOp, nestc::kernel::SelectOp,
-                nestc::kernel::PartitionOp, nestc::kernel::AssignOp,
-                nestc::kernel::GatherOp, nestc::kernel::ChosenOp,
-                nestc::kernel::SoftmaxOp, nestc::kernel::AdvanceOp,
-                nestc::kernel::RankOp>(
+                nestc::kernel::ArgmaxOp, nestc::kernel::RemapOp,
+                nestc::kernel::SelectOp, nestc::kernel::PartitionOp,
+                nestc::kernel::AssignOp, nestc::kernel::GatherOp,
+                nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,
+                nestc::kernel::AdvanceOp, nestc::kernel::RankOp>(
               [&](auto op) { return generate(kernel, op); })
           .Case([](nestc::kernel::ProjectOp op) {
             return op.emitOpError("is for GPUs; leave out "

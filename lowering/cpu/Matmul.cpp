@@ -342,7 +342,7 @@ static LLVMFuncOp epilogueOf(Kernel &kernel, kernel::MatmulOp op,
 LogicalResult cpu::generate(Kernel &kernel, kernel::MatmulOp op) {
   if (op.getWeights().empty())
     return op.emitOpError("has no weight");
-  if (op.getNormed() || op.getScaled())
+  if (op.getNormed() || op.getSquares())
     return op.emitOpError("has a part of a norm, which CPU code leaves to "
                           "kernel.rowwise; run no kernel-fold-norms");
   auto first = cast<MemRefType>(op.getWeights().front().getType());

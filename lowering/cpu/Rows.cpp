@@ -8,6 +8,8 @@
 
 #include "lowering/cpu/Generator.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace nestc;
 using namespace nestc::cpu;
@@ -96,6 +98,40 @@ LogicalResult cpu::generate(Kernel &kernel, kernel::LastRowsOp op) {
         }
         copyRow(code, x.element(), x.row(code, last), out.element(),
                 out.row(code, piece.item), out.columns());
+      });
+  return success();
+}
+
+LogicalResult cpu::generate(Kernel &kernel, kernel::ArgmaxOp op) {
+  if (failed(checkI32(op, {op.getOut()})))
+    return failure();
+  Code &outer = kernel.code;
+  const Buffer &x = kernel[op.getX()];
+  kernel.parallel(
+      x.rows(outer), grainFor(outer, x.columns()), {},
+      [&](Kernel::Piece &piece) {
+        Code &code = piece.code;
+        const Buffer &x = piece.buffers[kernel.indexOf(op.getX())];
+        Value from = x.row(code, piece.item);
+        // Above NaN, with which it starts, is every number.
+        Value start = code.f32(std::numeric_limits<float>::quiet_NaN());
+        Value best = code.loop(
+            code.i64(0), x.columns(), 1, {start, code.i64(0)},
+            [&](Value column, ValueRange carried) {
+              Value number =
+                  code.load(code.getF32Type(), code.atF32(from, column));
+              auto compare = [&](arith::CmpFPredicate predicate, Value other) {
+                return arith::CmpFOp::create(code, predicate, number, other);
+              };
+              Value isAbove = arith::AndIOp::create(
+                  code, compare(arith::CmpFPredicate::UGT, carried[0]),
+                  compare(arith::CmpFPredicate::ORD, number));
+              return SmallVector<Value>{
+                  code.select(isAbove, number, carried[0]),
+                  code.select(isAbove, column, carried[1])};
+            })[1];
+        piece.buffers[kernel.indexOf(op.getOut())].setEntry(code, piece.item,
+                                                            best);
       });
   return success();
 }

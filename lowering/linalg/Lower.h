@@ -153,6 +153,7 @@ mlir::Value lower(nest::ActOp op, Emitter &e);
 mlir::Value lower(nest::GluOp op, Emitter &e);
 mlir::Value lower(nest::RopeOp op, Emitter &e);
 mlir::Value lower(nest::LastOp op, Emitter &e);
+mlir::Value lower(nest::ArgmaxOp op, Emitter &e);
 mlir::Value lower(nest::RemapOp op, Emitter &e);
 mlir::Value lower(nest::CacheAppendOp op, Emitter &e);
 mlir::Value lower(nest::AttentionOp op, Emitter &e);

@@ -418,6 +418,44 @@ Value nestc::linalg_lowering::lower(LastOp op, Emitter &e) {
   return e.slice(x, 1, last, e.b.getIndexAttr(1));
 }
 
+// The largest number, then the first column that has it.
+Value nestc::linalg_lowering::lower(ArgmaxOp op, Emitter &e) {
+  Value x = op.getX();
+  Emitter::Sizes sizes = e.sizes(x);
+  int64_t width = op.getX().getType().getShape().back();
+  Emitter::Sizes rows(sizes.begin(), sizes.end() - 1);
+  AffineMap all = e.b.getMultiDimIdentityMap(3), row = e.map(3, {0, 1});
+  float infinity = std::numeric_limits<float>::infinity();
+  Value largest =
+      e.generic(x, e.filled(rows, -infinity), {all, row},
+                [&](ScalarBuilder &b, ValueRange args) -> Value {
+                  return arith::MaxNumFOp::create(b, args[1], args[0]);
+                });
+  Value none = arith::ConstantOp::create(
+      e.b, e.b.getI32IntegerAttr(static_cast<int32_t>(width)));
+  Value start = linalg::FillOp::create(e.b, ValueRange{none},
+                                       e.empty(rows, e.b.getI32Type()))
+                    .getResult(0);
+  Value first =
+      e.generic({x, largest}, start, {all, row, row},
+                [&](ScalarBuilder &b, ValueRange args) -> Value {
+                  Value column = arith::IndexCastOp::create(
+                      b, b.getI32Type(), linalg::IndexOp::create(b, 2));
+                  Value isLargest = arith::CmpFOp::create(
+                      b, arith::CmpFPredicate::OEQ, args[0], args[1]);
+                  Value least = arith::MinSIOp::create(b, args[2], column);
+                  return arith::SelectOp::create(b, isLargest, least, args[2]);
+                });
+  // A row without a number has none.
+  return e.elementwise(
+      first, e.b.getI32Type(), [&](ScalarBuilder &b, ValueRange args) -> Value {
+        Value isNone =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, args[0], none);
+        Value zero = arith::ConstantOp::create(b, b.getI32IntegerAttr(0));
+        return arith::SelectOp::create(b, isNone, zero, args[0]);
+      });
+}
+
 Value nestc::linalg_lowering::lower(RemapOp op, Emitter &e) {
   RankedTensorType type = op.getType();
   Value like = op.getBase() ? op.getBase() : op.getX();

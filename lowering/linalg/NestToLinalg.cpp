@@ -196,9 +196,9 @@ LogicalResult lowerOp(Operation *op, RewriterBase &rewriter, Families &families,
   Value value =
       TypeSwitch<Operation *, Value>(op)
           .Case<EmbedOp, LinearOp, NormOp, ActOp, GluOp, RopeOp, LastOp,
-                RemapOp, CacheAppendOp, AttentionOp, GatherOp, SpreadOp,
-                ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp, RankOp, TimesOp,
-                GainOp, RescaleOp, CutoffOp>(
+                ArgmaxOp, RemapOp, CacheAppendOp, AttentionOp, GatherOp,
+                SpreadOp, ScaleOp, ChosenOp, SoftmaxOp, AdvanceOp, RankOp,
+                TimesOp, GainOp, RescaleOp, CutoffOp>(
               [&](auto typed) { return linalg_lowering::lower(typed, e); })
           .Case<SelectOp, PartitionOp, AssignOp, PickOp>([&](auto typed) {
             Rows rows = linalg_lowering::lowerRows(typed, e);

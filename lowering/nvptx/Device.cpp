@@ -128,12 +128,17 @@ Value Device::block32(unsigned dimension) {
 }
 
 static Value opaqueMove(Device &code, Value value, const char *move,
-                        const char *constraints) {
+                        const char *constraints, bool isUnlike = false) {
   return LLVM::InlineAsmOp::create(
              code, value.getType(), ValueRange{value}, move, constraints,
-             /*has_side_effects=*/false, /*is_align_stack=*/false,
+             /*has_side_effects=*/isUnlike, /*is_align_stack=*/false,
              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);
+}
+
+Value Device::unlike(Value value) {
+  return opaqueMove(*this, value, "mov.b32 $0, $1;", "=r,r",
+                    /*isUnlike=*/true);
 }
 
 Value Device::opaque(Value value) {

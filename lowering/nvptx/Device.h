@@ -96,6 +96,9 @@ public:
   /// As `value`, but LLVM does not see through it: a base to which constants
   /// are added stays one register, the constants become immediates.
   Value opaque(Value value);
+  /// The same, and LLVM does not see that two of them are equal either: what is
+  /// made of the one is made again of the other.
+  Value unlike(Value value);
   /// The same for a pointer to global memory.
   Value opaquePointer(Value pointer);
   /// The address of shared(byte) in the window of shared memory.

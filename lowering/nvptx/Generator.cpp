@@ -104,11 +104,12 @@ LogicalResult Generator::generateDefinition(kernel::DefOp def) {
                 nestc::kernel::ProjectOp, nestc::kernel::RowwiseOp,
                 nestc::kernel::RopeTableOp, nestc::kernel::RopeOp,
                 nestc::kernel::CacheAppendOp, nestc::kernel::AttentionOp,
-                nestc::kernel::LastRowsOp, nestc::kernel::RemapOp,
-                nestc::kernel::SelectOp, nestc::kernel::PartitionOp,
-                nestc::kernel::AssignOp, nestc::kernel::GatherOp,
-                nestc::kernel::ChosenOp, nestc::kernel::SoftmaxOp,
-                nestc::kernel::AdvanceOp, nestc::kernel::RankOp>(
+                nestc::kernel::LastRowsOp, nestc::kernel::ArgmaxOp,
+                nestc::kernel::RemapOp, nestc::kernel::SelectOp,
+                nestc::kernel::PartitionOp, nestc::kernel::AssignOp,
+                nestc::kernel::GatherOp, nestc::kernel::ChosenOp,
+                nestc::kernel::SoftmaxOp, nestc::kernel::AdvanceOp,
+                nestc::kernel::RankOp>(
               [&](auto op) { return generate(kernel, op); })
           .Default([](Operation *op) {
             return op->emitOpError("has no GPU code generator");

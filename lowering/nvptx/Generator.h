@@ -131,6 +131,7 @@ mlir::LogicalResult generate(Kernel &kernel, kernel::RopeOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::CacheAppendOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::AttentionOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::LastRowsOp op);
+mlir::LogicalResult generate(Kernel &kernel, kernel::ArgmaxOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::RemapOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::SelectOp op);
 mlir::LogicalResult generate(Kernel &kernel, kernel::PartitionOp op);

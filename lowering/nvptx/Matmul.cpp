@@ -49,8 +49,23 @@ LogicalResult nvptx::checkProducts(Operation *op, Matmul &matmul) {
   }
   if (!aType.getLayout().isIdentity())
     return op->emitOpError("multiplies strided rows: ") << aType;
+  if (Attribute capacity = op->getAttr(kernel::kCapacityAttr)) {
+    matmul.capacity = dyn_cast<nest::CapacityAttr>(capacity);
+    auto rows = cast<MemRefType>(matmul.rows.getType());
+    if (!matmul.capacity || !matmul.offsets || rows.getRank() != 3)
+      return op->emitOpError("has the capacity ")
+             << capacity << " for " << rows
+             << "; legal is a #nest.capacity of sets of rows [B, T]";
+  }
   return checkI32(op, {matmul.offsets, matmul.indices, matmul.columnBound,
                        matmul.depthBound});
+}
+
+Value Matmul::mostRows(Code &host, const Buffer &stream) const {
+  if (!capacity)
+    return stream.rows(host);
+  return host.mul(stream.sizes[0],
+                  code::capacityOf(host, capacity, stream.sizes[1]));
 }
 
 static FailureOr<Matmul> checked(kernel::MatmulOp op) {
@@ -247,7 +262,7 @@ LogicalResult nvptx::addStages(Kernel &kernel, const Matmul &matmul) {
     bool always = static_cast<bool>(only);
     auto grid = [matmul, stream, way, aligned,
                  always](Code &host, ArrayRef<Buffer> buffers) {
-      Value rows = buffers[stream].rows(host);
+      Value rows = matmul.mostRows(host, buffers[stream]);
       Value tiles = host.mul(way.tile.rowTiles(host, matmul, rows),
                              way.tile.columnTiles(matmul));
       Value none = host.i64(0), splits = host.i64(way.splits);

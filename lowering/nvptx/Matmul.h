@@ -56,10 +56,13 @@ struct Matmul {
   int64_t wideColumns;      ///< that the epilogue takes at once, in wide tiles
   Value workspace, tickets; ///< for few rows, or null
   Value columnBound, depthBound; ///< i32 [1] that a call binds, or null
+  nest::CapacityAttr capacity;   ///< of the rows of a sequence, or null
   Value normed;                  ///< sums of squares of rows of a, or null
   float epsilon = 0;             ///< that is added to their mean
 
   int64_t bytesOf(Type type) const { return type.getIntOrFloatBitWidth() / 8; }
+  /// At most how many packed rows there are, in code of the host.
+  Value mostRows(Code &host, const Buffer &stream) const;
 };
 /// Checks what all products have: weights, rows and tables. `op` is for errors.
 mlir::LogicalResult checkProducts(mlir::Operation *op, Matmul &matmul);
@@ -115,8 +118,10 @@ struct Place {
   Value half, jump;
   int64_t factors = 0; ///< byte of shared memory where writeFactors() wrote
 };
-/// The tile of this block; `offsets` are read here.
-Place findPlace(Kernel::Inside &in, const Matmul &matmul, const Tile &tile);
+/// The tile of this block; `offsets` are read here. `again`: by code of its
+/// own, so that what was found before is not kept until then.
+Place findPlace(Kernel::Inside &in, const Matmul &matmul, const Tile &tile,
+                bool again = false);
 /// The depth of the call, as i32.
 Value depthOf(Kernel::Inside &in, const Matmul &matmul);
 /// The row of `a` or of the output, as i64, of row `row` (i32) of packed
@@ -172,8 +177,8 @@ class NormedRows {
 public:
   NormedRows(Kernel::Inside &in, const Matmul &matmul, const Place &place,
              Value column, int64_t width);
-  /// Stores `scaled` of the output's elements from `index` (i64) on. Returns
-  /// the sum of their squares.
+  /// Stores all `scaled` of the output's elements from `index` (i64) on.
+  /// Returns the sum of their squares.
   Value write(Value index, Value value);
   /// Adds sums of the lanes that share a slice, and stores them for row `row`
   /// (i32) of the tile where `valid` (null: everywhere) holds. For whole warps.
@@ -185,7 +190,9 @@ private:
   const Place &place;
   Value column;
   int64_t width;
-  Value scaledTo, squaresTo, gain;
+  Value squaresTo;
+  /// Of each `scaled`; gains are null where there are none.
+  llvm::SmallVector<Value> scaledTo, gains;
 };
 
 /// Visits rows first, first + step, ... below `count`, all i32, `batch` at a

@@ -114,8 +114,11 @@ static void findColumns(Device &code, const Matmul &matmul, const Tile &tile,
 
 /// Row and column tile of the block.
 static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
-                                      const Tile &tile, Value rows) {
-  Value block = code.narrow(code.block());
+                                      const Tile &tile, Value rows,
+                                      bool again) {
+  Value block = code.block32();
+  if (again)
+    block = code.unlike(block);
   int64_t across = tile.columnTiles(matmul);
   if (across == 1)
     return {block, code.i32(0)};
@@ -124,7 +127,17 @@ static std::pair<Value, Value> tileOf(Device &code, const Matmul &matmul,
   Value inBand = code.rem(block, code.i32(tilesOfBand * across));
   Value first = code.mul(band, code.i32(tilesOfBand));
   Value height = code.min(code.sub(down, first), code.i32(tilesOfBand));
-  return {code.add(first, code.rem(inBand, height)), code.div(inBand, height)};
+  if (matmul.capacity)
+    height = code.max(height, code.i32(1));
+  Value row = code.add(first, code.rem(inBand, height));
+  Value column = code.div(inBand, height);
+  // There may be blocks for rows that could be and are not.
+  if (matmul.capacity) {
+    Value isThere = code.less(column, code.i32(across));
+    row = code.select(isThere, row, down);
+    column = code.select(isThere, column, code.i32(0));
+  }
+  return {row, column};
 }
 
 /// A number that a call binds, as i32.
@@ -139,11 +152,11 @@ Value nvptx::depthOf(Kernel::Inside &in, const Matmul &matmul) {
 }
 
 static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
-                             const Tile &tile);
+                             const Tile &tile, bool again);
 
 Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
-                       const Tile &tile) {
-  Place place = findPlaceOfRows(in, matmul, tile);
+                       const Tile &tile, bool again) {
+  Place place = findPlaceOfRows(in, matmul, tile, again);
   // Columns behind the bound are nobody's.
   if (matmul.columnBound)
     place.rows = in.code.select(
@@ -153,10 +166,14 @@ Place nvptx::findPlace(Kernel::Inside &in, const Matmul &matmul,
 }
 
 static Place findPlaceOfRows(Kernel::Inside &in, const Matmul &matmul,
-                             const Tile &tile) {
+                             const Tile &tile, bool again) {
   Device &code = in.code;
-  Value bound = in[matmul.rows].rows(code);
-  auto [down, across] = tileOf(code, matmul, tile, bound);
+  // Of the rows that are there, where the host counted fewer than the stream
+  // has.
+  Value bound = matmul.capacity
+                    ? rowsOf(in, matmul.offsets, matmul.sets, matmul.rows).count
+                    : in[matmul.rows].rows(code);
+  auto [down, across] = tileOf(code, matmul, tile, bound, again);
   Place place;
   findColumns(code, matmul, tile, across, place);
   auto height = [&](Value rows) {

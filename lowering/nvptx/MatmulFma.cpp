@@ -202,6 +202,12 @@ void nvptx::multiplyByFma(Kernel::Inside &in, const Matmul &matmul,
                      code.sharedAt(to, Value(), i * area.pitch * 4));
     }
     code.barrier();
+    if (!tile.wide) {
+      // Found again: nothing of it stays in a register during the loop.
+      int64_t factors = place.factors;
+      place = findPlace(in, matmul, tile, /*again=*/true);
+      place.factors = factors;
+    }
     epilogue(in, matmul, tile, place, area, tile.wide);
   });
 }

@@ -103,22 +103,30 @@ NormedRows::NormedRows(Kernel::Inside &in, const Matmul &matmul,
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
   Type f32 = code.getF32Type();
-  scaledTo = code.global(in[op.getScaled()].pointer);
   squaresTo = code.global(in[op.getSquares()].pointer);
-  if (!op.getGains().empty()) {
-    Value from = op.getGains().size() == 1
-                     ? code.global(in[op.getGains().front()].pointer)
-                     : pointerOf(in, place, op.getGains());
-    gain = code.loadWide(f32, code.byteAt(from, code.mul(column, 4)), width);
+  for (auto [i, scaled] : llvm::enumerate(op.getScaled())) {
+    scaledTo.push_back(code.global(in[scaled].pointer));
+    OperandRange operands = op.getGainsOf(i);
+    Value gain;
+    if (!operands.empty()) {
+      Value from = operands.size() == 1
+                       ? code.global(in[operands.front()].pointer)
+                       : pointerOf(in, place, operands);
+      gain = code.loadWide(f32, code.byteAt(from, code.mul(column, 4)), width);
+    }
+    gains.push_back(gain);
   }
 }
 
 Value NormedRows::write(Value index, Value value) {
   Device &code = in.code;
   kernel::MatmulOp op = matmul.op;
-  Type type = in[op.getScaled()].element();
-  Value to = code.byteAt(scaledTo, code.mul(index, matmul.bytesOf(type)));
-  code.storeWide(type, gain ? code.fmul(value, gain) : value, to);
+  for (auto [scaled, base, gain] :
+       llvm::zip_equal(op.getScaled(), scaledTo, gains)) {
+    Type type = in[scaled].element();
+    Value to = code.byteAt(base, code.mul(index, matmul.bytesOf(type)));
+    code.storeWide(type, gain ? code.fmul(value, gain) : value, to);
+  }
   return code.sum(code.fmul(value, value));
 }
 
@@ -132,10 +140,12 @@ void NormedRows::writeSquares(Value row, Value sum, Value valid) {
   if (valid)
     isFirst = arith::AndIOp::create(code, isFirst, valid);
   code.when(isFirst, [&] {
+    kernel::MatmulOp op = matmul.op;
     int64_t slices = kernel::numNormSlices(matmul.columns);
+    Value to = streamRow(in, matmul, place, code.add(place.row, row),
+                         op.getScatters());
     Value index =
-        code.add(code.mul(code.widen(code.add(place.row, row)), slices),
-                 code.div(column, kernel::normSlice));
+        code.add(code.mul(to, slices), code.div(column, kernel::normSlice));
     code.store(sum, code.byteAt(squaresTo, code.mul(index, 4)));
   });
 }

@@ -159,10 +159,11 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::RopeOp op) {
   int64_t n = twoN / 2, heads = columns / headDim;
   if (n == 0)
     return success();
-  // A thread has a vector of both halves of one or two heads, which share
-  // cosines and sines.
+  // A thread has a vector of both halves of up to eight heads, which share
+  // cosines and sines, and reads those of some heads at a time.
   int64_t width = std::gcd(std::gcd(n, headDim), int64_t(4));
-  int64_t mine = heads % 2 == 0 ? 2 : 1;
+  int64_t mine = std::gcd(heads, int64_t(8)),
+          atOnce = std::min<int64_t>(mine, 4);
   int64_t vectors = n / width, perRow = vectors * heads / mine;
   unsigned place = kernel.indexOf(op.getOut());
   kernel.stageOver(
@@ -189,18 +190,20 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::RopeOp op) {
               code.atByte(code.atRow(in[op.getOut()].pointer, row, 4 * columns),
                           code.add(code.mul(head, code.i32(4 * mine * headDim)),
                                    code.mul(i, code.i32(4 * width))));
-          SmallVector<std::pair<Value, Value>> halves;
-          for (int64_t h = 0; h < mine; ++h)
-            halves.emplace_back(
-                code.loadWide(f32, code.atF32(low, h * headDim), width),
-                code.loadWide(f32, code.atF32(low, h * headDim + n), width));
-          for (auto [h, half] : llvm::enumerate(halves)) {
-            auto [a, b] = half;
-            Value minus = arith::NegFOp::create(code, code.fmul(b, s));
-            code.storeWide(f32, code.fma(a, c, minus),
-                           code.atF32(low, h * headDim));
-            code.storeWide(f32, code.fma(b, c, code.fmul(a, s)),
-                           code.atF32(low, h * headDim + n));
+          for (int64_t first = 0; first < mine; first += atOnce) {
+            SmallVector<std::pair<Value, Value>> halves;
+            auto at = [&](int64_t h, int64_t column) {
+              return code.atF32(low, (first + h) * headDim + column);
+            };
+            for (int64_t h = 0; h < atOnce; ++h)
+              halves.emplace_back(code.loadWide(f32, at(h, 0), width),
+                                  code.loadWide(f32, at(h, n), width));
+            for (auto [h, half] : llvm::enumerate(halves)) {
+              auto [a, b] = half;
+              Value minus = arith::NegFOp::create(code, code.fmul(b, s));
+              code.storeWide(f32, code.fma(a, c, minus), at(h, 0));
+              code.storeWide(f32, code.fma(b, c, code.fmul(a, s)), at(h, n));
+            }
           }
         });
       });

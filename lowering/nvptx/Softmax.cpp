@@ -16,8 +16,9 @@ using namespace mlir;
 using namespace nestc;
 using namespace nestc::nvptx;
 
-/// Threads of a block that works on columns of a sequence.
-static constexpr int64_t blockThreads = 128;
+/// Threads of a block that works on columns of a sequence, and of its rows how
+/// many each of them holds: the first ones, which are read once.
+static constexpr int64_t blockThreads = 128, heldRows = 16;
 
 static Value lowest(Device &code, int64_t width) {
   return code.splat(-std::numeric_limits<float>::infinity(), width);
@@ -174,11 +175,42 @@ static LogicalResult softmaxOverRows(Kernel &kernel, kernel::SoftmaxOp op) {
         // Threads beyond the last column have no rows.
         tokens = code.select(code.less(column, code.i32(columns)), tokens,
                              code.i32(0));
-        // Carries a value through the thread's rows.
+        auto at = [&](const Buffer &buffer, Value row) {
+          return code.atRow(code.atRow(buffer.pointer, row, 4 * columns),
+                            column, 4);
+        };
+        auto load = [&](Value row) {
+          return code.loadWide(code.getF32Type(), at(x, row), 1);
+        };
+        struct Held {
+          Value row, isThere, value;
+        };
+        SmallVector<Held> held;
+        for (int64_t i = 0; i < heldRows; ++i) {
+          Value j = code.add(start, code.i32(i * down));
+          Held one{code.add(first, j), code.less(j, tokens), {}};
+          if (op.getOffsets()) {
+            // A row of other sets of the family is none.
+            one.row = code.valueIf(
+                one.isThere,
+                [&] {
+                  return code.sub(entry32(code, in[op.getOrder()], one.row),
+                                  rows.low);
+                },
+                code.i32(-1));
+            one.isThere = code.inside(one.row, rows.count);
+          }
+          one.value = code.choose(one.isThere, lowest(code, 1), [&] {
+            return SmallVector<Value>{load(one.row)};
+          })[0];
+          held.push_back(one);
+        }
+        // Carries a value through the thread's other rows.
+        Value others = code.add(start, code.i32(heldRows * down));
         auto overRows = [&](Value initial,
                             function_ref<Value(Value row, Value)> body) {
           return code.loop(
-              code.widen(start), code.widen(tokens), down, initial,
+              code.widen(others), code.widen(tokens), down, initial,
               [&](Value j, ValueRange carried) {
                 Value row = code.add(first, code.narrow(j));
                 if (!op.getOffsets())
@@ -216,33 +248,37 @@ static LogicalResult softmaxOverRows(Kernel &kernel, kernel::SoftmaxOp op) {
                                                     code.i64(w * across))));
           return value;
         };
-        auto at = [&](const Buffer &buffer, Value row) {
-          return code.atRow(code.atRow(buffer.pointer, row, 4 * columns),
-                            column, 4);
-        };
-        auto load = [&](Value row) {
-          return code.loadWide(code.getF32Type(), at(x, row), 1);
-        };
         Scale scale;
         auto larger = [&](Value a, Value b) { return code.maxNumber(a, b); };
-        scale.maximum = reduce(overRows(lowest(code, 1),
+        Value top = lowest(code, 1);
+        for (const Held &one : held)
+          top = larger(one.value, top);
+        scale.maximum = reduce(overRows(top,
                                         [&](Value row, Value carried) {
                                           return larger(load(row), carried);
                                         }),
                                larger);
         auto add = [&](Value a, Value b) { return code.fadd(a, b); };
+        Value sum = code.splat(0, 1);
+        for (const Held &one : held)
+          sum = add(sum, scale.power(code, one.value, 1));
         scale.setSum(
-            code, reduce(overRows(code.splat(0, 1),
+            code, reduce(overRows(sum,
                                   [&](Value row, Value carried) {
                                     return add(carried,
                                                scale.power(code, load(row), 1));
                                   }),
                          add));
-        overRows(code.splat(0, 1), [&](Value row, Value carried) {
-          Value e = scale.power(code, load(row), 1);
+        auto store = [&](Value row, Value value) {
+          Value e = scale.power(code, value, 1);
           code.storeWide(code.getF32Type(),
                          code.fmul(e, code.broadcast(scale.inverse, 1)),
                          at(out, row));
+        };
+        for (const Held &one : held)
+          code.when(one.isThere, [&] { store(one.row, one.value); });
+        overRows(code.splat(0, 1), [&](Value row, Value carried) {
+          store(row, load(row));
           return carried;
         });
       });

@@ -98,6 +98,8 @@ Value nvptx::keyOf(Device &code, Value score) {
 // partition and assign
 //===----------------------------------------------------------------------===//
 
+// Ids of a partition whose sets are compared; more are looked up.
+static constexpr int64_t mostInLine = 16;
 // Sets that the block that sorts counts at a time.
 static constexpr int64_t mostBins = 256;
 
@@ -269,20 +271,31 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
     return failure();
   SmallVector<int32_t> sets(op.getSets().begin(), op.getSets().end());
   int64_t size = sets.size();
+  // If every id has a set, those that are none, which the runtime refuses, are
+  // taken for the first: no place is left out then.
+  bool covers = llvm::all_of(sets, [](int32_t set) { return set >= 0; });
+  int32_t otherwise = covers ? sets.front() : -1;
+  bool isTable = size > mostInLine;
   std::string name = ("nest_sets_" + kernel.def.getSymName()).str();
   OpBuilder builder =
       OpBuilder::atBlockBegin(kernel.generator.device.getBody());
   Type word = builder.getI32Type();
-  LLVM::GlobalOp::create(
-      builder, op.getLoc(), LLVM::LLVMArrayType::get(word, size),
-      /*isConstant=*/true, LLVM::Linkage::Internal, name,
-      DenseElementsAttr::get(RankedTensorType::get({size}, word),
-                             ArrayRef(sets)),
-      /*alignment=*/4, globalSpace);
+  if (isTable)
+    LLVM::GlobalOp::create(
+        builder, op.getLoc(), LLVM::LLVMArrayType::get(word, size),
+        /*isConstant=*/true, LLVM::Linkage::Internal, name,
+        DenseElementsAttr::get(RankedTensorType::get({size}, word),
+                               ArrayRef(sets)),
+        /*alignment=*/4, globalSpace);
   auto setOf = [&](Kernel::Inside &in, Value row) {
     Device &code = in.code;
-    // The runtime refuses such ids; never read outside all the same.
     Value id = in[op.getIds()].entry(code, row);
+    if (!isTable) {
+      Value set = code.i32(otherwise);
+      for (int64_t i = 0; i < size; ++i)
+        set = code.select(code.equal(id, i), code.i32(sets[i]), set);
+      return set;
+    }
     return code.valueIf(
         code.inside(id, code.i64(size)),
         [&] {
@@ -291,7 +304,7 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
           Value table = LLVM::AddressOfOp::create(code, pointer, name);
           return code.load(word, code.atShared(table, word, id));
         },
-        code.i32(-1));
+        code.i32(otherwise));
   };
   kernel.stage(
       manyThreads, sortBytes(op),
@@ -299,7 +312,15 @@ LogicalResult nvptx::generate(Kernel &kernel, kernel::PartitionOp op) {
       [&](Kernel::Inside &in) {
         sortRows(in, op, /*isRanked=*/false,
                  [&](Value row) { return setOf(in, row); });
+        if (!covers)
+          return;
+        Tables tables(in, op);
+        in.code.share(tables.batch(), [&](Value b) {
+          tables.counts.setEntry(in.code, b, tables.tokens());
+        });
       });
+  if (covers)
+    return success();
   // Closes the gaps of rows that have no set, and counts the others.
   kernel.stage(
       fewThreads, roomBytes, perSequence(kernel, op), [&](Kernel::Inside &in) {

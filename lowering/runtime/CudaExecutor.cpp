@@ -531,7 +531,7 @@ Status CudaExecutor::call(size_t index, const std::vector<Argument> &inputs,
 
   NEST_RT_TRY(runOrReplay(index, dims));
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (!outputs[i].resident)
+    if (!outputs[i].resident && outputs[i].data)
       NEST_RT_TRY(
           check(cuda->cuMemcpyDtoHAsync_v2(outputs[i].data,
                                            toDevice(buffers[inputs.size() + i]),

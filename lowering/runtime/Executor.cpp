@@ -259,9 +259,18 @@ Status CpuExecutor::call(size_t index, const std::vector<Argument> &inputs,
   }
 
   buffers.clear();
-  for (const auto *arguments : {&inputs, &outputs})
-    for (const Argument &argument : *arguments)
-      buffers.push_back(argument.data);
+  for (const Argument &argument : inputs)
+    buffers.push_back(argument.data);
+  unwanted.resize(std::max(unwanted.size(), outputs.size()));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Memory &own = unwanted[i];
+    if (!outputs[i].data && (!own.data() || own.size() < outputs[i].bytes)) {
+      own = Memory();
+      NEST_RT_TRY(checkMemory(outputs[i].bytes, place));
+      NEST_RT_ASSIGN(own, Memory::allocate(outputs[i].bytes, false, place));
+    }
+    buffers.push_back(outputs[i].data ? outputs[i].data : own.data());
+  }
   for (int64_t weight : entry.weights) // mapped read-only; code only reads
     buffers.push_back(
         const_cast<void *>(package.weight(static_cast<size_t>(weight))));

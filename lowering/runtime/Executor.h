@@ -61,6 +61,7 @@ using Resident = std::shared_ptr<void>;
 
 /// A buffer of a call.
 struct Argument {
+  /// Null: an output that the host does not want.
   void *data = nullptr;
   uint64_t bytes = 0;    ///< only of the host's memory
   bool resident = false; ///< an address in a Resident; else of the host
@@ -123,6 +124,8 @@ private:
   const Package &package;
   int workers;
   Memory arena, scratch;
+  /// By output, where unwanted ones go.
+  std::vector<Memory> unwanted;
   std::vector<void *> buffers;
 };
 

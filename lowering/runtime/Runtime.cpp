@@ -299,6 +299,16 @@ nest_status nest_session_decode(nest_session *session, const int32_t *tokens,
   return runSession(session, "decode", false, tokens, 1, logits);
 }
 
+nest_status nest_session_next(nest_session *session, const int32_t *tokens,
+                              int64_t count, int32_t *next) {
+  return guard(NEST_ERROR_INTERNAL, [&]() -> Status {
+    NEST_CHECK_ARGUMENT(session);
+    NEST_CHECK_ARGUMENT(tokens);
+    NEST_CHECK_ARGUMENT(next);
+    return session->session->next(tokens, count, next);
+  });
+}
+
 nest_status nest_session_generate(nest_session *session, const int32_t *tokens,
                                   int64_t count,
                                   const nest_generate_options *given,

@@ -359,19 +359,24 @@ Expected<const Session::Plan *> Session::plan(const char *name, bool allRows) {
                   "caches [B, ...]");
     result.caches.push_back(cache);
   }
-  bool good = entry.outputs.size() == 1 && entry.outputs[0].name == "logits" &&
+  result.choosesToken = !allRows && entry.outputs.size() == 2 &&
+                        entry.outputs[1].name == "token" &&
+                        has(entry.outputs[1], DType::I32, {someB, 1});
+  bool good = entry.outputs.size() == (result.choosesToken ? 2 : 1) &&
+              entry.outputs[0].name == "logits" &&
               has(entry.outputs[0], DType::F32,
                   {someB, allRows ? rows : 1, manifest.model.vocabSize});
   if (!good)
     return fail(NEST_ERROR_UNSUPPORTED, place,
                 "has not the outputs of a session's entry point",
                 allRows ? "f32 logits [B, T, vocabulary]"
-                        : "f32 logits [B, 1, vocabulary]");
+                        : "f32 logits [B, 1, vocabulary], and maybe i32 token "
+                          "[B, 1]");
   return &plans.emplace(name, std::move(result)).first->second;
 }
 
 Status Session::run(const char *name, bool allRows, const int32_t *tokens,
-                    int64_t count, float *logits) {
+                    int64_t count, float *logits, int32_t *chosen) {
   std::string causalName = std::string(name) + "_causal";
   if (causal && package.manifest().findEntry(
                     package.manifest().entryOf(submodel, causalName)))
@@ -415,7 +420,8 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
     return fail(NEST_ERROR_MEMORY, package.path() + ": logits",
                 "are larger than can be counted",
                 "a shorter prompt or a smaller batch");
-  if (!logits) {
+  bool isHostChoosing = chosen && !plan->choosesToken;
+  if (!logits && isHostChoosing) {
     if (ownLogits.size() < *logitBytes / 4) {
       NEST_RT_TRY(checkMemory(*logitBytes, package.path() + ": logits"));
       ownLogits.resize(*logitBytes / 4);
@@ -450,19 +456,33 @@ Status Session::run(const char *name, bool allRows, const int32_t *tokens,
   }
   NEST_RT_ASSIGN(std::vector<int64_t> dims,
                  dimValues(package, entry, sequences, count));
-  NEST_RT_TRY(call(*plan, inputs, Argument::onHost(logits, *logitBytes), dims));
+  // What is null is not wanted.
+  std::vector<Argument> outputs = {Argument::onHost(logits, *logitBytes)};
+  if (plan->choosesToken)
+    outputs.push_back(
+        Argument::onHost(chosen, static_cast<uint64_t>(sequences) * 4));
+  NEST_RT_TRY(call(*plan, inputs, outputs, dims));
+  for (int64_t b = 0; isHostChoosing && b < sequences; ++b)
+    chosen[b] = argmax(logits + b * vocabulary, vocabulary);
   for (int32_t &length : lengths)
     length += static_cast<int32_t>(count);
   modality.clear();
   return Status::success();
 }
 
+Status Session::next(const int32_t *tokens, int64_t count, int32_t *chosen) {
+  bool isFirst = *std::max_element(lengths.begin(), lengths.end()) == 0;
+  return run(count == 1 && !isFirst ? "decode" : "prefill", false, tokens,
+             count, nullptr, chosen);
+}
+
 Status Session::call(const Plan &plan, const std::vector<Argument> &inputs,
-                     const Argument &logits, const std::vector<int64_t> &dims) {
+                     const std::vector<Argument> &outputs,
+                     const std::vector<int64_t> &dims) {
   if (counters)
     NEST_RT_TRY(
         executor->copy(savedCounters.get(), counters.get(), counterBytes));
-  Status status = executor->call(plan.entry, inputs, {logits}, dims);
+  Status status = executor->call(plan.entry, inputs, outputs, dims);
   // Rows above what is counted are never visible: with the counts as they were,
   // so is the session. The first error is the one to tell.
   if (status.failed() && counters)
@@ -492,8 +512,17 @@ Session::generate(const int32_t *tokens, int64_t count,
     for (int64_t b = 1; b <= sequences; ++b)
       modalities.push_back(modality[static_cast<size_t>(b * each - 1)]);
   }
-  std::vector<float> logits(static_cast<size_t>(sequences * vocabulary));
-  NEST_RT_TRY(run("prefill", false, tokens, count, logits.data()));
+  // Greedy generation needs no logits here.
+  bool isGreedy = options.temperature == 0;
+  std::vector<float> logits;
+  std::vector<int32_t> chosen(static_cast<size_t>(isGreedy ? sequences : 0));
+  if (!isGreedy)
+    logits.resize(static_cast<size_t>(sequences * vocabulary));
+  auto step = [&](const char *name, const int32_t *tokens, int64_t count) {
+    return isGreedy ? run(name, false, tokens, count, nullptr, chosen.data())
+                    : run(name, false, tokens, count, logits.data());
+  };
+  NEST_RT_TRY(step("prefill", tokens, count));
 
   // A stream of numbers per sequence: its tokens do not depend on the others.
   std::vector<Random> random;
@@ -507,7 +536,7 @@ Session::generate(const int32_t *tokens, int64_t count,
   for (int64_t made = 0; made < options.count; ++made) {
     if (made > 0) {
       modality = modalities;
-      Status status = run("decode", false, next.data(), 1, logits.data());
+      Status status = step("decode", next.data(), 1);
       modality.clear();
       NEST_RT_TRY(std::move(status));
     }
@@ -516,8 +545,9 @@ Session::generate(const int32_t *tokens, int64_t count,
       size_t i = static_cast<size_t>(b);
       if (done[i])
         continue; // goes on with its last token, unheard
-      next[i] = sample(logits.data() + b * vocabulary, vocabulary,
-                       options.temperature, random[i]);
+      next[i] = isGreedy ? chosen[i]
+                         : sample(logits.data() + b * vocabulary, vocabulary,
+                                  options.temperature, random[i]);
       if (!options.ignoreEos &&
           std::find(eos.begin(), eos.end(), next[i]) != eos.end())
         done[i] = true;

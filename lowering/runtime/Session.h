@@ -71,9 +71,14 @@ public:
 
   /// Runs the entry point `name` on tokens [batch, count] and appends them.
   /// `logits` may be null; it is [batch, count, V] with allRows, else
-  /// [batch, 1, V].
+  /// [batch, 1, V]. `chosen`, null with allRows, gets the most likely token of
+  /// each sequence: from the entry point, where it gives one, so that logits
+  /// that are null stay where they are.
   Status run(const char *name, bool allRows, const int32_t *tokens,
-             int64_t count, float *logits);
+             int64_t count, float *logits, int32_t *chosen = nullptr);
+  /// The same of a decode, or of a prefill where there are no rows before or
+  /// more than one is appended.
+  Status next(const int32_t *tokens, int64_t count, int32_t *chosen);
 
   struct GenerateOptions {
     int64_t count = 0;
@@ -99,6 +104,7 @@ private:
     std::vector<Role> roles;    // by input
     std::vector<void *> caches; // by input, Residents; null where it is none
     std::vector<size_t> widths; // by input, of what is bound; else 0
+    bool choosesToken = false;  // by a second output
   };
   Expected<const Plan *> plan(const char *name, bool allRows);
   /// What a call of `count` rows takes as its modality: what was given, or the
@@ -106,7 +112,8 @@ private:
   Expected<int32_t *> modalityOf(const Plan &plan, int64_t count);
   /// Calls the code; what counts rows is as before when it fails.
   Status call(const Plan &plan, const std::vector<Argument> &inputs,
-              const Argument &logits, const std::vector<int64_t> &dims);
+              const std::vector<Argument> &outputs,
+              const std::vector<int64_t> &dims);
 
   const Package &package;
   std::unique_ptr<Executor> executor;

@@ -803,7 +803,7 @@ func.func @k28_1(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // K28: the output is exact.
 func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>, %y: tensor<?x?x64xbf16>) {
-  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one, not scattered}}
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xbf16>' of 1 products; legal is an output in f32 of one}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] outs(%y : tensor<?x?x64xbf16>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
@@ -815,7 +815,7 @@ func.func @k28_2(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // K28: of one product.
 func.func @k28_3(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one, not scattered}}
+  // expected-error @below {{[K28] writes squares beside 'tensor<?x?x64xf32>' of 2 products; legal is an output in f32 of one}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w, %w : tensor<64x64xbf16>, tensor<64x64xbf16>) by [] outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32, %a2: f32):
     kernel.yield %a0 : f32
@@ -851,7 +851,7 @@ func.func @k28_5(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x
 
 // K28: gains are columns of the output.
 func.func @k28_6(%x: tensor<?x?x64xf32>, %w: tensor<64x64xbf16>, %s: tensor<?x?x64xbf16>, %q: tensor<?x?x2xf32>, %g: tensor<64xf32>) {
-  // expected-error @below {{[K28] has 2 gains; legal are none, one and one for each group}}
+  // expected-error @below {{[K28] has 2 gains for 1 scaled; legal are none, one and one for each group of each}}
   %0:3 = kernel.matmul ins(%x : tensor<?x?x64xf32>) weights(%w : tensor<64x64xbf16>) by [] gains(%g, %g : tensor<64xf32>, tensor<64xf32>) outs(%x : tensor<?x?x64xf32>) scaled(%s : tensor<?x?x64xbf16>) squares(%q : tensor<?x?x2xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32

@@ -462,6 +462,24 @@ func.func @c56(%x: tensor<?x?x8xf32>) {
 
 // -----
 
+// C56: an argmax is one for each row.
+func.func @c56_1(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C56] the result is a column of every row, 'tensor<?x?xi32>'; got 'tensor<?xi32>'}}
+  %0 = nest.argmax %x : (tensor<?x?x8xf32>) -> tensor<?xi32>
+  return
+}
+
+// -----
+
+// C55: the columns of an argmax are known.
+func.func @c55_1(%x: tensor<?x?x?xf32>) {
+  // expected-error @below {{[C55] takes x [batch, rows, width] with 1 or more rows of a known width, on no axis; got 'tensor<?x?x?xf32>'}}
+  %0 = nest.argmax %x : (tensor<?x?x?xf32>) -> tensor<?x?xi32>
+  return
+}
+
+// -----
+
 // C57: a cache has a capacity.
 func.func @c57(%c: tensor<?x2x?x4xf32>, %x: tensor<?x?x8xf32>, %n: tensor<?xi32>) {
   // expected-error @below {{[C57] a cache is [batch, KV heads, capacity, head width], the last two static, positive and on no axis; got 'tensor<?x2x?x4xf32>'}}

@@ -99,6 +99,8 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
       rounds scale 0.5 <causal> outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.last_rows ins(%{{.*}} : tensor<?x?x8xf32>) outs(%{{.*}} : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   %9 = kernel.last_rows ins(%8 : tensor<?x?x8xf32>) outs(%l : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
+  // CHECK: kernel.argmax ins(%{{.*}} : tensor<?x?x8xf32>) outs(%{{.*}} : tensor<?x?xi32>) -> tensor<?x?xi32>
+  %best = kernel.argmax ins(%8 : tensor<?x?x8xf32>) outs(%ids : tensor<?x?xi32>) -> tensor<?x?xi32>
   // CHECK: kernel.softmax ins(%{{.*}} : tensor<?x?x8xf32>) outs
   %10 = kernel.softmax ins(%8 : tensor<?x?x8xf32>) outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   // CHECK: kernel.softmax ins(%{{.*}} : tensor<?x?x8xf32>) over_rows outs

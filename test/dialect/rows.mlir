@@ -119,6 +119,8 @@ func.func @sequences(%r: !nest.rows<1>, %f: !nest.rows<2, cover>, %x: tensor<?x?
                      %p: tensor<?x32xi32> {nest.cache = "layers.0.positions"}, %at: tensor<?x?xi32>, %len: tensor<?xi32> {nest.cache = "layers.0.length"}) {
   // CHECK: nest.last %{{.*}} by %{{.*}} : (tensor<?x?x8xf32>, !nest.rows<2, cover>) -> tensor<?x1x8xf32>
   %l = nest.last %x by %f : (tensor<?x?x8xf32>, !nest.rows<2, cover>) -> tensor<?x1x8xf32>
+  // CHECK: nest.argmax %{{.*}} : (tensor<?x1x8xf32>) -> tensor<?x1xi32>
+  %best = nest.argmax %l : (tensor<?x1x8xf32>) -> tensor<?x1xi32>
   // CHECK: nest.cache_append %{{.*}}, %{{.*}}, %{{.*}} by %{{.*}} : (tensor<?x2x32x4xf32>, tensor<?x?x8xf32>, tensor<?xi32>, !nest.rows<1>) -> tensor<?x2x32x4xf32>
   %c = nest.cache_append %k, %x, %n by %r : (tensor<?x2x32x4xf32>, tensor<?x?x8xf32>, tensor<?xi32>, !nest.rows<1>) -> tensor<?x2x32x4xf32>
   // CHECK: %[[P:.*]] = nest.cache_append %{{.*}}, %{{.*}}, %{{.*}} : (tensor<?x32xi32>, tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x32xi32>

@@ -49,7 +49,17 @@ func.func @attention(%x: tensor<?x4x8xf32> {nest.name = "x"}) -> (tensor<?x4x8xf
 func.func @packed(%x: tensor<?x4x8xf32>, %m: tensor<?x4xi32>) -> tensor<?x4x8xf32> {
   %f = nest.partition %m sets [0, -1] : (tensor<?x4xi32>) -> !nest.rows<1, cover>
   %g = nest.gather %x by %f : (tensor<?x4x8xf32>, !nest.rows<1, cover>) -> tensor<?x4x8xf32>
-  // expected-error@+1 {{maps rows that are packed, whose places only the device knows; spread them first}}
+  // expected-error@+1 {{works on rows that are packed, whose places only the device knows; spread them first}}
   %0 = nest.remap %g by affine_map<(b, t, c) -> (b, t, c)> : (tensor<?x4x8xf32>) -> tensor<?x4x8xf32>
   return %0 : tensor<?x4x8xf32>
+}
+
+// -----
+
+func.func @argmax(%x: tensor<?x4x8xf32>, %m: tensor<?x4xi32>) -> tensor<?x4xi32> {
+  %f = nest.partition %m sets [0, -1] : (tensor<?x4xi32>) -> !nest.rows<1, cover>
+  %g = nest.gather %x by %f : (tensor<?x4x8xf32>, !nest.rows<1, cover>) -> tensor<?x4x8xf32>
+  // expected-error@+1 {{works on rows that are packed}}
+  %0 = nest.argmax %g : (tensor<?x4x8xf32>) -> tensor<?x4xi32>
+  return %0 : tensor<?x4xi32>
 }

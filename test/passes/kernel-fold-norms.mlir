@@ -516,8 +516,82 @@ func.func @no_change_rows(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf
   return %2 : tensor<?x2x96xf32>
 }
 
-// Nor are the rows that a product leaves as they were.
-// CHECK-LABEL: func.func @no_change_scatters
+// A block that some rows enter: those that it leaves alone have what the product
+// in front of it wrote, which writes for the norm of its own output as well. Both
+// have the same squares, over which the block scatters.
+// CHECK-LABEL: func.func @scatters
+// CHECK-SAME: %[[G:[a-z0-9]+]]: tensor<96xf32>, %[[H:[a-z0-9]+]]: tensor<96xf32>
+// CHECK-DAG: %[[SQUARES:.*]] = tensor.empty(%{{.*}}) : tensor<?x2x3xf32>
+// CHECK: %[[X:.*]]:4 = kernel.matmul {{.*}} gains(%[[G]], %[[H]] : tensor<96xf32>, tensor<96xf32>) outs(%{{.*}}) scaled(%{{.*}}, %{{.*}} : tensor<?x2x96xbf16>, tensor<?x2x96xbf16>) squares(%[[SQUARES]] : tensor<?x2x3xf32>)
+// CHECK: kernel.matmul ins(%[[X]]#1 : tensor<?x2x96xbf16>) normed(%[[X]]#3 : tensor<?x2x3xf32>)
+// CHECK: %[[Y:.*]]:3 = kernel.matmul {{.*}} scatters gains(%[[H]] : tensor<96xf32>) outs(%[[X]]#0 : tensor<?x2x96xf32>) scaled(%[[X]]#2 : tensor<?x2x96xbf16>) squares(%[[X]]#3 : tensor<?x2x3xf32>)
+// CHECK-NOT: kernel.rowwise
+// CHECK: kernel.matmul ins(%[[Y]]#1 : tensor<?x2x96xbf16>) normed(%[[Y]]#2 : tensor<?x2x3xf32>)
+// CHECK: return
+func.func @scatters(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %h: tensor<96xf32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>, %f: tensor<4xi32>, %i: tensor<?x2xi32>) -> (tensor<?x2x96xf32>, tensor<?x2x96xf32>) {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %e0 = tensor.empty(%n) : tensor<?x2x96xf32>
+  %1 = kernel.rowwise ins(%0, %g : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%e0 : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %2 = kernel.matmul ins(%1 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%y : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %3 = kernel.matmul ins(%2 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f, %i : tensor<?x2xi32> : tensor<4xi32>) sets [0, 3] scatters outs(%0 : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %e1 = tensor.empty(%n) : tensor<?x2x96xf32>
+  %4 = kernel.rowwise ins(%3, %h : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%e1 : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %5 = kernel.matmul ins(%4 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%z : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  return %5, %3 : tensor<?x2x96xf32>, tensor<?x2x96xf32>
+}
+
+// Rows that something else has made stay as they were, and so do those of two
+// blocks, one behind the other.
+// CHECK-LABEL: func.func @no_change_scatters(
+// CHECK-NOT: scaled
+// CHECK: kernel.rowwise
+// CHECK-NOT: normed
+// CHECK: return
+// CHECK-LABEL: func.func @no_change_scatters_twice
 // CHECK-NOT: scaled
 // CHECK: kernel.rowwise
 // CHECK-NOT: normed
@@ -550,6 +624,46 @@ func.func @no_change_scatters(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x
     kernel.yield %r : f32
   } -> tensor<?x2x96xf32>
   return %2 : tensor<?x2x96xf32>
+}
+
+func.func @no_change_scatters_twice(%n: index, %x: tensor<?x2x96xf32>, %a: tensor<?x2x96xf32>, %w: tensor<96x96xbf16>, %g: tensor<96xf32>, %h: tensor<96xf32>, %y: tensor<?x2x96xf32>, %z: tensor<?x2x96xf32>, %f: tensor<4xi32>, %i: tensor<?x2xi32>) -> (tensor<?x2x96xf32>, tensor<?x2x96xf32>) {
+  %0 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%x : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %3 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f, %i : tensor<?x2xi32> : tensor<4xi32>) sets [0, 3] scatters outs(%0 : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %4 = kernel.matmul ins(%a : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] rows(%f, %i : tensor<?x2xi32> : tensor<4xi32>) sets [0, 3] scatters outs(%3 : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  %e1 = tensor.empty(%n) : tensor<?x2x96xf32>
+  %6 = kernel.rowwise ins(%4, %h : tensor<?x2x96xf32>, tensor<96xf32> by [#rc, #g]) group 96 outs(%e1 : tensor<?x2x96xf32>) {
+  ^bb0(%v: f32, %gain: f32):
+    %square = arith.mulf %v, %v : f32
+    kernel.yield %square : f32
+  }, {
+  ^bb0(%v: f32, %gain: f32, %sum: f32, %old: f32):
+    %size = arith.constant 96.0 : f32
+    %eps = arith.constant 1.0e-5 : f32
+    %mean = arith.divf %sum, %size : f32
+    %more = arith.addf %mean, %eps : f32
+    %scale = math.rsqrt %more : f32
+    %unit = arith.mulf %v, %scale : f32
+    %norm = arith.mulf %unit, %gain : f32
+    kernel.yield %norm : f32
+  } -> tensor<?x2x96xf32>
+  %5 = kernel.matmul ins(%6 : tensor<?x2x96xf32>) weights(%w : tensor<96x96xbf16>) by [] outs(%z : tensor<?x2x96xf32>) {
+  ^bb0(%acc: f32, %old: f32):
+    %r = arith.addf %old, %acc : f32
+    kernel.yield %r : f32
+  } -> tensor<?x2x96xf32>
+  return %5, %4 : tensor<?x2x96xf32>, tensor<?x2x96xf32>
 }
 
 // A layer norm has a mean.

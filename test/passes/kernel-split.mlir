@@ -168,6 +168,21 @@ func.func @no_change(%x: memref<2x9x1024xbf16>, %w: memref<1024x1024xbf16>, %y: 
 
 // -----
 
+// Long rows of which the largest number is wanted are shared by blocks, short
+// ones are not.
+// CHECK-LABEL: func.func @argmax
+// CHECK: %[[ROOM:.*]] = memref.alloc() : memref<3x16x2xf32>
+// CHECK: %[[TICKETS:.*]] = memref.alloc() {kernel.tickets} : memref<16xi32>
+// CHECK: kernel.argmax {{.*}} workspace(%[[ROOM]], %[[TICKETS]] : memref<3x16x2xf32>, memref<16xi32>) outs
+// CHECK: kernel.argmax ins(%{{.*}} : memref<?x1x4096xf32>) outs
+func.func @argmax(%x: memref<?x1x9000xf32>, %y: memref<?x1x4096xf32>, %t: memref<?x1xi32>, %u: memref<?x1xi32>) attributes {nest.entry = "h"} {
+  kernel.argmax ins(%x : memref<?x1x9000xf32>) outs(%t : memref<?x1xi32>)
+  kernel.argmax ins(%y : memref<?x1x4096xf32>) outs(%u : memref<?x1xi32>)
+  return
+}
+
+// -----
+
 // Nor does a kernel that is outlined, which takes what its launches give it.
 // CHECK-LABEL: kernel.def @no_change
 // CHECK-NOT: workspace

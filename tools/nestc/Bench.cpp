@@ -105,7 +105,6 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
   std::vector<int32_t> tokens(prefill);
   for (int64_t i = 0; i < prefill; ++i)
     tokens[i] = static_cast<int32_t>(i * 7919 % vocab);
-  std::vector<float> logits(vocab);
 
   using Clock = std::chrono::steady_clock;
   auto seconds = [](Clock::time_point from) {
@@ -119,18 +118,18 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
     if (nest_status status = setModality(0, prefill))
       return failRuntime(status, reporter);
     Clock::time_point start = Clock::now();
-    if (nest_status status = nest_session_prefill(session.get(), tokens.data(),
-                                                  prefill, logits.data()))
+    int32_t token = 0;
+    if (nest_status status =
+            nest_session_next(session.get(), tokens.data(), prefill, &token))
       return failRuntime(status, reporter);
     double prefillTime = seconds(start);
     start = Clock::now();
     for (int64_t step = 0; step < decode; ++step) {
       if (nest_status status = setModality(prefill + step, 1))
         return failRuntime(status, reporter);
-      int32_t token = static_cast<int32_t>(
-          std::max_element(logits.begin(), logits.end()) - logits.begin());
+      int32_t last = token;
       if (nest_status status =
-              nest_session_decode(session.get(), &token, logits.data()))
+              nest_session_next(session.get(), &last, 1, &token))
         return failRuntime(status, reporter);
     }
     progress->update(i + 1, kRuns + 1);

@@ -367,8 +367,9 @@ int Compilation::lowerAndPackage() {
   if (int code = model.run([this](OpPassManager &manager) {
         manager.addPass(createNestDropAxes());
         KernelPipelineOptions options;
-        options.fuseProjections = options.foldNorms = options.narrowStreams =
-            options.split = gpu.has_value();
+        options.chooseTokens = options.fuseProjections = options.foldNorms =
+            options.narrowStreams = options.boundRows = options.split =
+                gpu.has_value();
         options.roundAttention =
             gpu.has_value() && !arguments.has("--exact-attention");
         options.linkWeights = weights == "link";

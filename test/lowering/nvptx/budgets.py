@@ -182,9 +182,13 @@ OUTS = "outs($i, $f, $o, $c : $$i, $$f, $$o, $$c)"
 add("select_top", f"kernel.select ins($s : $$s) top <1/8> {OUTS}", s=stream(1), **SOURCE)
 add("select_above", f"kernel.select ins($s : $$s) above 0.0 {OUTS}", s=stream(1), **SOURCE)
 add("partition", f"kernel.partition ins($m : $$m) sets [0, 1, 2] {OUTS}", m=IDS, **SOURCE | {"f": offsets(3)})
+add("partition_gaps", f"kernel.partition ins($m : $$m) sets [0, -1, 1] {OUTS}", m=IDS, **SOURCE | {"f": offsets(2)})
 add("assign", f"kernel.assign ins($s : $$s) choice 0 {OUTS}", s=stream(64), **SOURCE | {"f": offsets(64)})
 add("gather", "kernel.gather ins($x : $$x) rows($f, $i : $$f, $$i) sets [0, 3] outs($y : $$y)", x=IDS, f=offsets(3), i=TABLE, y=IDS)
 add("chosen", "kernel.chosen ins($s : $$s) rows($f, $i : $$f, $$i) sets [0, 64] outs($y : $$y)", s=stream(64), f=offsets(64), i=TABLE, y=stream(1))
+add("argmax", "kernel.argmax ins($x : $$x) workspace($room, $tickets : $$room, $$tickets) outs($y : $$y)",
+    x=stream(128256), room="memref<32x16x2xf32>", tickets="memref<16xi32>", y=IDS)
+add("argmax_odd", "kernel.argmax ins($x : $$x) outs($y : $$y)", x=stream(50257), y=IDS)
 add("softmax", "kernel.softmax ins($x : $$x) outs($y : $$y)", x=stream(64), y=stream(64))
 add("softmax_rows", "kernel.softmax ins($x : $$x) over_rows outs($y : $$y)", x=stream(1), y=stream(1))
 add("advance", "kernel.advance ins($i : $$i) counts($c : $$c) outs($n : $$n)", i=TABLE, c=COUNTS, n=COUNTS)
@@ -301,7 +305,7 @@ BUDGETS = {
     "rmsnorm2048_bf16": (48, 16, 140),
     "layernorm2048": (48, 32, 157),
     "headnorm128": (40, 0, 105),
-    "rope": (40, 0, 100),
+    "rope": (48, 0, 217),
     "rope_table": (24, 0, 66),
     "embed": (32, 0, 42),
     "cache_append": (32, 0, 76),
@@ -314,25 +318,21 @@ BUDGETS = {
     "select_top_2": (40, 4496, 1077),
     "select_above": (24, 384, 113),
     "select_above_1": (40, 4496, 383),
-    "partition": (56, 768, 347),
-    "partition_1": (32, 128, 90),
+    "partition": (56, 768, 401),
+    "partition_gaps": (56, 512, 341),
+    "partition_gaps_1": (32, 128, 92),
     "assign": (56, 8448, 475),
     "assign_1": (32, 256, 136),
     "assign_2": (56, 8448, 333),
     "gather": (16, 0, 32),
     "chosen": (24, 0, 87),
+    "argmax": (32, 128, 292),
+    "argmax_odd": (40, 128, 205),
     "softmax": (32, 0, 165),
-    "softmax_rows": (32, 32, 287),
+    "softmax_rows": (64, 32, 706),
     "advance": (16, 0, 24),
     "rank": (24, 0, 156),
 }
-# Bytes of stack and of spills, with the instructions for them: all others have none.
-# One register is saved before the main loop and read behind it: without that, 113
-# registers would leave room for four blocks, not six.
-SPILT = {
-    ("f32_plain64", "sm_120"): 26,
-}
-
 # ---------------------------------------------------------------------------
 # Measuring
 # ---------------------------------------------------------------------------
@@ -444,7 +444,7 @@ def check(measured, complete):
     for (name, target), function in measured.items():
         registers, shared, most = BUDGETS.get(name, (255, 232448, float("inf")))
         for what, got, limit in (("registers", function.registers, registers), ("bytes of shared memory", function.shared, shared),
-                                 ("instructions", instructions(name, function), most), ("bytes spilt", function.spilt, SPILT.get((name, target), 0))):
+                                 ("instructions", instructions(name, function), most), ("bytes spilt", function.spilt, 0)):
             if got > limit:
                 print(f"{name} {target}: {got:g} {what}, more than {limit}")
                 failed += 1

@@ -326,6 +326,89 @@ TEST_P(Cpu, LastRows) {
   EXPECT_EQ(worst(y, expected), 0);
 }
 
+/// The first of the largest numbers, 0 where there is none.
+static int32_t argmaxOf(const float *x, int64_t count) {
+  int32_t best = 0;
+  for (int64_t i = 1; i < count; ++i)
+    if (x[i] > x[best] || (std::isnan(x[best]) && !std::isnan(x[i])))
+      best = static_cast<int32_t>(i);
+  return best;
+}
+
+TEST_P(Cpu, Argmax) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  // Rows in part of a warp and in a block; several pieces, also of which the
+  // last is short, shared by blocks where there is a workspace.
+  struct Shape {
+    int64_t columns, splits;
+  };
+  for (Shape s : {Shape{1, 0},
+                  {7, 0},
+                  {20, 0},
+                  {1000, 0},
+                  {9001, 0},
+                  {9001, 3},
+                  {12288, 2}}) {
+    const int64_t batch = 2, tokens = s.columns < 100 ? 13 : 4;
+    int64_t rows = batch * tokens, n = s.columns;
+    vector<string> types{"memref<?x?x" + std::to_string(n) + "xf32>"};
+    string text = "kernel.argmax ins(%a0 : " + types[0] + ") ";
+    vector<float> x = Random(n).many(rows * n);
+    vector<int32_t> y(rows), expected(rows), tickets(16);
+    vector<float> workspace(std::max<int64_t>(s.splits, 1) * 16 * 2, nan);
+    if (s.splits)
+      text += "workspace(" +
+              addOperands(types,
+                          {"memref<" + std::to_string(s.splits) + "x16x2xf32>",
+                           "memref<16xi32>"}) +
+              ") ";
+    text += "outs(" + addOperands(types, {"memref<?x?xi32>"}) + ")";
+    // Equal ones, the first and the last of which are in other threads; zeros
+    // of both signs; no number; nothing but -infinity, and NaN before it.
+    auto row = [&](int64_t r) { return x.begin() + r * n; };
+    for (int64_t at : {n / 7, n / 2, n - 1})
+      row(1)[at] = 9;
+    std::fill_n(row(2), n, -1.0f);
+    row(2)[n / 3] = -0.0f;
+    row(2)[n - 1] = 0.0f;
+    std::fill_n(row(3), n, nan);
+    std::fill_n(row(4), n, -infinity);
+    row(4)[0] = n > 1 ? nan : -infinity;
+    row(5)[0] = nan;
+    row(6)[n - 1] = infinity;
+    for (int64_t r = 0; r < rows; ++r)
+      expected[r] = argmaxOf(&x[r * n], n);
+    auto code = compile(types, text);
+    ASSERT_EQ(code->error, "");
+    vector<void *> buffers{x.data()};
+    if (s.splits) {
+      buffers.push_back(workspace.data());
+      buffers.push_back(tickets.data());
+    }
+    buffers.push_back(y.data());
+    code->run(buffers, batch, tokens);
+    EXPECT_EQ(y, expected) << n;
+    EXPECT_EQ(tickets, vector<int32_t>(16));
+    // More rows than the workspace is for: a block takes a row.
+    if (!s.splits)
+      continue;
+    x.resize(0);
+    for (int64_t r = 0; r < 20; ++r) {
+      vector<float> more = Random(r).many(n);
+      x.insert(x.end(), more.begin(), more.end());
+    }
+    y.assign(20, -1);
+    expected.resize(20);
+    for (int64_t r = 0; r < 20; ++r)
+      expected[r] = argmaxOf(&x[r * n], n);
+    buffers.front() = x.data();
+    buffers.back() = y.data();
+    code->run(buffers, 20, 1);
+    EXPECT_EQ(y, expected) << n;
+  }
+}
+
 TEST_P(Cpu, CacheAppend) {
   for (string type : {"f32", "bf16", "f16"}) {
     string rows = "memref<?x?x40xf32>", lengths = "memref<?xi32>";

@@ -32,8 +32,10 @@ struct Problem {
   bool perSet = false, gathers = false, scatters = false;
   int64_t splits = 0;   ///< that the workspace has room for; 0: no workspace
   bool normed = false;  ///< a is of a norm
-  string scaled = "";   ///< not empty: writes this type for a norm
+  string scaled = "";   ///< not empty: writes this type for norms
+  int64_t norms = 1;    ///< then so many
   bool indexed = false; ///< the scale of a row
+  string capacity = ""; ///< of the rows of a sequence, if not empty
 
   string str() const {
     return tile + " " + a + "*" + weights + "->" + out + " n " + to_string(n) +
@@ -44,6 +46,7 @@ struct Problem {
            (scatters ? " scatters" : "") + (indexed ? " indexed" : "") +
            (normed ? " normed" : "") +
            (scaled.empty() ? "" : " scaled " + scaled) +
+           (norms > 1 ? " norms " + to_string(norms) : "") +
            (splits ? " splits " + to_string(splits) : "");
   }
   /// Whole tiles of 128, and a ticket for each, in each of 16 sets.
@@ -102,28 +105,34 @@ protected:
           ") ";
     bool isScaled = !p.scaled.empty();
     if (isScaled)
-      text +=
-          "gains(" +
-          addOperands(types, vector<string>(groups, "memref<" + to_string(p.n) +
-                                                        "xf32>")) +
-          ") ";
+      text += "gains(" +
+              addOperands(
+                  types, vector<string>(p.norms * groups,
+                                        "memref<" + to_string(p.n) + "xf32>")) +
+              ") ";
     text += "outs(" + addOperands(types, {stream(p.n, p.out)}) + ") ";
     if (isScaled)
-      text += "scaled(" + addOperands(types, {stream(p.n, p.scaled)}) +
-              ") squares(" +
-              addOperands(types, {stream(slicesOf(p.n), "f32")}) + ") ";
-    text += string("attributes {") +
-            (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
-            (p.perSet && !p.tile.empty() ? ", " : "") +
-            (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
-            "} {\n^bb0(%x: f32, " + (p.products > 1 ? "%z: f32, " : "") +
-            "%b: f32, %s: f32, %o: f32):\n" +
-            (p.products > 1 ? "%y = arith.mulf %x, %z : f32\n"
-                            : "%y = arith.addf %x, %x : f32\n") +
-            "%q = arith.addf %y, %b : f32\n%t = arith.mulf %q, %s : f32\n" +
-            (p.residual ? "%r = arith.addf %t, %o : f32\n"
-                        : "%r = arith.negf %t : f32\n") +
-            "kernel.yield %r : f32\n}";
+      text +=
+          "scaled(" +
+          addOperands(types, vector<string>(p.norms, stream(p.n, p.scaled))) +
+          ") squares(" + addOperands(types, {stream(slicesOf(p.n), "f32")}) +
+          ") ";
+    text +=
+        string("attributes {") +
+        (p.perSet ? "groups = " + to_string(groups) + " : i64" : "") +
+        (p.perSet && !p.tile.empty() ? ", " : "") +
+        (p.capacity.empty() ? ""
+                            : "kernel.capacity = #nest.capacity<" + p.capacity +
+                                  ">" + (p.tile.empty() ? "" : ", ")) +
+        (p.tile.empty() ? "" : "kernel.tile = \"" + p.tile + "\"") +
+        "} {\n^bb0(%x: f32, " + (p.products > 1 ? "%z: f32, " : "") +
+        "%b: f32, %s: f32, %o: f32):\n" +
+        (p.products > 1 ? "%y = arith.mulf %x, %z : f32\n"
+                        : "%y = arith.addf %x, %x : f32\n") +
+        "%q = arith.addf %y, %b : f32\n%t = arith.mulf %q, %s : f32\n" +
+        (p.residual ? "%r = arith.addf %t, %o : f32\n"
+                    : "%r = arith.negf %t : f32\n") +
+        "kernel.yield %r : f32\n}";
     string module = oneKernel(types, text);
     if (shift) {
       string list, names, all;
@@ -182,15 +191,19 @@ protected:
     vector<float> scale = random.many(m);
     vector<vector<float>> gains;
     if (!p.scaled.empty())
-      for (int64_t i = 0; i < groups; ++i)
+      for (int64_t i = 0; i < p.norms * groups; ++i)
         gains.push_back(random.many(p.n));
     vector<float> normed = random.many(p.normed ? m * slicesOf(p.k) : 0, 9);
     for (float &sum : normed)
       sum = std::fabs(sum);
-    Stored scaled(random.many(gains.empty() ? 0 : m * p.n), p.scaled);
+    vector<Stored> scaled;
+    for (int64_t i = 0; !gains.empty() && i < p.norms; ++i)
+      scaled.emplace_back(random.many(m * p.n), p.scaled);
     vector<float> squares(gains.empty() ? 0 : m * slicesOf(p.n), 3);
     vector<double> expected(y.values.begin(), y.values.end());
-    vector<double> expectedScaled(scaled.values.begin(), scaled.values.end());
+    vector<vector<double>> expectedScaled;
+    for (Stored &one : scaled)
+      expectedScaled.emplace_back(one.values.begin(), one.values.end());
     vector<double> expectedSquares(squares.begin(), squares.end());
     int64_t rows = p.sets ? family.offsets[p.sets] : m;
     for (int64_t packed = 0, set = 0; packed < rows; ++packed) {
@@ -221,8 +234,10 @@ protected:
         to[j] = p.residual ? to[j] + value : -value;
         if (gains.empty())
           continue;
-        expectedScaled[packed * p.n + j] = to[j] * gains[g][j];
-        double &slice = expectedSquares[packed * slicesOf(p.n) + j / 32];
+        int64_t at = p.scatters ? row : packed;
+        for (int64_t i = 0; i < p.norms; ++i)
+          expectedScaled[i][at * p.n + j] = to[j] * gains[i * groups + g][j];
+        double &slice = expectedSquares[at * slicesOf(p.n) + j / 32];
         slice = to[j] * to[j] + (j % 32 ? slice : 0);
       }
     }
@@ -253,7 +268,8 @@ protected:
       buffers.push_back(gain.data());
     buffers.push_back(y.data());
     if (!gains.empty()) {
-      buffers.push_back(scaled.data());
+      for (Stored &one : scaled)
+        buffers.push_back(one.data());
       buffers.push_back(squares.data());
     }
     // In reverse order, or in two random ones.
@@ -267,8 +283,9 @@ protected:
     EXPECT_LT(worst(widen(y.bytes, p.out), expected), rounding + bound);
     if (gains.empty())
       return y.bytes;
-    EXPECT_LT(worst(widen(scaled.bytes, p.scaled), expectedScaled),
-              (p.scaled == "bf16" ? 1.0 / 256 : 0) + bound);
+    for (int64_t i = 0; i < p.norms; ++i)
+      EXPECT_LT(worst(widen(scaled[i].bytes, p.scaled), expectedScaled[i]),
+                (p.scaled == "bf16" ? 1.0 / 256 : 0) + bound);
     // An error e of each of 32 values makes 2 e of their sum, relative to it,
     // and where all are small that times the root of 32, relative to 1.
     EXPECT_LT(worst(squares, expectedSquares), 2 * std::sqrt(32) * bound);
@@ -493,8 +510,59 @@ TEST_F(GpuMatmul, Norms) {
       check(p, {1, 200});
     }
   }
+  // Scattered rows, of which others keep what they have; two norms.
+  for (string tile : {"decode", "tensor16", "tensor64", "tensor128"})
+    for (int64_t n : {72, 192})
+      check({.tile = tile,
+             .n = n,
+             .k = 72,
+             .residual = true,
+             .sets = 1,
+             .scatters = true,
+             .scaled = "bf16",
+             .norms = n == 72 ? 2 : 1},
+            {1, 16, tile == "tensor16" ? 9 : 200});
+  check({.tile = "tensor64",
+         .n = 72,
+         .k = 72,
+         .sets = 3,
+         .perSet = true,
+         .scatters = true,
+         .scaled = "f32",
+         .norms = 2},
+        {200});
+  check({.n = 192, .k = 64, .residual = true, .scaled = "bf16", .norms = 2},
+        {1, 300});
   // The generator's choice.
   check({.n = 192, .k = 192, .normed = true, .scaled = "bf16"}, {1, 17, 300});
+}
+
+TEST_F(GpuMatmul, Capacity) {
+  // More rows could be there than are: of the last band of tiles some blocks
+  // have none.
+  for (string tile : {"decode", "tensor16", "tensor64", "plain64"})
+    check({.tile = tile,
+           .n = tile == "plain64" ? 137 : 392,
+           .k = 16,
+           .residual = true,
+           .sets = 1,
+           .scatters = true,
+           .capacity = "1/1"},
+          {1, 300, tile == "tensor64" ? 700 : 150});
+  check({.n = 192, .k = 64, .sets = 1, .gathers = true, .capacity = "1/1"},
+        {5, 300});
+  // What has no rows has no capacity.
+  EXPECT_NE(Compiled(oneKernel({"memref<?x?x8xbf16>", "memref<8x8xbf16>",
+                                "memref<?x?x8xf32>"},
+                               "kernel.matmul ins(%a0 : memref<?x?x8xbf16>) "
+                               "weights(%a1 : memref<8x8xbf16>) by [] outs(%a2 "
+                               ": memref<?x?x8xf32>) attributes "
+                               "{kernel.capacity = #nest.capacity<1/8>} {\n"
+                               "^bb0(%x: f32, %o: f32):\n"
+                               "kernel.yield %x : f32\n}"),
+                     "sm_80")
+                .error.find("legal is a #nest.capacity of sets of rows"),
+            string::npos);
 }
 
 TEST_F(GpuMatmul, Unaligned) {

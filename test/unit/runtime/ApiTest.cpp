@@ -118,6 +118,19 @@ TEST_F(ApiTest, Sessions) {
   nest_session_reset(session);
   EXPECT_EQ(nest_session_length(session, 1), 0);
 
+  // Greedily, by a prefill and by a decode behind it.
+  int32_t next[2] = {-1, -1};
+  tokens[3] = 4;
+  EXPECT_EQ(nest_session_next(session, tokens, 2, next), NEST_OK);
+  EXPECT_EQ(next[0], 4);
+  EXPECT_EQ(next[1], 8);
+  int32_t last[] = {next[0], next[1]};
+  EXPECT_EQ(nest_session_next(session, last, 1, next), NEST_OK);
+  EXPECT_EQ(next[0], 8);
+  EXPECT_EQ(nest_session_length(session, 0), 3);
+  EXPECT_EQ(nest_session_next(session, last, 1, nullptr), NEST_ERROR_ARGUMENT);
+  nest_session_reset(session);
+
   nest_generate_options generate = {};
   generate.size = sizeof generate;
   generate.count = 3;

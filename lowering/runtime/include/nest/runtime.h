@@ -247,6 +247,16 @@ NEST_API nest_status nest_session_verify(nest_session *session,
 NEST_API nest_status nest_session_decode(nest_session *session,
                                          const int32_t *tokens, float *logits);
 
+/**
+ * Appends `count` tokens to every sequence, by a decode where that is one
+ * behind others, else by a prefill. `next` is [batch]: the most likely token
+ * that follows, the lowest on ties. A GPU chooses it itself, and the logits
+ * stay there.
+ */
+NEST_API nest_status nest_session_next(nest_session *session,
+                                       const int32_t *tokens, int64_t count,
+                                       int32_t *next);
+
 /** Called with every new token. A value other than 0 ends the generation. */
 typedef int32_t (*nest_token_callback)(void *user, int64_t sequence,
                                        int32_t token);
