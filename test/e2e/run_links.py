@@ -25,6 +25,7 @@ CASES = [
     ("goldens/vit-classify", "layers.all.ffn=1/2"),
     ("routed/mot-three", "layers.0.ffn=1/4"),
     ("olmo/swiglu", "layers.all.ffn=1/2"),
+    ("gemma3n/base", "layers.all.ffn=1/2,skip=1+7"),
 ]
 
 
