@@ -98,14 +98,14 @@ Value LastRows::lastOf(Value value) {
 
 /// How many rows the caches held before the last one.
 Value LastRows::lastLengths(AttentionOp op) {
-  Value &last = lasts[op.getLengths()];
-  if (last)
+  if (Value last = lasts.lookup(op.getLengths()))
     return last;
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&block);
   Value ranks = RankOp::create(b, op.getLoc(), ids.getType(), op.getLengths(),
                                ids, /*rows=*/Value());
-  last = lastOf(ranks);
+  Value last = lastOf(ranks); // adds to `lasts`
+  lasts[op.getLengths()] = last;
   return last;
 }
 
