@@ -583,7 +583,7 @@ LogicalResult AttentionOp::verify() {
   if (!isBatched) {
     InFlightDiagnostic diag =
         emitOpError("[C62] takes queries [batch, rows, width] and lengths "
-                    "[batch] with the cache's batch; got ");
+                    "[batch] or [batch, 1] with the cache's batch; got ");
     diag << getQ().getType();
     if (getLengths())
       diag << " and " << getLengths().getType();

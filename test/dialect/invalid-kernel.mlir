@@ -114,6 +114,18 @@ func.func @k6_2(%r: tensor<4x5x8xf32>, %q: tensor<4x3x8xf32>) {
 
 // -----
 
+// K6: a further output is like the output.
+func.func @k6_further(%q: tensor<4x3x8xf32>, %r: tensor<4x3x4xf32>) {
+  // expected-error @below {{[K6] a further output is 'tensor<4x3x4xf32>'; legal is one like the output, 'tensor<4x3x8xf32>', of a kernel that does not scatter}}
+  %0:2 = kernel.rowwise ins(%q : tensor<4x3x8xf32> by [affine_map<(r, c, g) -> (r, c)>]) group 8 outs(%q : tensor<4x3x8xf32>) further(%r : tensor<4x3x4xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0, %a0 : f32, f32
+  } -> tensor<4x3x8xf32>, tensor<4x3x4xf32>
+  return
+}
+
+// -----
+
 // K6: positions are the rows of the table.
 func.func @k6_3(%B: tensor<4xi32>, %R: tensor<3x4xf32>) {
   // expected-error @below {{[K6] positions are 'tensor<4xi32>'; they have to be the rows of the output, 'tensor<3x4xf32>'}}
@@ -175,6 +187,30 @@ func.func @k8_1(%x: tensor<?x?x8xf32>, %w: tensor<8x8xf32>, %b: tensor<8xf32>, %
 func.func @k8_2(%l: tensor<?x?x2xf32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K8] operand 'tensor<?x?x2xf32>' is read through}}
   %0 = kernel.rowwise ins(%l : tensor<?x?x2xf32> by [affine_map<(r, c, g) -> (r, c)>]) group 8 outs(%y : tensor<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K8: a row of a matrix has the output's columns.
+func.func @k8_row(%m: tensor<2x4xf32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K8] operand 'tensor<2x4xf32>' is read through affine_map<(d0, d1, d2) -> (1, d1)>; legal on f32 are streams like the output by (r, c, g) -> (r, c), a column k of theirs by (r, k), a row or an element of a matrix by (k, c) or (k, j), vectors of its columns by (c), of a group by (g), one a set by (r, c, g, s) -> (s, c) or (s, g)}}
+  %0 = kernel.rowwise ins(%m : tensor<2x4xf32> by [affine_map<(r, c, g) -> (1, c)>]) group 8 outs(%y : tensor<?x?x8xf32>) {
+  ^bb0(%a0: f32, %a1: f32):
+    kernel.yield %a0 : f32
+  } -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K8: an element is one that the matrix has.
+func.func @k8_element(%m: tensor<2x4xf32>, %y: tensor<?x?x8xf32>) {
+  // expected-error @below {{[K8] operand 'tensor<2x4xf32>' is read through affine_map<(d0, d1, d2) -> (2, 0)>}}
+  %0 = kernel.rowwise ins(%m : tensor<2x4xf32> by [affine_map<(r, c, g) -> (2, 0)>]) group 8 outs(%y : tensor<?x?x8xf32>) {
   ^bb0(%a0: f32, %a1: f32):
     kernel.yield %a0 : f32
   } -> tensor<?x?x8xf32>
@@ -275,7 +311,7 @@ func.func @k12(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>) {
 // K12: a region computes the output.
 func.func @k12_1(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K12] has no region; the last one computes the output}}
-  %0 = "kernel.rowwise"(%x, %y) <{maps = [affine_map<(r, c, g) -> (r, c)>], group = 8 : i64, groups = 1 : i64, operandSegmentSizes = array<i32: 1, 0, 0, 1>}> : (tensor<?x?x8xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  %0 = "kernel.rowwise"(%x, %y) <{maps = [affine_map<(r, c, g) -> (r, c)>], group = 8 : i64, groups = 1 : i64, operandSegmentSizes = array<i32: 1, 0, 0, 1, 0>}> : (tensor<?x?x8xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
   return
 }
 
@@ -389,6 +425,15 @@ func.func @k17_3(%q: tensor<4x3x8xf32>, %K: tensor<3x2x32x4xf32>, %n: tensor<?xi
 
 // -----
 
+// K17: and lengths are.
+func.func @k17_lengths(%x: tensor<4x3x8xf32>, %k: tensor<4x2x32x4xf32>, %n: tensor<3x1xi32>) {
+  // expected-error @below {{[K17] q is 'tensor<4x3x8xf32>' and the output 'tensor<4x3x8xf32>'; they have one shape, and the batch of caches and lengths}}
+  %0 = kernel.attention ins(%x, %k, %k, %n : tensor<4x3x8xf32>, tensor<4x2x32x4xf32>, tensor<4x2x32x4xf32>, tensor<3x1xi32>) scale 1.0 <causal> outs(%x : tensor<4x3x8xf32>) -> tensor<4x3x8xf32>
+  return
+}
+
+// -----
+
 // K25: what is rounded to.
 func.func @k25(%x: tensor<?x?x8xf32>, %k: tensor<?x2x32x4xf32>, %n: tensor<?xi32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K25] rounds to the type of the caches, 'tensor<?x2x32x4xf32>'; legal is bf16 or f16}}
@@ -411,6 +456,24 @@ func.func @k4_q(%x: tensor<?x?x8xbf16>, %k: tensor<?x2x32x4xbf16>, %n: tensor<?x
 func.func @k18(%x: tensor<?x?x8xf32>, %y: tensor<?x?x8xf32>) {
   // expected-error @below {{[K18] x is 'tensor<?x?x8xf32>' and the output 'tensor<?x?x8xf32>'; legal are [B, T, D] and [B, 1, D]}}
   %0 = kernel.last_rows ins(%x : tensor<?x?x8xf32>) outs(%y : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// K18: of ids as well, of one batch.
+func.func @k18_ids(%x: tensor<4x?xi32>, %y: tensor<3x1xi32>) {
+  // expected-error @below {{[K18] x is 'tensor<4x?xi32>' and the output 'tensor<3x1xi32>'; ids have no order, and one batch}}
+  %0 = kernel.last_rows ins(%x : tensor<4x?xi32>) outs(%y : tensor<3x1xi32>) -> tensor<3x1xi32>
+  return
+}
+
+// -----
+
+// K18: which are not packed.
+func.func @k18_packed(%x: tensor<?x?xi32>, %o: tensor<?x?xi32>, %y: tensor<?x1xi32>) {
+  // expected-error @below {{[K18] x is 'tensor<?x?xi32>' and the output 'tensor<?x1xi32>'; ids have no order, and one batch}}
+  %0 = kernel.last_rows ins(%x : tensor<?x?xi32>) order(%o : tensor<?x?xi32>) outs(%y : tensor<?x1xi32>) -> tensor<?x1xi32>
   return
 }
 

@@ -446,8 +446,26 @@ func.func @c54(%x: tensor<?x?x8xf32>, %p: tensor<?x?xi32>) {
 
 // C55: a last row needs rows.
 func.func @c55(%x: tensor<?x0x8xf32>) {
-  // expected-error @below {{[C55] takes x [batch, rows, width] with 1 or more rows, on no axis; got 'tensor<?x0x8xf32>'}}
+  // expected-error @below {{[C55] takes x [batch, rows, width] with 1 or more rows, on no axis, or ids [batch, rows] that are not packed; got 'tensor<?x0x8xf32>'}}
   %0 = nest.last %x : (tensor<?x0x8xf32>) -> tensor<?x1x8xf32>
+  return
+}
+
+// -----
+
+// C55: ids have no width.
+func.func @c55_ids(%ids: tensor<?x?x8xi32>) {
+  // expected-error @below {{[C55] takes x [batch, rows, width] with 1 or more rows, on no axis, or ids [batch, rows] that are not packed; got 'tensor<?x?x8xi32>'}}
+  %0 = nest.last %ids : (tensor<?x?x8xi32>) -> tensor<?x1x8xi32>
+  return
+}
+
+// -----
+
+// C56: of ids as well.
+func.func @c56_ids(%ids: tensor<?x?xi32>) {
+  // expected-error @below {{[C56] the result is one row of every sequence, 'tensor<?x1xi32>'; got 'tensor<?x2xi32>'}}
+  %0 = nest.last %ids : (tensor<?x?xi32>) -> tensor<?x2xi32>
   return
 }
 
@@ -564,8 +582,17 @@ func.func @c61(%q: tensor<?x?x8xf32>, %k: tensor<?x1x32x4xf32>, %v: tensor<?x1x3
 
 // C62: one batch for all.
 func.func @c62(%q: tensor<2x?x8xf32>, %k: tensor<?x1x32x4xf32>, %n: tensor<?xi32>) {
-  // expected-error @below {{[C62] takes queries [batch, rows, width] and lengths [batch] with the cache's batch; got 'tensor<2x?x8xf32>' and 'tensor<?xi32>' for 'tensor<?x1x32x4xf32>'}}
+  // expected-error @below {{[C62] takes queries [batch, rows, width] and lengths [batch] or [batch, 1] with the cache's batch; got 'tensor<2x?x8xf32>' and 'tensor<?xi32>' for 'tensor<?x1x32x4xf32>'}}
   %0 = nest.attention %q, %k, %k, %n scale 0.5 <causal> : (tensor<2x?x8xf32>, tensor<?x1x32x4xf32>, tensor<?x1x32x4xf32>, tensor<?xi32>) -> tensor<2x?x8xf32>
+  return
+}
+
+// -----
+
+// C62: one length for each sequence.
+func.func @c62_column(%q: tensor<?x?x8xf32>, %k: tensor<?x1x32x4xf32>, %n: tensor<?x2xi32>) {
+  // expected-error @below {{[C62] takes queries [batch, rows, width] and lengths [batch] or [batch, 1] with the cache's batch; got 'tensor<?x?x8xf32>' and 'tensor<?x2xi32>' for 'tensor<?x1x32x4xf32>'}}
+  %0 = nest.attention %q, %k, %k, %n scale 0.5 <causal> : (tensor<?x?x8xf32>, tensor<?x1x32x4xf32>, tensor<?x1x32x4xf32>, tensor<?x2xi32>) -> tensor<?x?x8xf32>
   return
 }
 
@@ -769,5 +796,107 @@ func.func @c106(%x: tensor<?x?x0xf32>) {
 func.func @c107(%x: tensor<?x?x8xf32>) {
   // expected-error @below {{[C107] the factor is a finite number}}
   %0 = nest.cutoff %x factor 0x7FC00000 : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+// C108: results are streams of one type.
+func.func @c108(%x: tensor<?x?x8xf32>, %c: tensor<?x?x2xf32>) {
+  // expected-error @below {{[C108] gives streams of one type, [batch, rows, width] on no axis}}
+  %0:2 = nest.fused(%x, %c) : (tensor<?x?x8xf32>, tensor<?x?x2xf32>) -> (tensor<?x?x8xf32>, tensor<?x?x2xf32>) {
+  ^bb0(%a: tensor<?x?x8xf32>, %b: tensor<?x?x2xf32>):
+    nest.yield %a, %b : tensor<?x?x8xf32>, tensor<?x?x2xf32>
+  }
+  return
+}
+
+// -----
+
+// C108: and there are some.
+func.func @c108_none(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C108] gives streams of one type, [batch, rows, width] on no axis}}
+  nest.fused(%x) : (tensor<?x?x8xf32>) -> () {
+  ^bb0(%a: tensor<?x?x8xf32>):
+    nest.yield
+  }
+  return
+}
+
+// -----
+
+// C108: the body takes the inputs.
+func.func @c108_arguments(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C108] the body takes the inputs and ends in a nest.yield of the results' types}}
+  %0 = nest.fused(%x) : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>, %b: tensor<?x?x8xf32>):
+    nest.yield %a : tensor<?x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C108: and gives the results.
+func.func @c108_yield(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C108] the body takes the inputs and ends in a nest.yield of the results' types}}
+  %0 = nest.fused(%x) : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>):
+    nest.yield %a, %a : tensor<?x?x8xf32>, tensor<?x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C109: other rows are not seen.
+func.func @c109(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C109] the body holds 'nest.last', which is no code of a row; legal are elementwise operations, norms of whole rows, nest.rescale, nest.cutoff and products with at most 16 rows of an f32 matrix}}
+  %0 = nest.fused(%x) : (tensor<?x?x8xf32>) -> tensor<?x1x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>):
+    %y = nest.last %a : (tensor<?x?x8xf32>) -> tensor<?x1x8xf32>
+    nest.yield %y : tensor<?x1x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C109: a norm is that of a row.
+func.func @c109_norm(%x: tensor<?x?x8xf32>) {
+  // expected-error @below {{[C109] the body holds 'nest.norm'}}
+  %0 = nest.fused(%x) : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>):
+    %y = nest.norm rms %a epsilon 1.0e-5 group 4 : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+    nest.yield %y : tensor<?x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C109: and a product has a few rows.
+func.func @c109_linear(%x: tensor<?x?x8xf32>, %w: tensor<17x8xf32>) {
+  // expected-error @below {{[C109] the body holds 'nest.linear'}}
+  %0 = nest.fused(%x, %w) : (tensor<?x?x8xf32>, tensor<17x8xf32>) -> tensor<?x?x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>, %b: tensor<17x8xf32>):
+    %c = nest.linear %a, %b : (tensor<?x?x8xf32>, tensor<17x8xf32>) -> tensor<?x?x17xf32>
+    %y = nest.scale %a by %c : (tensor<?x?x8xf32>, tensor<?x?x17xf32>) -> tensor<?x?x8xf32>
+    nest.yield %y : tensor<?x?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// C109: of an f32 matrix.
+func.func @c109_narrow(%x: tensor<?x?x8xf32>, %w: tensor<2x8xbf16>) {
+  // expected-error @below {{[C109] the body holds 'nest.linear'}}
+  %0 = nest.fused(%x, %w) : (tensor<?x?x8xf32>, tensor<2x8xbf16>) -> tensor<?x?x8xf32> {
+  ^bb0(%a: tensor<?x?x8xf32>, %b: tensor<2x8xbf16>):
+    %c = nest.linear %a, %b : (tensor<?x?x8xf32>, tensor<2x8xbf16>) -> tensor<?x?x2xf32>
+    %y = nest.scale %a by %c : (tensor<?x?x8xf32>, tensor<?x?x2xf32>) -> tensor<?x?x8xf32>
+    nest.yield %y : tensor<?x?x8xf32>
+  }
   return
 }

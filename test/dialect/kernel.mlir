@@ -13,6 +13,8 @@
 #sn = affine_map<(m, n, s) -> (s, n)>
 #rc = affine_map<(r, c, g) -> (r, c)>
 #sg = affine_map<(r, c, g, s) -> (s, g)>
+#row = affine_map<(r, c, g) -> (1, c)>
+#element = affine_map<(r, c, g) -> (1, 0)>
 
 // CHECK-LABEL: func.func @dense(
 func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x?x8xf32>, %w: tensor<8x8xbf16>, %b: tensor<8xf32>, %s: tensor<?x?x1xf32>,
@@ -109,6 +111,29 @@ func.func @dense(%ids: tensor<?x?xi32>, %table: tensor<32x8xbf16>, %x: tensor<?x
   %12 = kernel.advance ins(%ids : tensor<?x?xi32>) outs(%n : tensor<?xi32>) -> tensor<?xi32>
   // CHECK: kernel.rank ins(%{{.*}} : tensor<?xi32>) outs(%{{.*}} : tensor<?x?xi32>) -> tensor<?x?xi32>
   %13 = kernel.rank ins(%n : tensor<?xi32>) outs(%ids : tensor<?x?xi32>) -> tensor<?x?xi32>
+  return
+}
+
+// A row and an element of matrices, and further outputs; ids of the last rows, and
+// lengths in a column.
+// CHECK-LABEL: func.func @further(
+func.func @further(%x: tensor<?x?x8xf32>, %m: tensor<2x8xf32>, %e: tensor<2x2xf32>, %h: tensor<?x?x8xbf16>, %ids: tensor<?x?xi32>, %l: tensor<?x1xi32>, %q: tensor<?x1x8xf32>, %k: tensor<?x2x32x4xf32>) {
+  // CHECK: kernel.rowwise ins(%{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<2x8xf32>, tensor<2x2xf32> by [#{{.*}}, #{{.*}}, #{{.*}}]) group 8
+  // CHECK-SAME: outs(%{{.*}} : tensor<?x?x8xf32>) further(%{{.*}}, %{{.*}} : tensor<?x?x8xf32>, tensor<?x?x8xbf16>) {
+  // CHECK-NEXT: ^bb0(%{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32):
+  // CHECK: kernel.yield %{{.*}}, %{{.*}}, %{{.*}} : f32, f32, f32
+  // CHECK-NEXT: } -> tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x?x8xbf16>
+  %0:3 = kernel.rowwise ins(%x, %m, %e : tensor<?x?x8xf32>, tensor<2x8xf32>, tensor<2x2xf32> by [#rc, #row, #element]) group 8
+      outs(%x : tensor<?x?x8xf32>) further(%x, %h : tensor<?x?x8xf32>, tensor<?x?x8xbf16>) {
+  ^bb0(%v: f32, %row: f32, %element: f32, %old: f32):
+    %a = arith.mulf %v, %row : f32
+    %b = arith.mulf %v, %element : f32
+    kernel.yield %v, %a, %b : f32, f32, f32
+  } -> tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x?x8xbf16>
+  // CHECK: %[[L:.*]] = kernel.last_rows ins(%{{.*}} : tensor<?x?xi32>) outs(%{{.*}} : tensor<?x1xi32>) -> tensor<?x1xi32>
+  %1 = kernel.last_rows ins(%ids : tensor<?x?xi32>) outs(%l : tensor<?x1xi32>) -> tensor<?x1xi32>
+  // CHECK: kernel.attention ins(%{{.*}}, %{{.*}}, %{{.*}}, %[[L]] : {{.*}}, tensor<?x1xi32>) scale 5.000000e-01 <causal> outs
+  %2 = kernel.attention ins(%q, %k, %k, %1 : tensor<?x1x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?x1xi32>) scale 0.5 <causal> outs(%q : tensor<?x1x8xf32>) -> tensor<?x1x8xf32>
   return
 }
 

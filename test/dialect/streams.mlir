@@ -24,6 +24,39 @@ func.func @streams(%ids: tensor<?x?xi32>, %table: tensor<12x16xbf16>, %w: tensor
   return %first : tensor<?x?x16xf32>
 }
 
+// Of ids the last one, and as lengths; operations row by row with two results.
+// CHECK-LABEL: func.func @last(
+func.func @last(%n: tensor<?xi32>, %ids: tensor<?x?xi32>, %q: tensor<?x1x8xf32>, %k: tensor<?x2x32x4xf32>) -> tensor<?x1x8xf32> {
+  // CHECK: %[[RANK:.*]] = nest.rank
+  %rank = nest.rank %n, %ids : (tensor<?xi32>, tensor<?x?xi32>) -> tensor<?x?xi32>
+  // CHECK: %[[L:.*]] = nest.last %[[RANK]] : (tensor<?x?xi32>) -> tensor<?x1xi32>
+  %l = nest.last %rank : (tensor<?x?xi32>) -> tensor<?x1xi32>
+  // CHECK: nest.attention %{{.*}}, %{{.*}}, %{{.*}}, %[[L]] scale 5.000000e-01 <causal> : ({{.*}}, tensor<?x1xi32>) -> tensor<?x1x8xf32>
+  %a = nest.attention %q, %k, %k, %l scale 0.5 <causal> : (tensor<?x1x8xf32>, tensor<?x2x32x4xf32>, tensor<?x2x32x4xf32>, tensor<?x1xi32>) -> tensor<?x1x8xf32>
+  return %a : tensor<?x1x8xf32>
+}
+
+// CHECK-LABEL: func.func @fused(
+func.func @fused(%x: tensor<?x?x16xf32>, %w: tensor<2x16xf32>) -> (tensor<?x?x16xf32>, tensor<?x?x16xf32>) {
+  // CHECK: %[[F:.*]]:2 = nest.fused(%{{.*}}, %{{.*}}) : (tensor<?x?x16xf32>, tensor<2x16xf32>) -> (tensor<?x?x16xf32>, tensor<?x?x16xf32>) {
+  // CHECK-NEXT: ^bb0(%[[A:.*]]: tensor<?x?x16xf32>, %[[B:.*]]: tensor<2x16xf32>):
+  // CHECK-NEXT: nest.norm rms %[[A]] epsilon 9.99999974E-6 group 16
+  // CHECK-NEXT: nest.linear %{{.*}}, %[[B]]
+  // CHECK-NEXT: nest.scale
+  // CHECK-NEXT: nest.cutoff
+  // CHECK-NEXT: nest.yield %{{.*}}, %{{.*}} : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+  // CHECK-NEXT: }
+  %f:2 = nest.fused(%x, %w) : (tensor<?x?x16xf32>, tensor<2x16xf32>) -> (tensor<?x?x16xf32>, tensor<?x?x16xf32>) {
+  ^bb0(%a: tensor<?x?x16xf32>, %b: tensor<2x16xf32>):
+    %n = nest.norm rms %a epsilon 1.0e-5 group 16 : (tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
+    %c = nest.linear %n, %b : (tensor<?x?x16xf32>, tensor<2x16xf32>) -> tensor<?x?x2xf32>
+    %s = nest.scale %n by %c column 1 : (tensor<?x?x16xf32>, tensor<?x?x2xf32>) -> tensor<?x?x16xf32>
+    %t = nest.cutoff %s factor 1.5 : (tensor<?x?x16xf32>) -> tensor<?x?x16xf32>
+    nest.yield %s, %t : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+  }
+  return %f#0, %f#1 : tensor<?x?x16xf32>, tensor<?x?x16xf32>
+}
+
 // Statistics run over the width that is bound.
 // CHECK-LABEL: func.func @sparse(
 func.func @sparse(%x: tensor<?x?x16xf32, #nest.on<_, _, ffn>>) -> tensor<?x?x16xf32, #nest.on<_, _, ffn>> {

@@ -381,8 +381,8 @@ TEST_F(GpuRowwise, RopeReadsOnce) {
   string body =
       "kernel.rope ins(%a0 : " + table + ") head_dim 128 outs(%a1 : " + x + ")";
   auto profile = run({table, x}, body, {t.data(), y.data()}, 3);
-  // Two heads share what is read of the table.
-  EXPECT_EQ(profile.globalBytes[0], 3 * (4096 + 16 * 128) * 4u);
+  // Eight heads share what is read of the table.
+  EXPECT_EQ(profile.globalBytes[0], 3 * (4096 + 4 * 128) * 4u);
   EXPECT_EQ(profile.globalBytes[1], 3 * 4096 * 4u);
   EXPECT_EQ(threads(profile, "st.global.v4"), 3 * 1024u);
 }
