@@ -377,14 +377,11 @@ LogicalResult GainOp::verify() {
 }
 
 LogicalResult RescaleOp::verify() {
-  SmallVector<Dim> dims = getDims(getX()), like = getDims(getLike());
-  auto rows = [](ArrayRef<Dim> all) { return all.drop_back(); };
-  if (dims.empty() || dims.back().size == 0 || like.empty() ||
-      like.back().size == 0 || rows(dims) != rows(like) ||
-      getType() != getX().getType())
-    return emitOpError("[C104] takes two streams of the same rows, with a last "
-                       "dimension that is not empty, and gives the type of the "
-                       "first; got ")
+  SmallVector<Dim> dims = getDims(getX());
+  if (dims.empty() || dims.back().size == 0 ||
+      getLike().getType() != getX().getType() || getType() != getX().getType())
+    return emitOpError("[C104] takes two streams of one type, with a last "
+                       "dimension that is not empty, and gives this type; got ")
            << getX().getType() << " and " << getLike().getType();
   if (!getEpsilon().isFinite() || getEpsilon().isNegative() ||
       getEpsilon().isZero())

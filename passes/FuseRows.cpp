@@ -49,6 +49,8 @@ private:
   void findClaimed();
   void findDepths();
   void findClusters();
+  static bool fits(const llvm::SetVector<Operation *> &body,
+                   RankedTensorType type);
   void build(ArrayRef<Operation *> members);
   void collect(Operation *op, llvm::SetVector<Operation *> &body) const;
 
@@ -78,6 +80,12 @@ bool isSmall(Operation *op) {
 RankedTensorType Fusion::streamOf(Operation *op) const {
   if (op->getNumResults() != 1 || op->getBlock() != &block)
     return {};
+  for (Value operand : op->getOperands()) {
+    auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+    if (!tensor || !tensor.getElementType().isF32() ||
+        (operand.getDefiningOp<arith::ConstantOp>() && !getSplat(operand)))
+      return {};
+  }
   auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
   auto norm = dyn_cast<NormOp>(op);
   if (!type || type.getRank() != 3 || !type.getElementType().isF32() ||
@@ -168,12 +176,33 @@ void Fusion::findClusters() {
     llvm::SetVector<Operation *> body;
     for (Operation *op : list)
       collect(op, body);
+    if (!fits(body, streamOf(leader)))
+      continue;
     // One statistic and the code around it are one kernel as it is.
     auto statistics = llvm::count_if(body, isStatistic);
     auto products = llvm::count_if(body, isSmall);
     if ((statistics > 1 || products > 0) && body.size() <= kMost)
       clusters.push_back(std::move(list));
   }
+}
+
+/// Whether all that a body works on are streams of `type`, and numbers of a row
+/// that small products in it make.
+bool Fusion::fits(const llvm::SetVector<Operation *> &body,
+                  RankedTensorType type) {
+  DenseSet<Value> numbers;
+  for (Operation *op : body) {
+    Value first = op->getOperand(0);
+    bool ofNumbers = numbers.contains(first);
+    if (!ofNumbers && first.getType() != type &&
+        !first.getDefiningOp<arith::ConstantOp>())
+      return false;
+    if (isSmall(op) || (ofNumbers && isa<ActOp, TimesOp>(op)))
+      numbers.insert(op->getResult(0));
+    else if (ofNumbers)
+      return false;
+  }
+  return true;
 }
 
 /// Adds `op` to the body of a kernel, and before it the choosers that it needs.

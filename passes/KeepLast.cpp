@@ -56,8 +56,15 @@ bool LastRows::isByRow(Operation *op) const {
   auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
   if (!type || type.getRank() != 3 || type.getDimSize(1) == 1)
     return false;
+  for (OpOperand &use : op->getOpOperands()) {
+    auto rows = dyn_cast<RankedTensorType>(use.get().getType());
+    if (use.get().getDefiningOp<arith::ConstantOp>() ||
+        (readsByRow(use) && (!rows || rows.getRank() < 2 ||
+                             rows.getDimSize(1) != type.getDimSize(1))))
+      return false;
+  }
   if (auto attention = dyn_cast<AttentionOp>(op))
-    return ids && attention.getLengths() &&
+    return ids && isa_and_nonnull<BlockArgument>(attention.getLengths()) &&
            attention.getLengths().getType().getRank() == 1 &&
            !attention.getRows() && !attention.getPositions();
   return isRowCode(op) || isStatistic(op) ||
@@ -68,9 +75,8 @@ bool LastRows::isByRow(Operation *op) const {
 bool LastRows::readsByRow(OpOperand &use) {
   Operation *op = use.getOwner();
   unsigned number = use.getOperandNumber();
-  if (isa<LinearOp, NormOp, GainOp, EmbedOp, AttentionOp, CutoffOp>(op))
-    return number == 0;
-  return !use.get().getDefiningOp<arith::ConstantOp>();
+  return number == 0 ||
+         !isa<LinearOp, NormOp, GainOp, EmbedOp, AttentionOp>(op);
 }
 
 bool LastRows::asksForLast(OpOperand &use) const {

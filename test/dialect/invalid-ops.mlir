@@ -767,7 +767,7 @@ func.func @c103(%x: tensor<?x?x8xf32>, %w: tensor<4xf32>) {
 
 // C104: magnitudes are those of the same rows.
 func.func @c104(%x: tensor<?x?x8xf32>, %r: tensor<?x4x8xf32>) {
-  // expected-error @below {{[C104] takes two streams of the same rows, with a last dimension that is not empty, and gives the type of the first; got 'tensor<?x?x8xf32>' and 'tensor<?x4x8xf32>'}}
+  // expected-error @below {{[C104] takes two streams of one type, with a last dimension that is not empty, and gives this type; got 'tensor<?x?x8xf32>' and 'tensor<?x4x8xf32>'}}
   %0 = nest.rescale %x like %r epsilon 1.0e-5 : (tensor<?x?x8xf32>, tensor<?x4x8xf32>) -> tensor<?x?x8xf32>
   return
 }
