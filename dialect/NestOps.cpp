@@ -739,9 +739,9 @@ LogicalResult FusedOp::verifyRegions() {
     bool legal =
         isa<ActOp, GluOp, ScaleOp, GainOp, TimesOp, RescaleOp, CutoffOp,
             arith::ConstantOp>(op) ||
-        (norm && (!norm.getGroup() ||
-                  static_cast<int64_t>(*norm.getGroup()) ==
-                      norm.getX().getType().getShape().back())) ||
+        (norm &&
+         (!norm.getGroup() || static_cast<int64_t>(*norm.getGroup()) ==
+                                  norm.getX().getType().getShape().back())) ||
         (linear && !linear.getBias() &&
          linear.getW().getType().hasStaticShape() &&
          linear.getW().getType().getDimSize(0) <= mostRows &&
