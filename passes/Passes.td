@@ -97,7 +97,7 @@ def NestKeepGrouped : Pass<"nest-keep-grouped", "::mlir::ModuleOp"> {
 }
 
 def NestKeepLast : Pass<"nest-keep-last", "::mlir::ModuleOp"> {
-  let summary = "Compute for the last row alone what only its last row is asked for of";
+  let summary = "Where only the last row of a stream is asked for, compute that row alone";
   let description = [{
     Moves `nest.last` up through everything that computes rows by themselves,
     and through the queries of attention, where that leaves whole layers with

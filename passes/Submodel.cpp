@@ -566,6 +566,7 @@ static bool checkDonors(const AxisTable &table, const Binding &binding,
         left.push_back(reader);
     if (left.empty())
       continue;
+    llvm::sort(left);
     fail(error, Illegal, "submodel entry 'skip'",
          "layer " + Twine(donor) + " is skipped, and layers " +
              LayerSelector::text(left, table.numLayers) +
