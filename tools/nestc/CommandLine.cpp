@@ -212,7 +212,7 @@ static void printWrapped(llvm::StringRef text) {
 }
 
 void nestc::printCommandHelp(const CommandSpec &spec) {
-  std::printf("usage: nestc %s %s [options]\n\n%s\n\noptions:\n",
+  std::printf("usage: nestc %s %s [options]\n%s\n\noptions:\n",
               spec.name.c_str(), spec.positional.c_str(), spec.summary.c_str());
   for (const OptionSpec &option : spec.options) {
     if (option.notYet)

@@ -40,7 +40,7 @@ for words in (("--error-format=json", "info", "no"), ("info", "--error-format=js
     check(done.returncode == 1 and len(lines) == 1 and set(json.loads(lines[0])) == {"severity", "place", "message", "legal"}, f"{words}: {lines}")
 expect(2, "is one word too many", "info", "a", "b")
 expect(2, "did you mean --generate?", "run", "x", "--gen", "3")
-check(b"--chat" not in nestc("run", "x", "--nothing").stderr, "an option that is not there yet is offered")
+check(b"--draft" not in nestc("run", "x", "--nothing").stderr, "an option that is not there yet is offered")
 expect(2, "is given twice", "compile", qwen, "-o", "a", "-o", "b")
 expect(2, "has no value", "compile", qwen, "-o")
 expect(2, "-o: is empty", "import", qwen, "-o", "")
@@ -165,7 +165,7 @@ for words, text in ((("--stepwise",), "goes with --logits"), (("--logits", "l.np
                     (("--temperature", "1x"), "no temperature"), (("--seed", "-1"), "out of range"), (("--threads", "0"), "out of range"), (("--threads", "x"), "is no number"), (("--prompt", "x"), "both given"), (("--prefill", "x"), "legal are select and decode"), (("--in", "x"), "is no NAME=FILE"), (("--logits", "l.npy", "--modality", "x"), "goes with --generate"), (("--out", "a=b"), "goes with --entry"), (("--profile",), "goes with --emulate")):
     expect(2, text, *tokens, *words)
 for words, text in ((("--generate", "99999999999"), "out of range"), (("--temperature", "1.1e6"), "from 0 (greedy) to 1e6"), (("--temperature", "1e999"), "from 0 (greedy) to 1e6"), (("--generate", "16"), "room for 15 more"), (("--seed", "99999999999999999999"), "too large"), (("--threads", "1025"), "out of range"), (("--submodel", "x"), "legal: mine"),
-                    (("--in", "modality=x.npy"), "the model has no modalities"), (("--in", "positions=x.npy"), "no input beside tokens"), (("--bind", "layers.all.ffn=1/2"), "all widths were fixed"), (("--chat",), "not supported yet"),
+                    (("--in", "modality=x.npy"), "the model has no modalities"), (("--in", "positions=x.npy"), "no input beside tokens"), (("--bind", "layers.all.ffn=1/2"), "all widths were fixed"), (("--draft", "x"), "not supported yet"),
                     (("--draft", "x"), "not supported yet"), (("--switch", "3:x"), "not supported yet"), (("--modality", "x"), "the model has no modalities"), (("--emulate",), "is for the CPU: there is no GPU to emulate")):
     expect(1, text, *tokens, *words)
 expect(2, "there is no input", "run", "mine")
