@@ -2,12 +2,15 @@
 # Part of nestc, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for details.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""How long Hugging Face's Llama takes in eager PyTorch: what nestc's times are
-divided by.  Random float32 weights, d 1024, 8 layers, 16 heads, 4 KV heads, FFN
-4096, vocabulary 32000, tied; a prefill with cache and the last position's logits, then
-greedy decode steps.  Prints the medians as JSON.
+"""How long Hugging Face's models take in eager PyTorch: what nestc's times are
+divided by.  Random float32 weights; a prefill with cache and the last position's
+logits, then greedy decode steps.  Prints the medians as JSON.
 
-With --write DIR the checkpoint is saved there (about 620 MB), so that nestc can
+llama: d 1024, 8 layers, 16 heads, 4 KV heads, FFN 4096, vocabulary 32000, tied.
+gemma3n: d 1024, 10 layers of which 4 share keys, 8 heads of 128, 2 KV heads, FFN
+4096, 3 layers sparse, window 256, vocabulary 16384, 128 columns of per-layer input.
+
+With --write DIR the checkpoint is saved there (620 or 800 MB), so that nestc can
 compile the same model; --write alone runs nothing else unless --runs is given.
 Needs torch, transformers and safetensors; no test runs it.
 """
@@ -21,6 +24,7 @@ import time
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="llama", choices=["llama", "gemma3n"])
     parser.add_argument("--write", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prefill", type=int, default=512)
@@ -38,36 +42,33 @@ def main():
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    config = transformers.LlamaConfig(
-        vocab_size=32000, hidden_size=1024, intermediate_size=4096,
-        num_hidden_layers=8, num_attention_heads=16, num_key_value_heads=4,
-        max_position_embeddings=1024, rms_norm_eps=1e-5, head_dim=64,
-        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
-    )
+    if options.model == "llama":
+        config = transformers.LlamaConfig(
+            vocab_size=32000, hidden_size=1024, intermediate_size=4096,
+            num_hidden_layers=8, num_attention_heads=16, num_key_value_heads=4,
+            max_position_embeddings=1024, rms_norm_eps=1e-5, head_dim=64,
+            tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
+        )
+        build = transformers.LlamaForCausalLM
+    else:
+        config = transformers.Gemma3nTextConfig(
+            vocab_size=16384, vocab_size_per_layer_input=16384, hidden_size=1024,
+            hidden_size_per_layer_input=128, intermediate_size=4096,
+            num_hidden_layers=10, num_kv_shared_layers=4, num_attention_heads=8,
+            num_key_value_heads=2, head_dim=128, sliding_window=256,
+            max_position_embeddings=1024, laurel_rank=64,
+            activation_sparsity_pattern=[0.95] * 3 + [0.0] * 7,
+        )
+        build = transformers.Gemma3nForCausalLM
     config._attn_implementation = options.attention
-    model = transformers.LlamaForCausalLM(config).float().eval()
+    model = build(config).float().eval()
 
     if options.write:
-        from safetensors.torch import save_file
-
-        options.write.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().contiguous() for k, v in model.named_parameters()}
-        save_file(state, str(options.write / "model.safetensors"),
-                  metadata={"format": "pt"})
-        (options.write / "model.safetensors").chmod(0o644)
-        keys = ("vocab_size hidden_size intermediate_size num_hidden_layers "
-                "num_attention_heads num_key_value_heads head_dim hidden_act "
-                "max_position_embeddings rms_norm_eps tie_word_embeddings "
-                "attention_bias mlp_bias bos_token_id eos_token_id").split()
-        values = {"architectures": ["LlamaForCausalLM"], "model_type": "llama",
-                  "torch_dtype": "float32", "rope_theta": 10000.0}
-        values.update({key: getattr(config, key) for key in keys})
-        text = json.dumps(values, indent=2) + "\n"
-        (options.write / "config.json").write_text(text, encoding="utf-8")
+        model.save_pretrained(options.write)
     if runs == 0:
         return
 
-    prompt = torch.randint(0, 32000, (1, options.prefill))
+    prompt = torch.randint(0, config.vocab_size, (1, options.prefill))
     prefills, decodes = [], []
     with torch.inference_mode():
         for run in range(runs + 1):  # the first one warms up
