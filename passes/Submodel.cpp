@@ -441,6 +441,15 @@ AxisTable AxisTable::get(mlir::ModuleOp module) {
   if (auto model =
           module->getAttrOfType<mlir::DictionaryAttr>(nest::kModelAttr))
     readModel(model, table);
+  module.walk([&](mlir::Operation *op) {
+    auto norm = dyn_cast<nest::NormOp>(op);
+    if (!isa<nest::CutoffOp>(op) && !(norm && !norm.getGroup()))
+      return;
+    auto type = cast<mlir::RankedTensorType>(op->getResult(0).getType());
+    if (auto axis = table.axes.find(nest::getAxis(type, type.getRank() - 1));
+        axis != table.axes.end())
+      axis->second.hasStatistic = true;
+  });
   // A module written by hand may say nothing of its depth.
   module.walk([&](nest::LayerOp layer) {
     table.numLayers = std::max<int64_t>(table.numLayers, layer.getIndex() + 1);
@@ -534,7 +543,9 @@ static void warnOfWidths(StringRef kind, const AxisTable &table,
     auto axis = table.axes.find(name);
     if (axis == table.axes.end() || binding.skipped[layer])
       continue;
-    const auto &[size, levels, group] = axis->second;
+    const AxisTable::Axis &full = axis->second;
+    int64_t size = full.size, group = full.group;
+    ArrayRef<int64_t> levels = full.levels;
     int64_t width = binding.widths[name];
     if (width == size || llvm::is_contained(levels, width))
       continue;
@@ -633,6 +644,11 @@ std::optional<Binding> resolveSubmodel(const SubmodelSpec &spec,
           axis->second.size, axis->second.group, place, error);
       if (!low)
         return std::nullopt;
+      if (axis->second.hasStatistic)
+        return fail(error, Illegal, place,
+                    "a statistic runs over " + name +
+                        ", so that no call can bind its width",
+                    "a fixed width for layer " + Twine(layer));
       if (*low > *width)
         return fail(error, Illegal, place, "the range runs backwards",
                     "the smaller width first: 1/8..1/1");

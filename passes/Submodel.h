@@ -109,6 +109,8 @@ struct AxisTable {
     int64_t size;
     llvm::SmallVector<int64_t> levels; ///< widths it was trained at
     int64_t group = 1; ///< how many of what users count is an element
+    /// Whether a statistic runs over it, so that a call cannot bind it.
+    bool hasStatistic = false;
   };
   struct Route {
     bool ranksInSelect, ranksInDecode; ///< whether the rule is a capacity

@@ -42,6 +42,22 @@ def nestc(*words):
     return done.stdout
 
 
+def arguments():
+    """Of WORKDIR [CASE...] [--target sm_80]: the directory, which is made, the cases
+    that are chosen (none: all), and the options of a compile and of a run."""
+    words = sys.argv[1:]
+    target = words[words.index("--target") :] if "--target" in words else []
+    work, *chosen = words[: len(words) - len(target)]
+    pathlib.Path(work).mkdir(parents=True, exist_ok=True)
+    return pathlib.Path(work), chosen, target, ["--emulate"] if target else []
+
+
+def modality_of(directory):
+    """The option of a run that gives the modality of a case's tokens, where it has one."""
+    path = directory / "modality.npy"
+    return ["--in", f"modality={path}"] if path.exists() else []
+
+
 def relative(actual, reference):
     """The largest difference of a row over the row's largest absolute value."""
     if actual.shape != reference.shape:

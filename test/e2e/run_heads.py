@@ -18,7 +18,7 @@ import shutil
 import sys
 
 import numpy as np
-from run_case import nestc, relative
+from run_case import arguments, modality_of, nestc, relative
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "reference"))
 from files import readTensors, writeTensors
@@ -64,17 +64,13 @@ def without_heads(source, target, left):
 
 
 def main():
-    work = pathlib.Path(sys.argv[1])
-    work.mkdir(parents=True, exist_ok=True)
-    target = sys.argv[sys.argv.index("--target"):] if "--target" in sys.argv else []
-    chosen = sys.argv[2:len(sys.argv) - len(target)]
-    emulate = ["--emulate"] if target else []
+    work, chosen, target, emulate = arguments()
     for source, spec, left in CASES:
         if chosen and source not in chosen:
             continue
         directory, masked = HERE / source, work / "masked"
         without_heads(directory, masked, left)
-        modality = ["--in", f"modality={directory / 'modality.npy'}"] if (directory / "modality.npy").exists() else []
+        modality = modality_of(directory)
         ffn = [part for part in spec.split(",") if ".ffn=" in part]
 
         def logits(checkpoint, submodel, *options):

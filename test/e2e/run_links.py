@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 import numpy as np
-from run_case import nestc
+from run_case import arguments, modality_of, nestc
 
 HERE = pathlib.Path(__file__).parent
 CASES = [
@@ -36,11 +36,10 @@ def fails(text, *words):
 
 
 def main():
-    work = pathlib.Path(sys.argv[1])
-    work.mkdir(parents=True, exist_ok=True)
-    target = sys.argv[2:]
-    emulate = ["--emulate"] if target else []
+    work, chosen, target, emulate = arguments()
     for source, spec in CASES:
+        if chosen and source not in chosen:
+            continue
         directory = HERE / source
         outputs = []
         for weights in ("copy", "link"):
@@ -49,7 +48,7 @@ def main():
             if (directory / "pixels.npy").exists():
                 nestc("run", package, "--entry", "encode", "--in", f"pixel_values={directory / 'pixels.npy'}", *emulate, "--out", f"logits={logits}")
             else:
-                modality = ["--in", f"modality={directory / 'modality.npy'}"] if (directory / "modality.npy").exists() else []
+                modality = modality_of(directory)
                 nestc("run", package, "--tokens", directory / "tokens.npy", *modality, *emulate, "--logits", logits)
             outputs.append(np.load(logits))
         if not np.array_equal(*outputs):

@@ -15,7 +15,7 @@ import pathlib
 import sys
 
 import numpy as np
-from run_case import nestc
+from run_case import arguments, modality_of, nestc
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "reference"))
 from files import readTensors
@@ -27,6 +27,7 @@ CASES = [
     ("goldens/llama-gqa", {"quarter": "quarter", "big": "big:layers.all.ffn=full", "odd": "odd:layers.all.ffn=11,layers.2.ffn=1/2,skip=1"}, set()),
     ("goldens/qwen3-bf16", {"narrow-first": "narrow-first:layers.0.ffn=1/8,skip=3", "wide_1": "wide_1:layers.1-2.ffn=1/2,layers.0+3.ffn=1/4"}, set()),
     ("goldens/llama-bias", {"a": "a:layers.all.ffn=1/2", "b": "b:layers.even.ffn=1/4"}, set()),
+    ("gemma3n/base", {"half": "half:layers.all.ffn=1/2", "short": "short:layers.2-9.ffn=1/4,skip=1+7"}, set()),
     ("routed/mod-widths", {"own": "own:layers.all.ffn=1/2", "dense": "dense:routes.all=dense", "few": "few:routes.all.capacity=1"}, set()),
     ("routed/mot-three", {"all": "all:layers.all.ffn=1/2", "one": "one:modalities=text,layers.1.ffn=1/4"}, {"all"}),
 ]
@@ -37,11 +38,7 @@ def stored(package):
 
 
 def main():
-    work = pathlib.Path(sys.argv[1])
-    work.mkdir(parents=True, exist_ok=True)
-    target = sys.argv[sys.argv.index("--target"):] if "--target" in sys.argv else []
-    chosen = sys.argv[2:len(sys.argv) - len(target)]
-    emulate = ["--emulate"] if target else []
+    work, chosen, target, emulate = arguments()
     for source, submodels, takes in CASES:
         if chosen and source not in chosen:
             continue
@@ -53,7 +50,7 @@ def main():
         widest = {}
 
         def logits(package, name, *options):
-            more = ["--in", f"modality={directory / 'modality.npy'}"] if name in takes else []
+            more = modality_of(directory) if name in takes else []
             np.save(work / "tokens.npy", tokens)
             nestc("run", package, "--submodel", name, "--tokens", work / "tokens.npy", *more, *emulate, *options, "--logits", work / "logits.npy")
             return np.load(work / "logits.npy")
@@ -75,7 +72,7 @@ def main():
         if stored(together) != widest:
             sys.exit(f"{source}: the package does not hold the union")
         first = next(iter(submodels))
-        nestc("run", together, "--tokens", work / "tokens.npy", *(["--in", f"modality={directory / 'modality.npy'}"] if first in takes else []), *emulate, "--logits", work / "first.npy")
+        nestc("run", together, "--tokens", work / "tokens.npy", *(modality_of(directory) if first in takes else []), *emulate, "--logits", work / "first.npy")
         if not np.array_equal(np.load(work / "first.npy"), results[first]):
             sys.exit(f"{source}: the first is not the default")
         apart = min(np.abs(results[a] - results[b]).max() for a in results for b in results if a < b)

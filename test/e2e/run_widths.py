@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 import numpy as np
-from run_case import nestc, relative
+from run_case import arguments, modality_of, nestc, relative
 
 HERE = pathlib.Path(__file__).parent
 # Checkpoint, what is open, and bindings.
@@ -26,6 +26,7 @@ CASES = [
     ("goldens/llama-bias", "layers.all.ffn=1..1/2,skip=2", ["layers.all.ffn=1", "layers.odd.ffn=17", ""]),
     ("goldens/qwen3-bf16", "layers.0-1.ffn=1/8..1/2,layers.2.ffn=1/4", ["layers.0.ffn=1/8,layers.1.ffn=33", "layers.0-1.ffn=1/4", ""]),
     ("goldens/olmo2", "layers.all.ffn=5..1/1", ["layers.all.ffn=5", "layers.all.ffn=1/2,layers.0.ffn=full"]),
+    ("gemma3n/base", "layers.2-9.ffn=1/4..1/1,layers.0.ffn=1/2", ["layers.2-9.ffn=1/4", "layers.4.ffn=9"]),
     ("routed/mod-widths", "layers.all.ffn=1/4..1/1", ["layers.all.ffn=1/4", "layers.all.ffn=1/2,layers.1.ffn=11"]),
     ("routed/mot-three", "layers.all.ffn=1/4..1/1", ["layers.all.ffn=1/4", "layers.0.ffn=7"]),
     ("routed/mode-plain", "layers.all.ffn=1/4..1/1", ["layers.all.ffn=1/2", "layers.0.ffn=5"]),
@@ -39,17 +40,13 @@ def fails(words, text):
 
 
 def main():
-    work = pathlib.Path(sys.argv[1])
-    work.mkdir(parents=True, exist_ok=True)
-    target = sys.argv[sys.argv.index("--target"):] if "--target" in sys.argv else []
-    chosen = sys.argv[2:len(sys.argv) - len(target)]
-    emulate = ["--emulate"] if target else []
+    work, chosen, target, emulate = arguments()
     for source, spec, bindings in CASES:
         if chosen and source not in chosen:
             continue
         directory = HERE / source
         nestc("compile", directory, "-q", "--submodel", spec, *target, "-o", work / "open")
-        modality = ["--in", f"modality={directory / 'modality.npy'}"] if (directory / "modality.npy").exists() else []
+        modality = modality_of(directory)
         same = 1e-2 if "bf16" in source else 1e-5
 
         def logits(package, *options):

@@ -279,9 +279,9 @@ static int run(const Arguments &arguments, const Reporter &reporter) {
       if (axis == axes.axes.end())
         continue;
       // As --submodel counts: query heads, where an element is a KV head.
-      const auto &[size, levels, group] = axis->second;
+      int64_t size = axis->second.size, group = axis->second.group;
       std::vector<int64_t> counts;
-      for (int64_t level : levels)
+      for (int64_t level : axis->second.levels)
         counts.push_back(level * group);
       rt::Json item = rt::Json::object();
       item.set("name", name);

@@ -58,6 +58,9 @@ for skip, text in (
 check(not (root / "no").exists(), "nothing is written")
 nestc("info", full, "--submodel", "skip=18-34")
 
+# Sparse layers have a statistic over their neurons.
+expect(1, "submodel entry 'layers.all.ffn=1/2..full': a statistic runs over layers.0.ffn, so that no call can bind its width; a fixed width for layer 0", "compile", full, "--submodel", "layers.all.ffn=1/2..full", "-o", "no")
+
 # Rows that are of no such model.
 (root / "bad.csv").write_text('name,FFN Hidden Dims,Layers Skipped\nshort,"[' + ", ".join(["8_192"] * 34) + ']",\nwide,"[' + ", ".join(["20000"] * 35) + ']",\n')
 expect(1, "bad.csv: line 2", "info", full, "--slices", "bad.csv", "--submodel", "preset=short")
@@ -91,4 +94,4 @@ done = expect(0, "", "info", source)
 check("has 15 elements, of which the first are taken" in done.stderr.decode(), done.stderr)
 
 shutil.rmtree(full)
-cases.finish(31)
+cases.finish(32)
