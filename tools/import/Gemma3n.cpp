@@ -594,7 +594,7 @@ static Status build(const ImportInput &input, const Config &config,
     if (StringRef(tensor->name).starts_with("model.language_model."))
       model.prefix = "model.language_model.";
   NEST_RT_ASSIGN(bool tied, config.flag("tie_word_embeddings", true));
-  if (!tied && input.checkpoint.find(kHead))
+  if (!tied)
     model.features |= OwnHead;
   // The outer config of a multi-modal model is what generation goes by.
   NEST_RT_ASSIGN(

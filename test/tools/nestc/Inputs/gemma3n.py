@@ -82,6 +82,7 @@ for key, value, text in (
     ("quantization_config", {"bits": 4}, "quantised checkpoints are not supported"),
     ("hidden_size_per_layer_input", 9, "per_layer_projection_norm.weight"),
     ("laurel_rank", 9, "laurel.linear_left.weight"),
+    ("tie_word_embeddings", False, "the tensor lm_head.weight is missing"),
 ):
     source = cases.copy(goldens / "base")
     edit_json(source / "config.json", lambda config: config.update({key: value}))
@@ -94,4 +95,4 @@ done = expect(0, "", "info", source)
 check("has 15 elements, of which the first are taken" in done.stderr.decode(), done.stderr)
 
 shutil.rmtree(full)
-cases.finish(32)
+cases.finish(33)
