@@ -37,10 +37,8 @@ public:
   kernel::RowwiseOp build(ValueRange outs);
 
 private:
-  /// A reduction, the sums that it makes in each of its rounds, and the first
-  /// of these rounds.
+  /// What a reduction sums: from which round on, how much in each.
   struct Sums {
-    Operation *op;
     unsigned round;
     SmallVector<unsigned> counts;
     SmallVector<SmallVector<unsigned>> numbers; ///< of all sums, by round
@@ -49,7 +47,8 @@ private:
 
   /// Whether a value is a stream, and not a few numbers a row.
   bool isStream(Value value) const { return !fewNumbers.contains(value); }
-  unsigned stageOf(Value value);
+  /// The first region in which a value is known.
+  unsigned stageOf(Value value) const { return stages.lookup(value); }
   void findSums();
   void findInputs();
   unsigned inputOf(Value argument, ArrayRef<AffineExpr> results);
@@ -78,9 +77,6 @@ private:
 
 } // namespace
 
-/// The first region in which a value is known.
-unsigned FusedRows::stageOf(Value value) { return stages.lookup(value); }
-
 void FusedRows::findSums() {
   for (Operation &inner : op.getBlock().without_terminator()) {
     unsigned stage = 0;
@@ -91,14 +87,14 @@ void FusedRows::findSums() {
         (isa<ActOp, TimesOp>(inner) && !isStream(inner.getOperand(0))))
       fewNumbers.insert(inner.getResult(0));
     if (isStatistic(&inner)) {
-      Sums sums{&inner, stage, {}, {}};
+      Sums sums{stage, {}, {}};
       unsigned rounds = Statistic(&inner, columns, s).rounds();
       sums.counts.assign(rounds, isa<RescaleOp>(inner) ? 2 : 1);
       stage += rounds;
       reductions[&inner] = std::move(sums);
     } else if (linear && isStream(linear.getX())) {
       auto count = static_cast<unsigned>(linear.getW().getType().getDimSize(0));
-      reductions[&inner] = Sums{&inner, stage, {count}, {}};
+      reductions[&inner] = Sums{stage, {count}, {}};
       ++stage;
     }
     stages[inner.getResult(0)] = stage;

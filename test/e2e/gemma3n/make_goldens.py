@@ -569,7 +569,7 @@ def makeCase(name, what, entries):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", help="only these, and not gemma3n.json")
+    parser.add_argument("cases", nargs="*", help="only these, and not cases.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     entries, generated = [], []
